@@ -1,0 +1,43 @@
+# make train   sets everything up, trains on the embedded digits and leaves pictures in runs/digits
+# make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
+# make prove   the long proofs besides
+# make bench   times a training step against PyTorch (installs it)
+PYTHON ?= python3
+VENV   ?= .venv
+RUN    := $(VENV)/bin/python
+
+.PHONY: train test prove bench clean python
+
+train: $(VENV)/.ready
+	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits
+
+test: $(VENV)/.ready-test
+	$(RUN) -m pytest -n auto -m "not prove"
+
+prove: $(VENV)/.ready-test
+	$(RUN) -m pytest -n auto
+
+bench: $(VENV)/.ready-bench
+	$(RUN) -m benchmarks.step
+
+# One line that says what is wrong and how to mend it, instead of a traceback from the middle of an installation.
+python:
+	@command -v $(PYTHON) >/dev/null || { echo "make: there is no '$(PYTHON)': install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old: tinyddpm needs 3.11 or newer; name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: this Python cannot make virtual environments: install its venv module (Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+
+$(VENV)/.ready: pyproject.toml | python
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.ready-test: pyproject.toml $(VENV)/.ready
+	$(RUN) -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/.ready-bench: pyproject.toml $(VENV)/.ready
+	$(RUN) -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build *.egg-info

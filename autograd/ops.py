@@ -1,0 +1,135 @@
+"""The ops that a U-Net and its loss are made of: each forward beside its pullback.
+
+All take and return plain arrays here; `@primitive` lets them be called with Tensors. Elementwise ones broadcast as
+NumPy does, and the engine undoes it. g is always the gradient with respect to the output.
+"""
+import builtins
+
+from .backend import array_module
+from .engine import primitive
+
+
+@primitive
+def add(x, y):
+    return x + y, lambda g: (g, g)
+
+
+@primitive
+def sub(x, y):
+    return x - y, lambda g: (g, -g)
+
+
+@primitive
+def mul(x, y):
+    return x * y, lambda g: (g * y, g * x)
+
+
+@primitive
+def div(x, y):
+    out = x / y
+    return out, lambda g: (g / y, -g * out / y)
+
+
+@primitive
+def neg(x):
+    return -x, lambda g: (-g,)
+
+
+@primitive
+def square(x):
+    return x * x, lambda g: (2 * g * x,)
+
+
+@primitive
+def matmul(x, y, *, needs=(True, True)):
+    """x @ y with NumPy's rules: (..., n, k) @ (..., k, m) -> (..., n, m); a 1-D argument is a single row or column."""
+    rows = x[None, :] if x.ndim == 1 else x
+    columns = y[:, None] if y.ndim == 1 else y
+
+    def pullback(g):
+        g = g[..., None, :] if x.ndim == 1 else g
+        g = g[..., None] if y.ndim == 1 else g
+        gx = g @ columns.swapaxes(-1, -2) if needs[0] else None
+        gy = None
+        if needs[1] and columns.ndim == 2:  # one weight for all rows: a single product instead of a sum of many
+            gy = rows.reshape(-1, rows.shape[-1]).T @ g.reshape(-1, g.shape[-1])
+        elif needs[1]:
+            gy = rows.swapaxes(-1, -2) @ g
+        return (gx[..., 0, :] if needs[0] and x.ndim == 1 else gx,
+                gy[..., 0] if needs[1] and y.ndim == 1 else gy)
+
+    return x @ y, pullback
+
+
+@primitive
+def sum(x, *, axis=None, keepdims=False):
+    shape = x.shape  # so that the pullback holds a shape, and not x
+    return x.sum(axis=axis, keepdims=keepdims), lambda g: (_spread(g, shape, axis, keepdims),)
+
+
+@primitive
+def mean(x, *, axis=None, keepdims=False):
+    out = x.mean(axis=axis, keepdims=keepdims)
+    shape, count = x.shape, x.size // builtins.max(1, out.size)
+    return out, lambda g: (_spread(g / count, shape, axis, keepdims),)
+
+
+def _spread(g, shape, axis, keepdims):
+    """The gradient of a sum over `axis`: every element that went into a sum gets that sum's g (a read-only view)."""
+    xp = array_module(g)
+    if axis is not None and not keepdims:
+        g = xp.expand_dims(g, axis)
+    return xp.broadcast_to(g, shape)
+
+
+@primitive
+def reshape(x, *, shape):
+    before = x.shape
+    return x.reshape(*shape), lambda g: (g.reshape(before),)
+
+
+@primitive
+def transpose(x, *, axes=None):
+    """The axes in a new order; reversed if none is given."""
+    order = tuple(range(x.ndim))[::-1] if axes is None else axes
+    back = sorted(range(len(order)), key=lambda i: order[i] % len(order))
+    return x.transpose(order), lambda g: (g.transpose(back),)
+
+
+@primitive
+def concat(*xs, axis=-1):
+    """The arrays one after the other along an axis: how a U-Net's skip connections arrive."""
+    xp = array_module(*xs)
+    ends = [0]
+    for x in xs:
+        ends.append(ends[-1] + x.shape[axis])
+
+    def pullback(g):
+        g = xp.moveaxis(g, axis, -1)
+        return tuple(xp.moveaxis(g[..., a:b], -1, axis) for a, b in zip(ends, ends[1:]))
+
+    return xp.concatenate(xs, axis=axis), pullback
+
+
+@primitive
+def silu(x):
+    """x · sigmoid(x) (Elfwing et al. 2018, "Sigmoid-weighted linear units", eq. 4)."""
+    s = sigmoid_of(x)
+    return x * s, lambda g: (g * (s * (1 + x * (1 - s))),)
+
+
+def sigmoid_of(x):
+    """1 / (1 + e^-x) for plain arrays, without overflow at large negative x: e^-x is kept below e^88 (float32's largest)."""
+    xp = array_module(x)
+    if x.dtype.kind == "c":  # the complex step of check.py: x is small there
+        return 1 / (1 + xp.exp(-x))
+    return 1 / (1 + xp.exp(-xp.maximum(x, -80.0)))
+
+
+@primitive
+def softmax(x, *, axis=-1):
+    """e^x divided by its sum along an axis. The largest x is subtracted first: the result is the same, and nothing overflows."""
+    xp = array_module(x)
+    e = xp.exp(x - x.real.max(axis=axis, keepdims=True))
+    p = e / e.sum(axis=axis, keepdims=True)
+    return p, lambda g: (p * (g - (g * p).sum(axis=axis, keepdims=True)),)

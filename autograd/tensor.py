@@ -1,0 +1,87 @@
+"""Tensor: an array that remembers where it came from.
+
+A Tensor holds two things: `data`, a NumPy or CuPy array, and `node`, its place in the graph (None when nothing it was
+computed from needs a gradient). Everything else here is notation, so that formulas read as they do in NumPy:
+`x * y`, `2 - x`, `array * x`, `x @ w`, `x[1:]`, `x.sum(axis=0)`.
+
+References run Tensor -> Node -> arrays and never back. There are no cycles, so a graph dies the moment its last
+Tensor does, without the garbage collector.
+"""
+from .backend import as_array
+
+
+class Tensor:
+    """An array `data` (any shape, float32 in a U-Net) and its `node` in the graph, or None.
+
+    Make the variables of a computation with `autograd.leaf`; the ops make all other Tensors.
+    """
+
+    __slots__ = ("data", "node")
+    __array_ufunc__ = None  # so that `array * tensor` asks Tensor.__rmul__, in NumPy and in CuPy
+
+    def __init__(self, data, node=None):
+        self.data = as_array(data)
+        self.node = node
+
+    shape = property(lambda self: self.data.shape)
+    ndim = property(lambda self: self.data.ndim)
+    dtype = property(lambda self: self.data.dtype)
+    size = property(lambda self: self.data.size)
+
+    @property
+    def grad(self):
+        """The gradient that `backward` left in this leaf: an array of the leaf's shape, or None before any."""
+        return self.node.grad if self.node is not None else None
+
+    def backward(self, g=None):
+        """Add the gradient of this Tensor to every leaf it depends on; see `autograd.backward`."""
+        engine.backward(self, g)
+
+    def __repr__(self):
+        origin = "" if self.node is None else f", from {self.node.op}"
+        return f"Tensor({self.data!r}{origin})"
+
+    def __len__(self):
+        return len(self.data)
+
+    def __float__(self):
+        return float(self.data)
+
+    # Each operator is the op of its name, with NumPy's broadcasting; the reflected ones serve `2 * x` and `array * x`.
+    def __add__(self, other): return ops.add(self, other)
+    def __radd__(self, other): return ops.add(other, self)
+    def __sub__(self, other): return ops.sub(self, other)
+    def __rsub__(self, other): return ops.sub(other, self)
+    def __mul__(self, other): return ops.mul(self, other)
+    def __rmul__(self, other): return ops.mul(other, self)
+    def __truediv__(self, other): return ops.div(self, other)
+    def __rtruediv__(self, other): return ops.div(other, self)
+    def __matmul__(self, other): return ops.matmul(self, other)
+    def __rmatmul__(self, other): return ops.matmul(other, self)
+    def __neg__(self): return ops.neg(self)
+    def __pow__(self, other): return more_ops.pow(self, other)
+    def __rpow__(self, other): return more_ops.pow(other, self)
+    def __abs__(self): return more_ops.abs(self)
+    def __getitem__(self, key): return more_ops.index(self, key=key)
+
+    # Comparisons have no derivative: they give plain boolean arrays, for `more_ops.where`.
+    def __lt__(self, other): return self.data < getattr(other, "data", other)
+    def __le__(self, other): return self.data <= getattr(other, "data", other)
+    def __gt__(self, other): return self.data > getattr(other, "data", other)
+    def __ge__(self, other): return self.data >= getattr(other, "data", other)
+
+    def sum(self, axis=None, keepdims=False): return ops.sum(self, axis=axis, keepdims=keepdims)
+    def mean(self, axis=None, keepdims=False): return ops.mean(self, axis=axis, keepdims=keepdims)
+    def reshape(self, *shape): return ops.reshape(self, shape=_unwrap(shape))
+    def transpose(self, *axes): return ops.transpose(self, axes=_unwrap(axes) or None)
+
+    T = property(lambda self: ops.transpose(self, axes=None))
+
+
+def _unwrap(args):
+    """`x.reshape(2, 3)` and `x.reshape((2, 3))` mean the same, as in NumPy."""
+    return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
+
+
+# Last, because the ops return Tensors and so need the class above.
+from . import engine, more_ops, ops  # noqa: E402

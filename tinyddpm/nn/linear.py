@@ -1,0 +1,20 @@
+"""Linear: every output is a weighted sum of all inputs."""
+import math
+
+from .module import Module, Parameter
+
+
+class Linear(Module):
+    """x (..., inputs) -> c · (x @ weight + bias) (..., outputs).
+
+    c     the multiplier: the layer's effective weight is c·weight (see `multipliers.py`)
+    zero  start with an effective weight of 0 instead of variance 1/inputs
+    """
+
+    def __init__(self, inputs, outputs, c=1.0, zero=False):
+        self.c = c
+        self.weight = Parameter(inputs, outputs, spread=0.0 if zero else math.sqrt(3 / inputs) / c)
+        self.bias = Parameter(outputs)
+
+    def forward(self, x):
+        return x @ (self.c * self.weight) + self.c * self.bias

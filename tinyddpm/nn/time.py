@@ -1,0 +1,32 @@
+"""How the network is told t: as sines and cosines, then through two linear layers."""
+import math
+
+from autograd import ops
+from autograd.backend import array_module
+
+from .linear import Linear
+from .module import Module
+
+
+def sinusoidal(t, channels, dtype):
+    """t (N,) -> (N, channels): sin and cos of t at channels/2 frequencies from 1 down to 1/10000 (Vaswani et al. 2017, section 3.5).
+
+    Neighbouring t differ in the fast waves, distant ones in the slow waves. Computed in float64 and cast once.
+    """
+    xp = array_module(t)
+    frequencies = xp.exp(-math.log(10_000) * xp.arange(channels // 2) / (channels // 2))
+    angles = t[:, None] * frequencies
+    return xp.concatenate([xp.sin(angles), xp.cos(angles)], axis=1).astype(dtype)
+
+
+class TimeEmbedding(Module):
+    """t (N,) integers -> (N, 4·channels), which every residual block then uses in its own way."""
+
+    def __init__(self, channels, c):
+        self.channels = channels
+        self.linear1 = Linear(channels, 4 * channels, c)
+        self.linear2 = Linear(4 * channels, 4 * channels, c)
+
+    def forward(self, t):
+        waves = sinusoidal(t, self.channels, self.linear1.weight.dtype)
+        return ops.silu(self.linear2(ops.silu(self.linear1(waves))))

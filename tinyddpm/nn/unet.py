@@ -1,0 +1,130 @@
+"""The U-Net: from a noisy image and t to a guess at the clean image.
+
+Down: residual blocks, then half the resolution, level by level. Across the bottom. Up again: each block also gets, by a
+skip connection, what the block opposite to it on the way down had made. So the output can be sharp (from the skips) and
+consistent as a whole (from the bottom). Ronneberger et al. 2015; the details are those of Ho et al. 2020, appendix B.
+"""
+from dataclasses import dataclass
+
+from autograd import no_grad, ops
+
+from .attention import SelfAttention
+from .block import Downsample, ResidualBlock, Upsample
+from .conv import Conv2d
+from .module import Module
+from .multipliers import Multipliers
+from .norm import GroupNorm
+from .time import TimeEmbedding
+
+
+@dataclass(frozen=True)
+class UNetConfig:
+    """Everything that defines a U-Net's shape."""
+    image: tuple[int, int, int] = (1, 8, 8)  # channels, height, width
+    base: int = 16                           # channels at full resolution
+    levels: tuple[int, ...] = (1, 2)         # channels at each level, as multiples of base; half the resolution at each
+    blocks: int = 2                          # residual blocks at each level on the way down; one more on the way up
+    attention: tuple[int, ...] = (4,)        # resolutions (the image's shorter side) at which each block is followed by attention
+    middle_attention: bool = True            # attention at the bottom
+    heads: int = 1                           # of attention
+    groups: int = 8                          # of GroupNorm
+    dropout: float = 0.0                     # share of features dropped in training, before a block's second convolution
+    told_t: bool = True                      # False: a network that is not told t, for comparison
+
+    def __post_init__(self):
+        for name in ("base", "blocks", "heads", "groups"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: expected at least 1, got {getattr(self, name)}")
+        if len(self.image) != 3 or min(self.image) < 1:
+            raise ValueError(f"image: expected channels, height and width, got {self.image}")
+        if not self.levels or min(self.levels) < 1:
+            raise ValueError(f"levels: expected one multiple of base for each level, such as (1, 2), got {self.levels}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: expected a share from 0 up to, but not including, 1, got {self.dropout}")
+        if self.base % 2 and self.told_t:
+            raise ValueError(f"base: expected an even number (half sines, half cosines of t), got {self.base}")
+        _, height, width = self.image
+        factor = 2 ** (len(self.levels) - 1)
+        if height % factor or width % factor:
+            raise ValueError(f"image: {len(self.levels)} levels need height and width divisible by {factor}, got {height}×{width}")
+
+
+class UNet(Module):
+    """xt (N, C, H, W), t (N,) -> x̂_0, a Tensor (N, C, H, W)."""
+
+    def __init__(self, config=UNetConfig(), c=Multipliers()):
+        self.config = config
+        time = 4 * config.base if config.told_t else 0
+        resolution = min(config.image[1:])
+
+        def level(inputs, outputs):
+            """A residual block and, where the config asks for it, attention."""
+            attend = resolution in config.attention
+            return (ResidualBlock(inputs, outputs, time, config.groups, config.dropout, c),
+                    SelfAttention(outputs, config.heads, config.groups, c) if attend else None)
+
+        self.time = TimeEmbedding(config.base, c.time) if time else None
+        self.first = Conv2d(config.image[0], config.base)
+        self.down, self.up = [], []
+        channels, skips = config.base, [config.base]
+        for i, multiple in enumerate(config.levels):
+            for _ in range(config.blocks):
+                self.down.append(Stage(*level(channels, config.base * multiple)))
+                channels = config.base * multiple
+                skips.append(channels)
+            if i < len(config.levels) - 1:
+                self.down.append(Downsample(channels))
+                skips.append(channels)
+                resolution //= 2
+
+        self.middle1 = ResidualBlock(channels, channels, time, config.groups, config.dropout, c)
+        self.middle2 = SelfAttention(channels, config.heads, config.groups, c) if config.middle_attention else None
+        self.middle3 = ResidualBlock(channels, channels, time, config.groups, config.dropout, c)
+
+        for i, multiple in reversed(list(enumerate(config.levels))):
+            for _ in range(config.blocks + 1):
+                self.up.append(Stage(*level(channels + skips.pop(), config.base * multiple)))
+                channels = config.base * multiple
+            if i > 0:
+                self.up.append(Upsample(channels))
+                resolution *= 2
+        self.last_norm = GroupNorm(channels, config.groups, c.norm)
+        self.last = Conv2d(channels, config.image[0], c=c.last, zero=True)
+
+    def forward(self, xt, t, dropout=None):
+        """x̂_0. `dropout`, given in training only, draws the uniform numbers that decide what is dropped: shape -> (N, *shape)."""
+        if xt.ndim != 4 or xt.shape[1:] != self.config.image:
+            raise ValueError(f"xt: expected images (N, {', '.join(map(str, self.config.image))}), got shape {xt.shape}")
+        if t.shape != xt.shape[:1]:
+            raise ValueError(f"t: expected one timestep for each of {len(xt)} images, got shape {t.shape}")
+        temb = self.time(t) if self.time else None
+        h = self.first(ops.transpose(xt, axes=(2, 3, 0, 1)))  # N C H W -> H W N C
+        skips = [h]
+        for layer in self.down:
+            h = layer(h) if isinstance(layer, Downsample) else layer(h, temb, dropout)
+            skips.append(h)
+
+        h = self.middle1(h, temb, dropout)
+        h = self.middle2(h) if self.middle2 else h
+        h = self.middle3(h, temb, dropout)
+
+        for layer in self.up:
+            h = layer(h) if isinstance(layer, Upsample) else layer(ops.concat(h, skips.pop()), temb, dropout)
+        h = self.last(ops.silu(self.last_norm(h)))
+        return ops.transpose(h, axes=(2, 3, 0, 1))  # H W N C -> N C H W
+
+    def denoise(self, xt, t):
+        """x̂_0 as an array, with no graph behind it: the denoiser that samplers take."""
+        with no_grad():
+            return self(xt, t).data
+
+
+class Stage(Module):
+    """A residual block, and attention after it where the config asks for it."""
+
+    def __init__(self, block, attention):
+        self.block, self.attention = block, attention
+
+    def forward(self, x, temb, dropout):
+        h = self.block(x, temb, dropout)
+        return self.attention(h) if self.attention else h

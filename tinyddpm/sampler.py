@@ -1,0 +1,69 @@
+"""Sampling: from noise to images, step by step.
+
+A sampler is a generator. It yields (t, x_t, x̂_0) after each step, the last with t = 0, each array a fresh one:
+
+    *film, (t, x0, _) = ancestral(denoiser, schedule, x_T, noise)
+
+`denoiser(xt, t)` returns x̂_0: a trained U-Net (`unet.denoise`), or anything else, such as the exact denoiser of a known
+distribution. xt is (N, C, H, W), t (N,) integers. `noise(t)` returns standard normal noise of xt's shape for step t.
+"""
+import numpy as np
+
+from autograd.backend import array_module
+
+from .diffusion import posterior_mean, posterior_variance, predicted_noise
+from .schedule import at
+
+
+def ancestral(denoiser, schedule, x_T, noise, clip=1.0, variance=None):
+    """Draw x_{t−1} from q(x_{t−1} | x_t, x̂_0) for t = T..1 (Ho et al. 2020, algorithm 2, and equation 7 with x̂_0 for x_0).
+
+    clip      x̂_0 is held within [−clip, clip], where the images are; None leaves it free
+    variance  a table (T+1,) of the noise variance of each step; β̃ of equation 7 if None, `schedule.beta` is the other usual one
+    """
+    variance = posterior_variance(schedule) if variance is None else variance
+    xt = x_T
+    for step in range(schedule.T, 0, -1):
+        t = _same_t(step, xt)
+        x0_hat = _clipped(denoiser(xt, t), clip)
+        xt = posterior_mean(schedule, x0_hat, xt, t)
+        if step > 1:  # the last step adds no noise: its result is the image
+            xt = xt + at(np.sqrt(variance), t, xt) * noise(step)
+        yield step - 1, xt, x0_hat
+
+
+def ddim(denoiser, schedule, x_T, noise=None, steps=50, eta=0.0, clip=1.0):
+    """The same model in fewer steps, with less noise (Song et al. 2021, "Denoising diffusion implicit models", equation 12).
+
+    steps  how many of the T steps to visit, evenly spaced and T among them
+    eta    0: no noise, the image is a function of x_T; 1: the noise of `ancestral`, and its result if steps == T
+    noise  may be None if eta is 0
+    """
+    alpha_bar = schedule.alpha_bar
+    grid = timestep_grid(schedule.T, steps)
+    xt = x_T
+    for now, then in zip(grid, [*grid[1:], 0]):
+        t = _same_t(now, xt)
+        x0_hat = _clipped(denoiser(xt, t), clip)
+        eps_hat = predicted_noise(schedule, x0_hat, xt, t)  # of the x̂_0 that is used, after clipping
+        sigma2 = eta**2 * (1 - alpha_bar[then]) / (1 - alpha_bar[now]) * (1 - alpha_bar[now] / alpha_bar[then])
+        xt = float(np.sqrt(alpha_bar[then])) * x0_hat + float(np.sqrt(1 - alpha_bar[then] - sigma2)) * eps_hat
+        if sigma2 > 0:
+            xt = xt + float(np.sqrt(sigma2)) * noise(now)
+        yield then, xt, x0_hat
+
+
+def timestep_grid(T, steps):
+    """`steps` timesteps from T down, evenly spaced: T·i/steps, rounded, for i = steps..1. T is always the first."""
+    if not 1 <= steps <= T:
+        raise ValueError(f"steps: expected 1 to T = {T}, got {steps}")
+    return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
+
+
+def _same_t(step, xt):
+    """The timestep of a batch in which all samples are equally far: (N,) integers."""
+    return array_module(xt).full(len(xt), step)
+
+
+def _clipped(x0_hat, clip):
+    return x0_hat if clip is None else x0_hat.clip(-clip, clip)

@@ -1,0 +1,70 @@
+"""The training algorithm of a denoising diffusion model, line for line.
+
+    repeat until convergence:
+        draw a mini-batch of clean images x_0
+        for each, draw a timestep t uniformly from {1..T} and noise ε from N(0, I)
+        x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε                 q_sample
+        x̂_0 = U-Net(x_t, t)                          unet
+        J = ‖x̂_0 − x_0‖²                             objective
+        θ ← θ − β ∇_θ J                              train
+
+(Ho et al. 2020, algorithm 1, with the network predicting x_0.) `train` is a generator: whoever runs it decides what to
+show, what to save and when to stop:
+
+    for step in train(unet, images, schedule, beta=1.0, seed=0):
+        print(step.k, step.J)
+"""
+import itertools
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+from . import noise
+from .diffusion import q_sample
+from .objective import objective
+
+
+class Step(NamedTuple):
+    """What one step did: its number k = 1, 2, …, its J, and ‖x̂_0 − x_0‖² and t of each sample, both (M,)."""
+    k: int
+    J: float
+    errors: np.ndarray
+    t: np.ndarray
+
+
+def gradient(unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None):
+    """Add ∇_θ J of these images to `unet.grad`. Returns J and the squared error of each sample (N,), as arrays.
+
+    x0, eps  (N, C, H, W);  t  (N,) in {1..T}. For form and batch_size see `objective`, for dropout `UNet.forward`.
+    """
+    xt = q_sample(schedule, x0, t, eps)
+    x0_hat = unet(xt, t, dropout)
+    J, errors = objective(x0_hat, x0, form, batch_size)
+    J.backward()
+    return J.data, errors.data
+
+
+def train(unet, images, schedule, beta, *, seed, batch_size=64, form="mse", start=0, gradient=gradient):
+    """Train forever; yields a Step after each update of `unet.theta`, in place.
+
+    images  array (n, C, H, W), in [−1, 1];  beta  the step size β: a number, or a function of k;  start  steps done before
+    Every draw is a function of seed and k alone, so that a run can go on from any k. Raises FloatingPointError, before
+    the update, if J is no longer finite.
+    """
+    sample = np.arange(batch_size)
+    for k in itertools.count(start + 1):
+        x0 = images[noise.integers(seed, "data", k, sample, len(images))]
+        t = 1 + noise.integers(seed, "t", k, sample, schedule.T)
+        eps = noise.normal(seed, "eps", k, sample, x0.shape[1:], x0.dtype)
+
+        unet.grad[...] = 0
+        J, errors = gradient(unet, schedule, x0, t, eps, form, dropout=noise.Stream(seed, "dropout", k, sample))
+        if not math.isfinite(J):
+            raise FloatingPointError(f"J is {J} at step {k}: β = {_step_size(beta, k)} is probably too large")
+        unet.theta -= _step_size(beta, k) * unet.grad
+        yield Step(k, float(J), errors, t)
+
+
+def _step_size(beta, k):
+    return beta(k) if callable(beta) else beta
