@@ -47,8 +47,8 @@ def matmul(x, y, *, needs=(True, True)):
     columns = y[:, None] if y.ndim == 1 else y
 
     def pullback(g):
-        g = g[..., None, :] if x.ndim == 1 else g
         g = g[..., None] if y.ndim == 1 else g
+        g = g[..., None, :] if x.ndim == 1 else g
         gx = g @ columns.swapaxes(-1, -2) if needs[0] else None
         gy = None
         if needs[1] and columns.ndim == 2:  # one weight for all rows: a single product instead of a sum of many
@@ -85,7 +85,7 @@ def _spread(g, shape, axis, keepdims):
 @primitive
 def reshape(x, *, shape):
     before = x.shape
-    return x.reshape(*shape), lambda g: (g.reshape(before),)
+    return x.reshape(shape), lambda g: (g.reshape(before),)
 
 
 @primitive

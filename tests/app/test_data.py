@@ -540,9 +540,10 @@ def test_a_picture_bomb(tmp_path, monkeypatch):
 
 def test_pictures_beyond_the_limit(tmp_path, monkeypatch):
     folder_of(tmp_path, x=noise(4, 4))
-    refused(tmp_path, "MAX_BYTES", size=10**6)
     monkeypatch.setattr(image_files, "MAX_BYTES", 63)
     refused(tmp_path, "64 bytes of memory")
+    monkeypatch.setattr(image_files, "_eight_bits", None)  # a size too large is refused before anything is resized
+    refused(tmp_path, "(1, 9, 9, 1) would take 324 bytes", "MAX_BYTES = 63", size=9, channels=1)
 
 
 # --- paths and requests ----------------------------------------------------------------------------------------------

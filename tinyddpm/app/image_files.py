@@ -178,10 +178,10 @@ def read_pictures(paths, size=None, channels=None):
     size      (H, W): crop to this shape around the centre, then resize (bicubic). None: all must have the same size
     channels  1 or 3; None: 1 if every picture is grey, else 3
     """
-    if size is not None:  # before Pillow makes room for the first one
-        pass
     if channels is None:
         channels = 1 if all(_opened(path, _is_grey) for path in paths) else 3
+    if size is not None:  # before Pillow makes room for the first one
+        within_limit(paths[0], (len(paths), *size, channels))
     for i, path in enumerate(paths):
         picture = _opened(path, lambda image: _eight_bits(image, size, channels))
         if i == 0:

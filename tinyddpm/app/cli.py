@@ -1,0 +1,170 @@
+"""The command line: `tinyddpm train`, `sample`, `info` and `plot`.
+
+Whatever a person got wrong ends in one line that says what was expected and what came, and exit status 2.
+"""
+import json
+import sys
+import typing
+from pathlib import Path
+from typing import Literal
+
+import click
+
+from .. import __version__
+from . import config as configuration
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+
+
+class Numbers(click.ParamType):
+    """Whole numbers with commas between them: 1,2,2. An empty text is none."""
+    name = "N,N,…"
+
+    def convert(self, value, param, ctx):
+        try:
+            return value if isinstance(value, tuple) else tuple(int(part) for part in value.split(",") if part)
+        except ValueError:
+            self.fail(f"expected whole numbers with commas between them, got {value!r}", param, ctx)
+
+
+def config_options(command):
+    """Add an option for every field of the configuration; one that is not given stays None."""
+    aliases = {"beta": ["--learning-rate"], "average": ["--ema"]}
+    defaults, texts = configuration.to_dict(configuration.Config()), configuration.option_help()
+    for name, kind in reversed(configuration.option_types().items()):
+        if name == "image":  # the data says
+            continue
+        flag, text = name.replace("_", "-"), texts[name]
+        if name in defaults:
+            default = defaults[name]
+            shown = ",".join(map(str, default)) if isinstance(default, list) else str(default).lower() if isinstance(default, bool) else default
+            text = f"{text} [{shown}]"
+        if kind is bool:
+            option = click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
+        else:
+            option = click.option(f"--{flag}", *aliases.get(name, []), name, default=None, type=_click_type(kind), help=text)
+        command = option(command)
+    return command
+
+
+def _click_type(kind):
+    options = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        return Numbers()
+    if typing.get_origin(kind) is Literal:
+        return click.Choice(options)
+    return options[0] if options else kind  # `int | None` reads as an int
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(__version__)
+def cli():
+    """A denoising diffusion model from scratch, on NumPy or CuPy.
+
+    Start with: tinyddpm train --recipe digits --out runs/digits
+    """
+
+
+@cli.command()
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="the run folder")
+@click.option("--resume", is_flag=True, help="go on with the run in --out, if there is one")
+@click.option("--recipe", help="start from a configuration that comes with tinyddpm: " + ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml"))))
+@click.option("--config", "file", type=click.Path(path_type=Path), help="start from a TOML file, such as another run's config.toml")
+@click.option("--pictures/--no-pictures", default=True, help="draw samples and curves at the end [true]")
+@config_options
+def train(out, resume, recipe, file, pictures, **given):
+    """Train a model and leave it, its record and its pictures in a folder.
+
+    Options count most, then --config or --recipe, then the defaults in brackets. The folder's config.toml records them all.
+    """
+    from . import training
+    if recipe and file:
+        raise ValueError("--recipe and --config: expected one of them, not both")
+    values = {}
+    if recipe:
+        file = RECIPES / f"{recipe}.toml"
+        if not file.exists():
+            raise ValueError(f"--recipe: expected one of {', '.join(sorted(p.stem for p in RECIPES.glob('*.toml')))}, got {recipe!r}")
+    if resume and not file and (out / training.CONFIG).exists():
+        file = out / training.CONFIG
+    if file:
+        values = configuration.read(file)
+    config = configuration.from_dict(values | {name: v for name, v in given.items() if v is not None})
+    click.echo(training.run(config, out, resume))
+    if pictures:
+        _draw(out)
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--n", default=64, help="how many images [64]")
+@click.option("--sampler", type=click.Choice(["ddpm", "ddim"]), default="ddim", help="ddpm: all T steps; ddim: fewer [ddim]")
+@click.option("--steps", type=int, help="steps of ddim [50]")
+@click.option("--eta", default=0.0, help="noise of ddim, from 0 to 1 [0]")
+@click.option("--clip", type=click.Choice(["yes", "no"]), default="yes", help="hold x̂_0 within [-1, 1] [yes]")
+@click.option("--seed", default=0, help="the images are a function of it [0]")
+@click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
+@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="samples.png",
+              help="a grid (.png), the chain (.gif), or the arrays (.npz) [samples.png]")
+def sample(run, n, sampler, steps, eta, clip, seed, device, out):
+    """Draw images from the model in RUN, a run folder or a checkpoint file."""
+    from . import pictures
+    from .sampling import Run
+    if out.suffix not in pictures.WRITERS:
+        raise ValueError(f"--out: expected a name that ends in {', '.join(pictures.WRITERS)}, got {out}")
+    model = Run(run, device)
+    total = model.schedule.T if sampler == "ddpm" else steps or 50
+    chain = model.sample(n, sampler, steps, seed, eta, 1.0 if clip == "yes" else None)
+    pictures.write_samples(_with_bar(chain, total), out)
+    click.echo(f"{n} images, {total} steps of {sampler}, seed {seed}: {out}")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def info(run):
+    """Say what the model in RUN is and how far its training came."""
+    from .sampling import Run
+    model = Run(run)
+    config, state = configuration.to_dict(model.config), model.saved.state["progress"]
+    click.echo(f"{run}: step {model.step}, best held-out J {state['best']:.4f} at step {state['best_step']}")
+    click.echo(f"{sum(a.size for a in model.saved.theta.values()):,} parameters in {len(model.saved.theta)} arrays")
+    for name, value in config.items():
+        click.echo(f"  {name} = {json.dumps(value)}")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+def plot(run):
+    """Draw the pictures of the run folder RUN again."""
+    _draw(run)
+
+
+def _draw(folder):
+    from .report import draw
+    for path in draw(folder, _with_bar):
+        click.echo(f"  {path}")
+
+
+def _with_bar(chain, total):
+    from tqdm import tqdm
+    return tqdm(chain, total=total, unit=" steps", desc="sampling", leave=False, disable=None)
+
+
+def main(arguments=None):
+    """The console command. Returns the exit status."""
+    try:
+        cli.main(arguments, prog_name="tinyddpm", standalone_mode=False)
+    except click.exceptions.Exit as exit:
+        return exit.exit_code
+    except click.ClickException as error:
+        return _say(error.format_message())
+    except (ValueError, RuntimeError, OSError, FloatingPointError) as error:
+        return _say(str(error))
+    except (click.Abort, KeyboardInterrupt):
+        return _say("interrupted", 130)
+    return 0
+
+
+def _say(problem, status=2):
+    print(f"tinyddpm: {problem}", file=sys.stderr)
+    return status

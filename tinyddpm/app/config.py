@@ -1,0 +1,145 @@
+"""The configuration of a run: one frozen dataclass, a TOML file with the same names, and the command line's options.
+
+    config = from_dict({"data": "digits", "base": 32, "beta": 1.0})
+    write(config, "runs/x/config.toml")
+
+The comment beside each field is the help text of its option. Names are flat: those of the U-Net (`nn.UNetConfig`) stand
+beside those of the run.
+"""
+import dataclasses
+import functools
+import inspect
+import re
+import tomllib
+import typing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tomli_w
+
+from .. import schedule
+from ..nn.unet import UNet, UNetConfig
+from ..nn.multipliers import ONES, Multipliers
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that a training run is a function of."""
+    data: str = "digits"            # "digits", an IDX, .npy or .npz file, or a folder of images
+    size: int | None = None         # side to which the images of a folder are resized and cropped
+    channels: int | None = None     # 1: greyscale, 3: RGB; the images' own if not given
+    noise_schedule: Literal["linear", "cosine"] = "linear"  # how much noise each of the T steps adds
+    T: int = 1000                   # number of noise steps
+    beta: float = 1.4               # step size of gradient descent, θ ← θ − β∇J (for --objective mse)
+    warmup: int = 100               # steps over which β rises from 0
+    objective: Literal["sum", "batch_mean", "mse"] = "mse"  # J: sum or mean over the batch, or mean over every value
+    batch_size: int = 64            # images in a mini-batch
+    multipliers: bool = True        # even out the layers' step sizes (nn/multipliers.py); without, β must be about 0.1
+    average: float = 0.995          # decay of the running average of θ that samples are drawn with; 0: no average
+    seed: int = 0                   # every random number is a function of it
+    steps: int | None = None        # stop after so many steps in all
+    minutes: float | None = None    # stop after so many minutes of this sitting
+    patience: int = 10              # stop after so many evaluations without a better held-out J; 0: never
+    every: int = 100                # steps from one evaluation and checkpoint to the next
+    device: str = "cpu"             # cpu, cuda or cuda:1
+    unet: UNetConfig = field(default_factory=UNetConfig)
+
+    def __post_init__(self):
+        at_least = {"size": 1, "T": 1, "warmup": 0, "batch_size": 1, "steps": 1, "patience": 0, "every": 1}
+        for name, least in at_least.items():
+            value = getattr(self, name)
+            if value is not None and value < least:
+                raise ValueError(f"{name}: expected at least {least}, got {value}")
+        if self.channels not in (None, 1, 3):
+            raise ValueError(f"channels: expected 1 or 3, got {self.channels}")
+        if not 0 < self.beta < float("inf"):
+            raise ValueError(f"beta: expected a positive step size, got {self.beta}")
+        if not 0 <= self.average < 1:
+            raise ValueError(f"average: expected a decay from 0 up to, but not including, 1, got {self.average}")
+        if self.minutes is not None and not self.minutes > 0:
+            raise ValueError(f"minutes: expected a positive number, got {self.minutes}")
+
+    def for_images(self, image):
+        """This configuration for images of shape (C, H, W)."""
+        return dataclasses.replace(self, unet=dataclasses.replace(self.unet, image=tuple(image)))
+
+    def make_schedule(self):
+        return {"linear": schedule.linear, "cosine": schedule.cosine}[self.noise_schedule](self.T)
+
+    def make_unet(self):
+        """The U-Net, with no numbers in it yet: `initialise` it or `bind` it."""
+        return UNet(self.unet, Multipliers() if self.multipliers else ONES)
+
+    def step_size(self, k):
+        """β at step k: it rises linearly during the warm-up, then stays."""
+        return self.beta * min(1.0, k / self.warmup) if self.warmup else self.beta
+
+
+# What may change when a run is resumed: all else would make it another run.
+MAY_CHANGE = ("steps", "minutes", "patience", "device")
+
+
+@functools.cache
+def option_types():
+    """Every name that can be set, with its type, such as int or `float | None`."""
+    run = typing.get_type_hints(Config)
+    return {name: kind for name, kind in (run | typing.get_type_hints(UNetConfig)).items() if name != "unet"}
+
+
+def option_help():
+    """name -> the comment beside its field."""
+    source = inspect.getsource(Config) + inspect.getsource(UNetConfig)
+    return dict(re.findall(r"^    (\w+): .*?  # (.*)$", source, flags=re.MULTILINE))
+
+
+def to_dict(config):
+    """Flat, ready for TOML or JSON; names that are None are left out."""
+    values = dataclasses.asdict(config)
+    values |= values.pop("unet")
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in values.items() if v is not None}
+
+
+def from_dict(values):
+    """A Config from flat names. Raises ValueError, naming the option, for an unknown one or a wrong type or value."""
+    types, unet = option_types(), {f.name for f in dataclasses.fields(UNetConfig)}
+    for name in values:
+        if name not in types:
+            raise ValueError(f"{name}: there is no such option; there are {', '.join(sorted(types))}")
+    checked = {name: _checked(name, value, types[name]) for name, value in values.items()}
+    return Config(unet=UNetConfig(**{n: v for n, v in checked.items() if n in unet}),
+                  **{n: v for n, v in checked.items() if n not in unet})
+
+
+def read(path):
+    """The flat names in a TOML file, unchecked. Raises ValueError, naming the file, if it is not TOML."""
+    try:
+        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: not a TOML file: {error}") from None
+    except OSError as error:
+        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def write(config, path):
+    Path(path).write_text(tomli_w.dumps(to_dict(config)), encoding="utf-8")
+
+
+def _checked(name, value, kind):
+    """`value` if it is of the type that the option has; whole numbers serve as float, lists as tuples."""
+    options = typing.get_args(kind)
+    if typing.get_origin(kind) is tuple:
+        if isinstance(value, (list, tuple)) and all(type(v) is int for v in value):
+            return tuple(value)
+        raise ValueError(f"{name}: expected a list of whole numbers, got {value!r}")
+    if typing.get_origin(kind) is Literal:
+        if value in options:
+            return value
+        raise ValueError(f"{name}: expected {' or '.join(options)}, got {value!r}")
+    accepted = options or (kind,)  # `int | None` has two
+    if float in accepted and type(value) is int:
+        return float(value)
+    if type(value) in accepted:
+        return value
+    words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "nothing"}
+    raise ValueError(f"{name}: expected {words[accepted[0]]}, got {value!r}")
