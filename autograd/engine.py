@@ -21,6 +21,7 @@ Three rules keep it correct and small:
 - each gradient is dropped once used, and each Node is emptied as it is visited: memory falls as `backward` goes.
 """
 import inspect
+import math
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
@@ -148,7 +149,7 @@ def _fit(g, node, op):
         extra = g.ndim - len(node.shape)
         if extra < 0 or any(n not in (1, m) for n, m in zip(node.shape, g.shape[extra:])):
             raise ValueError(f"{op}: expected a gradient of shape {node.shape} or broadcast from it, got {g.shape}")
-        g = g.reshape(-1, *g.shape[extra:]).sum(axis=0)  # one long axis is summed faster than several short ones
+        g = g.reshape(math.prod(g.shape[:extra]), *g.shape[extra:]).sum(axis=0)  # one long axis is summed faster than several short ones
         spread = tuple(i for i, n in enumerate(node.shape) if n == 1)
         g = g.sum(axis=spread, keepdims=True)
     return as_array(g)

@@ -8,7 +8,7 @@ bias (C,) is simply added. Whoever calls the U-Net sees none of it: images are N
 `unet.py` transposes at its door.
 
 Read in this order: `module.py` (what a parameter is), `linear.py`, `conv.py`, `norm.py`, `attention.py`, `time.py`, `block.py`,
-`unet.py`.
+`unet.py`; `multipliers.py` and `equivalents.py` when you meet them.
 """
 from .unet import UNet, UNetConfig
 

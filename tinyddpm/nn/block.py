@@ -1,12 +1,32 @@
 """The residual block, and the two layers that change the resolution."""
 from autograd import ops, primitive
 from autograd.backend import array_module
-from autograd.more_ops import dropout as drop
 
-from .conv import Conv2d
+from .conv import Conv2d, conv2d
+from .equivalents import replaceable
 from .linear import Linear
 from .module import Module
-from .norm import GroupNorm
+from .norm import GroupNorm, group_norm
+
+
+class NormSiLUConv(Module):
+    """x (H, W, N, inputs) -> conv(silu(norm(x))) + added, (H, W, N, outputs): half a residual block, and the network's end."""
+
+    def __init__(self, inputs, outputs, groups, c_norm, c, zero=False):
+        self.norm = GroupNorm(inputs, groups, c_norm)
+        self.conv = Conv2d(inputs, outputs, c=c, zero=zero)
+
+    def forward(self, x, added=0.0, kept=None):
+        return norm_silu_conv(x, *self.norm.effective(), *self.conv.effective(), added, kept, groups=self.norm.groups)
+
+
+@replaceable
+def norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups):
+    """added: (H, W, N, outputs) or what broadcasts to it. kept: None, or dropout's factors for what goes into the convolution."""
+    h = ops.silu(group_norm(x, gain, shift, groups=groups))
+    if kept is not None:
+        h = h * kept
+    return conv2d(h, weight) + bias + added
 
 
 class ResidualBlock(Module):
@@ -17,23 +37,23 @@ class ResidualBlock(Module):
     """
 
     def __init__(self, inputs, outputs, time, groups, dropout, c):
-        self.norm1 = GroupNorm(inputs, groups, c.norm)
-        self.conv1 = Conv2d(inputs, outputs, c=c.conv1)
+        self.half1 = NormSiLUConv(inputs, outputs, groups, c.norm, c.conv1)
         self.time = Linear(time, outputs, c.time) if time else None
-        self.norm2 = GroupNorm(outputs, groups, c.norm)
-        self.conv2 = Conv2d(outputs, outputs, c=c.conv2, zero=True)
+        self.half2 = NormSiLUConv(outputs, outputs, groups, c.norm, c.conv2, zero=True)
         self.shortcut = Conv2d(inputs, outputs, kernel=1) if inputs != outputs else None
         self.dropout = dropout
 
-    def forward(self, x, temb, dropout):
-        h = self.conv1(ops.silu(self.norm1(x)))
-        if self.time:
-            h = h + self.time(temb)  # (H, W, N, C) + (N, C)
-        h = ops.silu(self.norm2(h))
-        if self.dropout and dropout:
-            height, width, _, channels = h.shape
-            h = drop(h, rate=self.dropout, uniform=dropout((height, width, channels)).transpose(1, 2, 0, 3))
-        return self.conv2(h) + (self.shortcut(x) if self.shortcut else x)
+    def forward(self, x, temb, draw):
+        h = self.half1(x, added=self.time(temb) if self.time else 0.0)  # (H, W, N, C) + (N, C)
+        return self.half2(h, added=self.shortcut(x) if self.shortcut else x, kept=self.kept(h.shape, draw))
+
+    def kept(self, shape, draw):
+        """Dropout's factors (H, W, N, C): 0 for the dropped share, and for the rest what keeps the mean. None outside training."""
+        if not (self.dropout and draw):
+            return None
+        height, width, _, channels = shape
+        u = draw((height, width, channels)).transpose(1, 2, 0, 3)  # drawn sample by sample: N H W C
+        return (u >= self.dropout).astype(u.dtype) / (1 - self.dropout)
 
 
 class Downsample(Conv2d):
@@ -50,7 +70,12 @@ class Upsample(Conv2d):
         super().__init__(channels, channels)
 
     def forward(self, x):
-        return super().forward(repeat2(x))
+        return upsample_conv(x, *self.effective())
+
+
+@replaceable
+def upsample_conv(x, weight, bias):
+    return conv2d(repeat2(x), weight) + bias
 
 
 @primitive

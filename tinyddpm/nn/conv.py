@@ -9,9 +9,11 @@ import math
 from autograd import primitive
 from autograd.backend import array_module
 
+from .equivalents import replaceable
 from .module import Module, Parameter
 
 
+@replaceable
 @primitive
 def conv2d(x, w, *, stride=1, padding=1, needs=(True, True)):
     """x (H, W, N, Cin), w (kh, kw, Cin, Cout) -> (Ho, Wo, N, Cout), where Ho = (H + padding − kh) // stride + 1.
@@ -76,5 +78,10 @@ class Conv2d(Module):
         self.weight = Parameter(kernel, kernel, inputs, outputs, spread=0.0 if zero else math.sqrt(3 / fan_in) / c)
         self.bias = Parameter(outputs)
 
+    def effective(self):
+        """The weight and the bias that the layer computes with."""
+        return self.c * self.weight, self.c * self.bias
+
     def forward(self, x):
-        return conv2d(x, self.c * self.weight, stride=self.stride, padding=self.padding) + self.c * self.bias
+        weight, bias = self.effective()
+        return conv2d(x, weight, stride=self.stride, padding=self.padding) + bias

@@ -34,8 +34,8 @@ class Module:
 
     theta = grad = None
 
-    def __call__(self, *args):
-        return self.forward(*args)
+    def __call__(self, *args, **options):
+        return self.forward(*args, **options)
 
     def parameters(self, prefix=""):
         """All Parameters by name, such as "down.0.conv1.weight", in the order in which the layers were made."""

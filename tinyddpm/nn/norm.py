@@ -41,5 +41,10 @@ class GroupNorm(Module):
         self.gain = Parameter(channels, centre=1 / c)
         self.bias = Parameter(channels)
 
+    def effective(self):
+        """The gain and the bias that the layer computes with."""
+        return self.c * self.gain, self.c * self.bias
+
     def forward(self, x):
-        return group_norm(x, self.c * self.gain, self.c * self.bias, groups=self.groups)
+        gain, bias = self.effective()
+        return group_norm(x, gain, bias, groups=self.groups)

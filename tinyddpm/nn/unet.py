@@ -9,11 +9,10 @@ from dataclasses import dataclass
 from autograd import no_grad, ops
 
 from .attention import SelfAttention
-from .block import Downsample, ResidualBlock, Upsample
+from .block import Downsample, NormSiLUConv, ResidualBlock, Upsample
 from .conv import Conv2d
 from .module import Module
 from .multipliers import Multipliers
-from .norm import GroupNorm
 from .time import TimeEmbedding
 
 
@@ -88,8 +87,7 @@ class UNet(Module):
             if i > 0:
                 self.up.append(Upsample(channels))
                 resolution *= 2
-        self.last_norm = GroupNorm(channels, config.groups, c.norm)
-        self.last = Conv2d(channels, config.image[0], c=c.last, zero=True)
+        self.last = NormSiLUConv(channels, config.image[0], config.groups, c.norm, c.last, zero=True)
 
     def forward(self, xt, t, dropout=None):
         """x̂_0. `dropout`, given in training only, draws the uniform numbers that decide what is dropped: shape -> (N, *shape)."""
@@ -110,8 +108,7 @@ class UNet(Module):
 
         for layer in self.up:
             h = layer(h) if isinstance(layer, Upsample) else layer(ops.concat(h, skips.pop()), temb, dropout)
-        h = self.last(ops.silu(self.last_norm(h)))
-        return ops.transpose(h, axes=(2, 3, 0, 1))  # H W N C -> N C H W
+        return ops.transpose(self.last(h), axes=(2, 3, 0, 1))  # H W N C -> N C H W
 
     def denoise(self, xt, t):
         """x̂_0 as an array, with no graph behind it: the denoiser that samplers take."""

@@ -1,0 +1,77 @@
+"""What several tests share: random schedules, noise that is looked up by t, small networks, and the complex step."""
+import numpy as np
+from hypothesis import strategies as st
+
+from autograd import Tensor, leaf
+from tinyddpm.schedule import Schedule
+
+# β within these bounds keeps ᾱ_T above 1e-10; uniform β in (0, 1) would drive it to exactly 0.
+schedules = st.lists(st.floats(1e-5, 0.3), min_size=1, max_size=64).map(Schedule)
+seeds = st.integers(0, 2**32 - 1)
+
+TINY_STEP = 1e-30  # of the complex step: nothing is subtracted, so it may be as small as one likes
+
+
+def full(value, n=1):
+    """A batch of n images of one pixel, all of `value`, in float64."""
+    return np.full((n, 1, 1, 1), float(value))
+
+
+def same(t, n=1):
+    """The timestep t for each of n samples."""
+    return np.full(n, t)
+
+
+def noise_table(rng, T, shape, dtype=np.float64):
+    """`noise(t)` for the samplers: an array for each t, the same whenever it is asked for."""
+    table = rng.standard_normal((T + 1, *shape)).astype(dtype)
+    return lambda t: table[t]
+
+
+def perturb(module, rng, size=0.05):
+    """Add N(0, size²) to every parameter: layers that start at zero would otherwise hide most gradients (FACTS 13)."""
+    for p in module.parameters().values():
+        p.data[...] += size * rng.standard_normal(p.shape)
+    return module
+
+
+def check_module(module, forward, inputs, rng, zero=(), directions=3):
+    """Compare backward through `forward(*inputs)` with the complex step, for each input and each parameter of `module`.
+
+    The upstream gradient is random, θ is perturbed, and no reference slope may be zero, but for the parameters named in
+    `zero`, on which the output does not depend: their gradients must vanish.
+    """
+    perturb(module.initialise(0, np.float64), rng)
+    theta, grad = module.theta, module.grad
+    leaves = [leaf(x) for x in inputs]
+    out = forward(*leaves)
+    g = rng.standard_normal(out.shape)
+    out.backward(g)
+    size = abs(g * out.data).sum()
+
+    def compare(name, gradient, slope):
+        for _ in range(directions):
+            v = rng.standard_normal(gradient.shape)
+            claimed, measured = float((gradient * v).sum()), slope(v)
+            allowed = 1e-11 * (abs(gradient * v).sum() + size)
+            assert abs(claimed - measured) <= allowed, f"{name}: backward gives {claimed:.12g}, the complex step {measured:.12g}"
+            assert (abs(measured) <= allowed) == (name in zero), f"{name}: the reference slope is {measured:.3g}"
+
+    for i, x in enumerate(inputs):
+        def input_slope(v, i=i):
+            moved = [Tensor(y + 1j * TINY_STEP * v) if j == i else y for j, y in enumerate(inputs)]
+            return float((g * forward(*map(as_tensor, moved)).data).sum().imag) / TINY_STEP
+        compare(f"input {i}", leaves[i].grad, input_slope)
+
+    for name, where in module.slices().items():
+        def parameter_slope(v, where=where):
+            moved = theta.astype(complex)
+            moved[where] += 1j * TINY_STEP * v
+            module.bind(moved)
+            return float((g * forward(*map(as_tensor, inputs)).data).sum().imag) / TINY_STEP
+        compare(name, grad[where], parameter_slope)
+    module.bind(theta, grad)
+
+
+def as_tensor(x):
+    return x if isinstance(x, Tensor) else Tensor(x)
