@@ -12,10 +12,10 @@ train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits
 
 test: $(VENV)/.ready-test
-	$(RUN) -m pytest -n auto -m "not prove"
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove"
 
 prove: $(VENV)/.ready-test
-	$(RUN) -m pytest -n auto
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto
 
 bench: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.step

@@ -2,6 +2,7 @@
 
     image_grid(samples).save("grid.png")
     samples_beside_real(samples, real, "samples.png")
+    write_samples(chain, "samples.npz")
     denoising("denoising.gif", list(ancestral(unet.denoise, schedule, x_T, noise)))
     forward("forward.png", x0, schedule, [0, 100, 300, 1000], eps)
 
@@ -16,11 +17,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
+from autograd.backend import to_numpy
+
 from ..diffusion import q_sample
 from .plots import BLUE, GREY, INK, ORANGE, save_figure, tidy, written_whole
 
 WHITE, DARK, MIDDLE, PALE = "#ffffff", "#242424", "#6e6e6e", "#d8d8d8"  # greys, so that a grey film needs no other colours
 MARGIN = 14
+WRITERS = (".png", ".gif", ".npz")  # what `write_samples` can write
 
 
 def image_grid(images, columns=None, zoom=None, gap=None):
@@ -59,10 +63,27 @@ def samples_beside_real(samples, real, path, titles=("samples", "real")):
         _side_by_side(grids, titles).save(part, format="PNG")
 
 
-def denoising(path, frames, titles=("the noisy images", "what the U-Net makes of them"), most=60, seconds=6.0):
+def write_samples(chain, path):
+    """What a sampler yields, as a file: the images as a grid (.png) or array `images` (n, C, H, W) (.npz), or the film (.gif)."""
+    suffix = Path(path).suffix
+    if suffix not in WRITERS:
+        raise ValueError(f"path: expected a name that ends in {', '.join(WRITERS)}, got {path}")
+    if suffix == ".gif":
+        return denoising(path, [(t, to_numpy(xt), to_numpy(x0_hat)) for t, xt, x0_hat in chain])
+    for _, x, _ in chain:
+        pass
+    with written_whole(path) as part, open(part, "wb") as file:
+        if suffix == ".png":
+            image_grid(to_numpy(x)).save(file, format="PNG")
+        else:
+            np.savez_compressed(file, images=to_numpy(x))
+
+
+def denoising(path, frames, titles=("x_t: noisy", "x̂_0: the guess"), most=45, seconds=5.0):
     """The reverse chain as a film that repeats: x_t at the left, x̂_0 at the right, t above. The last frame stays for 2 s.
 
     frames   [(t, xt, x0_hat), …], t falling to 0, arrays (n, C, H, W): what a sampler yields
+             as many of the n images as four rows of four, or fewer if they are large, are shown
     most     of so many frames the film is made at most, evenly chosen, the last always among them
     seconds  how long it takes without the last frame
     """
@@ -80,7 +101,8 @@ def denoising(path, frames, titles=("the noisy images", "what the U-Net makes of
 
 def _film_frame(t, xt, x0_hat, first_t, titles):
     header = 34
-    body = _side_by_side((image_grid(xt), image_grid(x0_hat)), titles)
+    side = min(max(math.isqrt(7100 // x0_hat[0].size), 2), 4)
+    body = _side_by_side([image_grid(_few_greys(x[:side**2]), columns=side) for x in (xt, x0_hat)], titles)
     frame = Image.new(body.mode, (body.width, body.height + header), WHITE)
     frame.paste(body, (0, header))
     draw = ImageDraw.Draw(frame)
@@ -91,6 +113,11 @@ def _film_frame(t, xt, x0_hat, first_t, titles):
     if done - left >= 6:
         draw.rounded_rectangle((left, y, done, y + 6), 3, fill=MIDDLE)
     return frame
+
+
+def _few_greys(images):
+    """Rounded to 33 levels: in a film no eye sees the difference, and noise, which nothing compresses, takes half the bytes."""
+    return np.rint(np.clip(images, -1, 1) * 16) / 16
 
 
 def _side_by_side(grids, titles):
@@ -123,14 +150,14 @@ def forward(path, x0, schedule, ts, eps):
     xt = q_sample(schedule, x0[None].repeat(len(ts), 0), ts, eps[None].repeat(len(ts), 0))
     signal, noise = np.sqrt(schedule.alpha_bar), np.sqrt(1 - schedule.alpha_bar)
     figure = Figure(figsize=(max(6.0, 1.35 * len(ts) + 0.6), 4.9), dpi=110)
-    grid = figure.add_gridspec(2, len(ts), height_ratios=(1, 1.55), left=0.065, right=0.975, top=0.80, bottom=0.11, hspace=0.14)
+    grid = figure.add_gridspec(2, len(ts), height_ratios=(1, 1.55), left=0.065, right=0.965, top=0.82, bottom=0.11, hspace=0.14)
     for i, (t, picture) in enumerate(zip(ts, pixels(xt))):
         axes = figure.add_subplot(grid[0, i])
         show(axes, picture)
-        axes.set_title(f"t = {t}", color=INK, fontsize=11, fontweight="bold", pad=20)
+        axes.set_title(f"t = {t}", color=INK, fontsize=11, fontweight="bold", pad=19)
         axes.text(0.5, 1.05, rf"{signal[t]:.2f} $x_0$ + {noise[t]:.2f} $\varepsilon$", fontsize=9.5, color=GREY,
                   ha="center", transform=axes.transAxes)
-    figure.text(0.065, 0.945, r"The forward process:  $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\;\varepsilon$",
+    figure.text(0.065, 0.94, r"The forward process:  $x_t = \sqrt{\bar\alpha_t}\,x_0 + \sqrt{1-\bar\alpha_t}\;\varepsilon$",
                 color=INK, fontsize=12.5)
 
     axes = figure.add_subplot(grid[1, :])

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 
 # One palette for all pictures (Okabe and Ito's, which the colour-blind can tell apart, a little softened).
 INK, GREY, LIGHT = "#24292f", "#6e7781", "#d0d7de"
-BLUE, ORANGE, GREEN, RED, PURPLE = "#2a6fb0", "#d98a1f", "#2f8f6b", "#c4472f", "#8c5fa8"
+BLUE, ORANGE, RED, PURPLE = "#2a6fb0", "#d98a1f", "#c4472f", "#8c5fa8"
 
 
 @contextlib.contextmanager
@@ -57,8 +57,8 @@ def loss(path, steps, J, held_steps, held_J, *, mean_J, floor_J, memoriser_J, he
     if held_J_average is None:
         curves.append((held_steps, held_J, RED, 1.8, "held-out J"))
     else:
-        curves.append((held_steps, held_J, "#e3a293", 1.4, "held-out J of θ"))
-        curves.append((held_steps, held_J_average, RED, 2.0, "held-out J of the averaged θ"))
+        curves.append((held_steps, held_J, "#e3a293", 1.4, "held-out J, θ itself"))
+        curves.append((held_steps, held_J_average, RED, 2.0, "held-out J, averaged θ"))
     labels = list(lines)
     for x, y, colour, width, name in curves:
         if len(x):
@@ -98,15 +98,15 @@ def loss_by_t(path, bands, model_J, mean_J, memoriser_J):
                   loc="left", color=INK, fontsize=12, fontweight="bold")
 
     lead = model_J - memoriser_J
-    bottom.bar(centre, lead, width=0.82 * np.asarray(width), color=[GREEN if d < 0 else RED for d in lead])
+    bottom.bar(centre, lead, width=0.82 * np.asarray(width), color=[RED if d < 0 else ORANGE for d in lead])
     bottom.axhline(0, color=GREY, linewidth=1)
-    reach = 1.25 * max(abs(lead).max(), 1e-9)
+    reach = 1.5 * max(abs(lead).max(), 1e-9)
     bottom.set_ylim(-reach, reach)
     bottom.set_ylabel("model − memoriser")
-    for y, text, colour in ((0.93, "above 0: the memoriser is better", RED), (0.07, "below 0: the model is better", GREEN)):
+    for y, text, colour in ((0.93, "above 0: the memoriser is better", ORANGE), (0.07, "below 0: the model is better", RED)):
         bottom.text(0.99, y, text, color=colour, fontsize=9, ha="right", va="center", transform=bottom.transAxes)
     bottom.set_xlabel("t")
-    bottom.set_xticks(centre, [f"{first}–{last}" for first, last in bands])
+    bottom.set_xticks(centre, [f"{first}–{last}" if last > first else f"{first}" for first, last in bands])
     for axes in (top, bottom):
         tidy(axes)
     bottom.tick_params(axis="x", labelsize=8)
@@ -131,8 +131,8 @@ def _figure(width, height, right):
 
 
 def _smoothed(y):
-    """The mean over a window of a fiftieth of the run around each step; at the ends, over the part of it that exists."""
-    half = len(y) // 100
+    """The mean over a window of a twenty-fifth of the run around each step; at the ends, over the part of it that exists."""
+    half = len(y) // 50
     total = np.concatenate([[0.0], np.cumsum(y)])
     k = np.arange(len(y))
     first, last = np.maximum(k - half, 0), np.minimum(k + half + 1, len(y))
@@ -143,26 +143,23 @@ def _margin_labels(axes, labels):
     """Write (y, colour, text) to the right of the axes, each at its y or, where they would overlap, as near as they fit."""
     low, high = axes.get_ylim()
     height = axes.figure.get_figheight() * axes.get_position().height
-    line = 0.165 * (high - low) / height  # a line of text, in units of y
+    line = 0.17 * (high - low) / height  # a line of text, in units of y
     labels = sorted(labels, key=lambda label: label[0])
-    texts = [textwrap.wrap(f"{y:.3f}  {text}", 36) for y, _, text in labels]
-    sizes = [line * (len(text) + 0.7) for text in texts]
-    places = _spread([y for y, _, _ in labels], sizes, low, high)
+    texts = [textwrap.wrap(f"{y:.3f}  {text}", 34, break_on_hyphens=False) for y, _, text in labels]
+    places = _spread([min(y, high) for y, _, _ in labels], [line * (len(text) + 0.6) for text in texts], low, high)
     for (y, colour, _), text, place in zip(labels, texts, places):
-        axes.annotate("\n".join(text), xy=(1, min(y, high)), xytext=(1.045, place), xycoords=axes.get_yaxis_transform(),
-                      color=colour, fontsize=9.5, va="center", linespacing=1.15, annotation_clip=False,
-                      arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.8, "shrinkA": 2, "shrinkB": 1})
+        where = {"transform": axes.get_yaxis_transform(), "color": colour, "clip_on": False}
+        axes.plot([1, 1.045], [min(y, high), place], linewidth=0.9, **where)
+        axes.text(1.055, place, "\n".join(text), fontsize=9.5, va="center", linespacing=1.2, **where)
 
 
 def _spread(wanted, sizes, low, high):
-    """Places, in the order of `wanted`, as near to it as a stack of things of these sizes between low and high allows."""
-    places = list(wanted)
-    edge = low
-    for i, size in enumerate(sizes):  # upwards: none below the top edge of the one before
-        places[i] = max(places[i], edge + size / 2)
-        edge = places[i] + size / 2
-    edge = high
-    for i in reversed(range(len(sizes))):  # and down again from the top, so that the last ones fit
-        places[i] = min(places[i], edge - sizes[i] / 2)
-        edge = places[i] - sizes[i] / 2
+    """Places for things of these sizes, in the order of `wanted` and near to it, of which none overlaps the next."""
+    places = np.array(wanted, dtype=np.float64)
+    sizes = np.array(sizes)
+    for _ in range(500):  # neighbours that overlap push each other apart, and the ends push back
+        too_near = np.maximum((sizes[1:] + sizes[:-1]) / 2 - np.diff(places), 0)
+        places[1:] += too_near / 2
+        places[:-1] -= too_near / 2
+        places = np.clip(places, low + sizes / 2, high - sizes / 2)
     return places

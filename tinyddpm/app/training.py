@@ -5,7 +5,6 @@
 Around the loop: the average of θ, the held-out J and the decision that it no longer improves, checkpoints, a record of every step,
 a progress bar, and a clean stop on Ctrl-C. A run that is resumed takes the very steps that it would have taken unbroken.
 """
-import itertools
 import json
 import math
 import signal
@@ -14,7 +13,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from tqdm import tqdm
 
 from autograd import backend
@@ -24,20 +22,24 @@ from . import average, checkpoint, config as configuration, data
 from .heldout import Draws, mean_image
 
 CHECKPOINT, BEST, CONFIG, METRICS = "checkpoint.safetensors", "best.safetensors", "config.toml", "metrics.jsonl"
-BETTER = 0.999  # a held-out J counts as improved if it is at most this share of the best one so far
+BETTER = 0.999  # a held-out J is really better if it is at most this share of the last one that was
 
 
 @dataclass
 class Progress:
-    """How far the run's convergence is. `best` is the lowest held-out J so far, at `best_step`; `waited` counts evaluations since."""
+    """How far the convergence is: the lowest held-out J so far and its step; `waited` counts the evaluations since J was
+    last really better than `level`, what it was then."""
     best: float = math.inf
     best_step: int = 0
+    level: float = math.inf
     waited: int = 0
 
     def see(self, J, step):
         """Take note of a new held-out J. True if it is the best so far."""
-        improved = J <= BETTER * self.best
-        self.waited = 0 if improved else self.waited + 1
+        if J <= BETTER * self.level:
+            self.level, self.waited = J, 0
+        else:
+            self.waited += 1
         if J < self.best:
             self.best, self.best_step = J, step
             return True
@@ -46,16 +48,46 @@ class Progress:
 
 @dataclass
 class Summary:
-    """What a run came to: the last step, why it stopped there, the best held-out J, its step, and predict-the-mean's J."""
+    """What a run came to: its last step, why it stopped there, its held-out J, and predict-the-mean's for comparison."""
     step: int
     stopped: str
-    best: float
-    best_step: int
+    held_out: float
     mean: float
+    progress: Progress
 
     def __str__(self):
-        return (f"stopped at step {self.step}: {self.stopped}. Best held-out J {self.best:.4f} at step {self.best_step}, "
-                f"{self.best / self.mean:.3f} of predict-the-mean's {self.mean:.4f}.")
+        return f"stopped at step {self.step}: {self.stopped}. {held_out_in_words(self.held_out, self.mean)}"
+
+
+def held_out_in_words(J, mean):
+    return f"held-out J {J:.4f}" + (f", {J / mean:.3f} of predict-the-mean's" if mean else "")
+
+
+class Model:
+    """What a run changes: a U-Net with its θ, the average of θ in a second one, how many steps are done, and the progress."""
+
+    def __init__(self, config, fingerprint):
+        self.config, self.fingerprint = config, fingerprint
+        self.unet = config.make_unet().initialise(config.seed)
+        self.averaged = config.make_unet().bind(self.unet.theta.copy())
+        self.step, self.progress = 0, Progress()
+
+    def save(self, path):
+        state = {"progress": vars(self.progress), "data": self.fingerprint}
+        theta, average = ({name: backend.to_numpy(a) for name, a in net.state().items()} for net in (self.unet, self.averaged))
+        checkpoint.save(path, checkpoint.Checkpoint(self.config, self.step, theta, average, state))
+
+    def load(self, path):
+        """Become what `save` wrote. ValueError if that was another run."""
+        saved = checkpoint.load(path)
+        _check_same_run(saved, self.config, self.fingerprint)
+        checkpoint.fill(self.unet, saved.theta, path)
+        checkpoint.fill(self.averaged, saved.average, path)
+        self.step, self.progress = saved.step, Progress(**saved.state["progress"])
+
+    def move(self, device):
+        self.unet.bind(backend.to_device(self.unet.theta, device), backend.to_device(self.unet.grad, device))
+        self.averaged.bind(backend.to_device(self.averaged.theta, device))
 
 
 def run(config, folder, resume=False):
@@ -69,84 +101,65 @@ def run(config, folder, resume=False):
     images, held_out = (part.images for part in data.split(dataset))
     config = config.for_images(images.shape[1:])
     schedule = config.make_schedule()
-    unet = config.make_unet().initialise(config.seed)
-
-    existing = folder / CHECKPOINT
-    if existing.exists() and not resume:
-        raise ValueError(f"{folder} holds a run already: go on with it (--resume), or choose another folder (--out)")
-    start, progress = 0, Progress()
-    averaged = unet.theta.copy()
-    averaged_unet = config.make_unet().bind(averaged)
-    if existing.exists():
-        saved = checkpoint.load(existing)
-        _check_same_run(saved, config, dataset)
-        checkpoint.fill(unet, saved.theta, existing)
-        checkpoint.fill(averaged_unet, saved.average, existing)
-        start, progress = saved.step, Progress(**saved.state["progress"])
-    folder.mkdir(parents=True, exist_ok=True)
+    model = Model(config, dataset.fingerprint())
+    if (folder / CHECKPOINT).exists():
+        if not resume:
+            raise ValueError(f"{folder} holds a run already: go on with it (--resume), or choose another folder (--out)")
+        model.load(folder / CHECKPOINT)
+    model.move(config.device)
+    images = backend.to_device(images, config.device)
+    folder.mkdir(parents=True, exist_ok=True)  # last of all, when nothing can be wrong with the input any more
     configuration.write(config, folder / CONFIG)
-
-    if config.device != "cpu":
-        unet.bind(backend.to_device(unet.theta, config.device), backend.to_device(unet.grad, config.device))
-        averaged = backend.to_device(averaged, config.device)
-        averaged_unet.bind(averaged)
-        images = backend.to_device(images, config.device)
 
     draws = Draws(held_out, schedule)
     mean = float(draws.evaluate(mean_image(images)).mean())
-
-    def save(step):
-        state = {"progress": vars(progress), "data": dataset.fingerprint()}
-        found = checkpoint.Checkpoint(config, step, unet.state(), averaged_unet.state(), state)
-        checkpoint.save(folder / CHECKPOINT, found)
-        return found
-
-    stop = _why_to_stop(config, start, 0.0, progress)
-    steps = itertools.takewhile(lambda _: not stop, train.train(
-        unet, images, schedule, config.step_size, seed=config.seed, batch_size=config.batch_size, form=config.objective, start=start))
-    began, k = time.monotonic(), start
+    steps = train.train(model.unet, images, schedule, config.step_size, seed=config.seed,
+                        batch_size=config.batch_size, form=config.objective, start=model.step)
+    stop, start, began = _why_to_stop(config, model, 0.0), model.step, time.monotonic()
     with _metrics(folder / METRICS, start) as record, _interruptible() as interrupted, \
             tqdm(total=config.steps, initial=start, unit=" steps", desc="training", disable=None) as bar:
-        for step in steps:
-            k = step.k
-            average.update(averaged, unet.theta, config.average, k)
+        while not stop:
+            step = next(steps)
+            model.step = step.k
+            average.update(model.averaged.theta, model.unet.theta, config.average, step.k)
             seconds = time.monotonic() - began
-            record({"k": k, "J": float(step.errors.mean()) / images[0].size, "seconds": round(seconds, 3)})
+            record({"k": step.k, "J": float(step.errors.mean()) / images[0].size, "seconds": round(seconds, 3)})
             bar.update()
-            bar.set_postfix_str(f"J {step.J:.4g}, {(k - start) * config.batch_size / seconds:.0f} images/s", refresh=False)
+            bar.set_postfix_str(f"J {step.J:.4g}, {(step.k - start) * config.batch_size / seconds:.0f} images/s", refresh=False)
 
-            stop = "interrupted" if interrupted() else _why_to_stop(config, k, seconds, progress)
-            if stop or k % config.every == 0:
-                bands = draws.evaluate(averaged_unet.denoise)
+            # Only at these steps: an evaluation where a run happened to be interrupted would make it another run.
+            if step.k % config.every == 0:
+                bands = draws.evaluate(model.averaged.denoise)
                 J = float(bands.mean())
-                record({"k": k, "held_out": J, "bands": bands.tolist(), "seconds": round(time.monotonic() - began, 3)})
-                best = progress.see(J, k)
-                stop = stop or _why_to_stop(config, k, seconds, progress)
-                found = save(k)
+                record({"k": step.k, "held_out": J, "bands": bands.tolist()})
+                best = model.progress.see(J, step.k)
+                model.save(folder / CHECKPOINT)
                 if best:
-                    checkpoint.save(folder / BEST, found)
-                tqdm.write(f"step {k:6d}   J {step.J:.4g}   held-out J {J:.4f}, {J / mean:.3f} of predict-the-mean's")
-    return Summary(k, stop, progress.best, progress.best_step, mean)
+                    model.save(folder / BEST)
+                tqdm.write(f"step {step.k:6d}   J {step.J:.4g}   {held_out_in_words(J, mean)}")
+            stop = "interrupted" if interrupted() else _why_to_stop(config, model, seconds)
+        model.save(folder / CHECKPOINT)
+    return Summary(model.step, stop, float(draws.evaluate(model.averaged.denoise).mean()), mean, model.progress)
 
 
-def _why_to_stop(config, k, seconds, progress):
+def _why_to_stop(config, model, seconds):
     """The reason, in words, or "" to go on."""
-    if config.steps is not None and k >= config.steps:
+    if config.steps is not None and model.step >= config.steps:
         return f"all {config.steps} steps are done"
     if config.minutes is not None and seconds >= 60 * config.minutes:
         return f"the {config.minutes:g} minutes are over"
-    if config.patience and progress.waited >= config.patience:
-        return f"converged: the held-out J has not improved for {progress.waited} evaluations"
+    if config.patience and model.progress.waited >= config.patience:
+        return f"converged: the held-out J has not improved for {model.progress.waited} evaluations"
     return ""
 
 
-def _check_same_run(saved, config, dataset):
+def _check_same_run(saved, config, fingerprint):
     """Only a run that is the same in all that its numbers depend on may go on from a checkpoint."""
     before, now = configuration.to_dict(saved.config), configuration.to_dict(config)
     for name in sorted((before.keys() | now.keys()) - set(configuration.MAY_CHANGE)):
         if before.get(name) != now.get(name):
             raise ValueError(f"{name}: the run to resume has {before.get(name)!r}, not {now.get(name)!r}")
-    if saved.state["data"] != dataset.fingerprint():
+    if saved.state["data"] != fingerprint:
         raise ValueError(f"data: {config.data} no longer holds the images that the run to resume was trained on")
 
 

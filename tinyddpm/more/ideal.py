@@ -26,15 +26,13 @@ def ideal_denoiser(images, schedule, chunk=CHUNK):
     The denoiser takes xt (N, C, H, W) and t (N,) in {1..T} and returns x̂_0 (N, C, H, W), of xt's dtype: the mean of the
     images, each with a weight proportional to its likelihood exp(−‖x_t − √ᾱ_t x_i‖² / 2(1−ᾱ_t)). (Karras et al. 2022,
     "Elucidating the design space of diffusion-based generative models", appendix B.3, for x_t / √ᾱ_t, whose noise has
-    variance σ² = (1−ᾱ_t)/ᾱ_t.) Everything inside is float64. `chunk` bounds the memory beyond that of the images:
-    no array made for xt has more numbers, whatever N is.
+    variance σ² = (1−ᾱ_t)/ᾱ_t.) Everything inside is float64. Beyond copies of
+    the images and of xt, no array has more than `chunk` numbers, whatever N is.
     """
     xp = array_module(images)
     if images.ndim != 4 or not len(images):
         raise ValueError(f"images: expected at least one image, (n, C, H, W), got shape {images.shape}")
     flat = images.reshape(len(images), -1).astype(np.float64)  # (n, D)
-    centre = flat.mean(axis=0)
-    flat -= centre  # smaller numbers: less is lost when large products cancel
     squares = (flat**2).sum(axis=1)  # (n,)
     alpha_bar = xp.asarray(schedule.alpha_bar)
     rows = max(1, chunk // max(flat.shape))
@@ -42,12 +40,11 @@ def ideal_denoiser(images, schedule, chunk=CHUNK):
     def denoise_rows(xt, t):  # (M, D), (M,) -> (M, D)
         a2 = alpha_bar[t][:, None]
         a = xp.sqrt(a2)
-        centred = xt - a * centre
         # ‖x_t − a x_i‖² = ‖x_t‖² − 2a x_t·x_i + a²‖x_i‖², and ‖x_t‖² is the same for every i: the softmax ignores it.
-        log_weight = (a * (centred @ flat.T) - a2 * squares / 2) / (1 - a2)  # (M, n)
+        log_weight = (a * (xt @ flat.T) - a2 * squares / 2) / (1 - a2)  # (M, n)
         log_weight -= log_weight.max(axis=1, keepdims=True)  # the largest becomes e^0: nothing overflows
         weight = xp.exp(log_weight)
-        return weight @ flat / weight.sum(axis=1, keepdims=True) + centre
+        return weight @ flat / weight.sum(axis=1, keepdims=True)
 
     def denoiser(xt, t):
         if xt.shape[1:] != images.shape[1:]:

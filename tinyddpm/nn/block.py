@@ -45,15 +45,15 @@ class ResidualBlock(Module):
 
     def forward(self, x, temb, draw):
         h = self.half1(x, added=self.time(temb) if self.time else 0.0)  # (H, W, N, C) + (N, C)
-        return self.half2(h, added=self.shortcut(x) if self.shortcut else x, kept=self.kept(h.shape, draw))
+        return self.half2(h, added=self.shortcut(x) if self.shortcut else x, kept=self.kept(h, draw))
 
-    def kept(self, shape, draw):
-        """Dropout's factors (H, W, N, C): 0 for the dropped share, and for the rest what keeps the mean. None outside training."""
+    def kept(self, h, draw):
+        """Dropout's factors for h (H, W, N, C): 0 for the dropped share, and for the rest what keeps the mean. None outside training."""
         if not (self.dropout and draw):
             return None
-        height, width, _, channels = shape
+        height, width, _, channels = h.shape
         u = draw((height, width, channels)).transpose(1, 2, 0, 3)  # drawn sample by sample: N H W C
-        return (u >= self.dropout).astype(u.dtype) / (1 - self.dropout)
+        return (u >= self.dropout).astype(h.dtype) / (1 - self.dropout)
 
 
 class Downsample(Conv2d):

@@ -52,7 +52,7 @@ class UNet(Module):
     """xt (N, C, H, W), t (N,) -> x̂_0, a Tensor (N, C, H, W)."""
 
     def __init__(self, config=UNetConfig(), c=Multipliers()):
-        self.config = config
+        self.config, self.c = config, c
         time = 4 * config.base if config.told_t else 0
         resolution = min(config.image[1:])
 

@@ -1,0 +1,127 @@
+"""The rules of the house: who may import whom, how long the core may be, and which `autograd` it must find.
+
+Imports are read from the source, so that one inside a function counts too.
+"""
+import ast
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+CORE = [*(ROOT / "autograd" / f"{name}.py" for name in ("engine", "ops", "tensor")),
+        *(ROOT / "tinyddpm" / f"{name}.py" for name in ("schedule", "diffusion", "objective", "sampler", "train")),
+        *sorted((ROOT / "tinyddpm" / "nn").glob("*.py"))]
+ROOMS = ("more", "fast", "app", "interop")
+FRAMEWORKS = {"torch", "torchvision", "diffusers", "jax", "flax", "tensorflow", "keras", "mxnet", "paddle"}
+
+
+def sources(*folders):
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
+
+
+def imports(path, root=ROOT):
+    """Absolute names of all that a file imports: `from .nn import UNet` in tinyddpm/ gives tinyddpm.nn and tinyddpm.nn.UNet."""
+    package = path.relative_to(root).parent.parts
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[:len(package) - node.level + 1] if node.level else ()
+            module = ".".join([*above, *([node.module] if node.module else [])])
+            found |= {module} | {f"{module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def from_any(found, *packages):
+    """Those of the imported names that belong to one of the packages."""
+    return {name for name in found if any(name == p or name.startswith(p + ".") for p in packages)}
+
+
+def test_imports_are_read_as_python_reads_them(tmp_path):
+    path = tmp_path / "a" / "b" / "c.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("import x.y as z\nfrom . import d\nfrom ..e import f\ndef g():\n    from h.i import j\n")
+    assert imports(path, tmp_path) == {"x.y", "a.b", "a.b.d", "a.e", "a.e.f", "h.i", "h.i.j"}
+    assert from_any({"a.b", "a.bc", "ab"}, "a.b") == {"a.b"}
+
+
+def test_the_core_is_all_there():
+    assert all(path.is_file() for path in CORE) and len(CORE) > 15
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
+def test_a_core_file_enters_no_other_room(path):
+    assert not from_any(imports(path), *(f"tinyddpm.{room}" for room in ROOMS))
+
+
+@pytest.mark.parametrize("path", sources("autograd"), ids=lambda p: p.name)
+def test_autograd_stands_alone(path):
+    """It knows nothing of ours, and finds its own files relatively, so that the folder can be lifted out and renamed."""
+    assert not from_any(imports(path), "tinyddpm")
+    absolute = {n for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.Import) for n in (a.name for a in node.names)}
+    absolute |= {node.module for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))) if isinstance(node, ast.ImportFrom) and not node.level}
+    assert not from_any(absolute, "autograd")
+
+
+@pytest.mark.parametrize("name", ["schedule", "diffusion", "objective", "sampler", "noise"])
+def test_diffusion_knows_no_network(name):
+    assert not from_any(imports(ROOT / "tinyddpm" / f"{name}.py"), "tinyddpm.nn", "tinyddpm.train")
+
+
+def test_the_layers_know_no_diffusion():
+    for path in sources("tinyddpm/nn"):
+        assert not from_any(imports(path), *(f"tinyddpm.{name}" for name in ("schedule", "diffusion", "objective", "sampler", "train"))), path
+
+
+def test_only_backend_imports_cupy():
+    users = {str(path.relative_to(ROOT)) for path in sources("autograd", "tinyddpm", "examples") if from_any(imports(path), "cupy", "cupyx", "cupy_backends")}
+    assert users == {"autograd/backend.py"}
+
+
+def test_no_framework_in_the_product():
+    for path in sources("autograd", "tinyddpm", "examples"):
+        assert not from_any(imports(path), *FRAMEWORKS), path
+
+
+def test_the_line_budget_of_the_core():
+    lines = {str(path.relative_to(ROOT)): count_lines(path) for path in CORE}
+    too_long = {name: n for name, n in lines.items() if n > 200}
+    assert not too_long, f"at most 200 lines a file: {too_long}"
+    assert sum(lines.values()) <= 1500, f"the core has {sum(lines.values())} lines of 1500: {lines}"
+
+
+def test_no_file_is_longer_than_400_lines():
+    too_long = {str(path.relative_to(ROOT)): count_lines(path) for path in sources("autograd", "tinyddpm", "examples", "benchmarks") if count_lines(path) > 400}
+    assert not too_long
+
+
+def count_lines(path):
+    return len(path.read_text(encoding="utf-8").splitlines())
+
+
+# ---- the other project called autograd -----------------------------------------------------------
+
+
+def import_tinyddpm(*path):
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path)), "PYTHONDONTWRITEBYTECODE": "1"}
+    return subprocess.run([sys.executable, "-c", "import tinyddpm"], env=environment, cwd=path[0], capture_output=True, text=True)
+
+
+@pytest.mark.parametrize("source", ["", "PART_OF = 'something else'\n"])
+def test_a_foreign_autograd_is_refused_by_name(tmp_path, source):
+    foreign = tmp_path / "autograd" / "__init__.py"
+    foreign.parent.mkdir()
+    foreign.write_text(source)
+    result = import_tinyddpm(tmp_path, ROOT)
+    assert result.returncode != 0
+    message = result.stderr.strip().splitlines()[-1]
+    assert message.startswith("ImportError:") and str(foreign) in message and "fresh virtual environment" in message
+
+
+def test_our_own_autograd_is_accepted(tmp_path):
+    result = import_tinyddpm(tmp_path, ROOT)
+    assert result.returncode == 0, result.stderr

@@ -1,0 +1,67 @@
+"""The pictures that a run folder is given: curves, samples, the reverse chain, the forward process, one step through the U-Net.
+
+    for path in draw("runs/x"):
+        print(path)
+"""
+import json
+from pathlib import Path
+
+import numpy as np
+
+from autograd.backend import to_numpy
+
+from .. import noise
+from ..more.ideal import ideal_denoiser
+from . import data, pictures, plots
+from .heldout import Draws, mean_image
+from .sampling import Run
+from .training import METRICS
+from .unet_walk import unet_walk
+
+SAMPLES, FILM = 64, 16  # images in samples.png and in the film
+
+
+def draw(folder, watch=lambda chain, total: chain):
+    """Draw all pictures of the run in `folder`; yields the path of each once it is there.
+
+    watch  called with the sampling chain and its number of steps, returns the chain: a progress bar
+    """
+    folder = Path(folder)
+    run = Run(folder)
+    config, schedule = run.config, run.schedule
+    dataset = data.load(config.data, config.size, config.channels)
+    images, held_out = (part.images for part in data.split(dataset))
+    memoriser, draws = ideal_denoiser(images, schedule), Draws(held_out, schedule)
+    on_training = Draws(images, schedule, purpose="training")
+    mean, memorised = draws.evaluate(mean_image(images)), draws.evaluate(memoriser)
+
+    steps, evaluations = read_metrics(folder / METRICS)
+    plots.loss(folder / "loss.png", [s["k"] for s in steps], [s["J"] for s in steps],
+               [e["k"] for e in evaluations], [e["held_out"] for e in evaluations],
+               mean_J=mean.mean(), floor_J=on_training.evaluate(memoriser).mean(), memoriser_J=memorised.mean())
+    yield folder / "loss.png"
+    bands = list(zip(draws.edges[:-1] + 1, draws.edges[1:]))
+    plots.loss_by_t(folder / "loss_by_t.png", bands, draws.evaluate(run.unet.denoise), mean, memorised)
+    yield folder / "loss_by_t.png"
+
+    x0, t, eps = images[:1], np.array([schedule.T // 5]), noise.normal(config.seed, "forward.png", 0, np.arange(1), images.shape[1:])
+    ts = [round(schedule.T * share) for share in (0, 0.05, 0.1, 0.2, 0.35, 0.5, 1)]
+    pictures.forward(folder / "forward.png", x0[0], schedule, ts, eps[0])
+    yield folder / "forward.png"
+    unet_walk(folder / "unet_walk.png", config.make_unet().bind(run.unet.theta.copy(), np.zeros_like(run.unet.theta)),
+                   schedule, x0, t, eps)
+    yield folder / "unet_walk.png"
+
+    film = []
+    for t, xt, x0_hat in watch(run.sample(SAMPLES), schedule.T):
+        film.append((t, to_numpy(xt[:FILM]), to_numpy(x0_hat[:FILM])))
+    pictures.samples_beside_real(to_numpy(xt), images[:SAMPLES], folder / "samples.png", (f"{SAMPLES} samples", f"real {dataset.name}"))
+    yield folder / "samples.png"
+    pictures.denoising(folder / "denoising.gif", film)
+    yield folder / "denoising.gif"
+
+
+def read_metrics(path):
+    """The records of training steps, and those of evaluations, of a metrics file."""
+    records = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return [r for r in records if "J" in r], [r for r in records if "held_out" in r]
