@@ -5,7 +5,7 @@ curvatures differ: the last convolution's is the largest, so it sets β, and lay
 embedding) then hardly move. A multiplier evens this out. Write a layer's effective weight as w = c·v, and let v
 be the parameter: by the chain rule ∇_v J = c·∇_w J, so one step of v changes w by −c²β∇_w J. The update is still the literal
 θ ← θ − β∇J; what differs is how the network is written in θ. In effect each kind of layer has its own fixed step
-size, c²β. Adam finds such step sizes while it runs; here they are nine numbers in plain sight.
+size, c²β. Adam finds such step sizes while it runs; here they are seven numbers in plain sight.
 
 The values were found by trial on the 8×8 digits (base 16, batch 64), the same data that they are shown on. With c = 1 everywhere
 β must be about ten times smaller, and training is about that much slower. See Yang & Hu 2021, "Feature learning in

@@ -9,7 +9,7 @@ from .module import Module
 
 
 def sinusoidal(t, channels, dtype):
-    """t (N,) -> (N, channels): sin and cos of t at channels/2 frequencies from 1 down to 1/10000 (Vaswani et al. 2017, section 3.5).
+    """t (N,) -> (N, channels): sin and cos of t at channels/2 frequencies from 1 down towards 1/10000 (Vaswani et al. 2017, section 3.5).
 
     Neighbouring t differ in the fast waves, distant ones in the slow waves. Computed in float64 and cast once.
     """

@@ -56,11 +56,9 @@ class UNet(Module):
         time = 4 * config.base if config.told_t else 0
         resolution = min(config.image[1:])
 
-        def level(inputs, outputs):
-            """A residual block and, where the config asks for it, attention."""
-            attend = resolution in config.attention
-            return (ResidualBlock(inputs, outputs, time, config.groups, config.dropout, c),
-                    SelfAttention(outputs, config.heads, config.groups, c) if attend else None)
+        def stage(inputs, outputs):
+            attention = SelfAttention(outputs, config.heads, config.groups, c) if resolution in config.attention else None
+            return Stage(ResidualBlock(inputs, outputs, time, config.groups, config.dropout, c), attention)
 
         self.time = TimeEmbedding(config.base, c.time) if time else None
         self.first = Conv2d(config.image[0], config.base)
@@ -68,7 +66,7 @@ class UNet(Module):
         channels, skips = config.base, [config.base]
         for i, multiple in enumerate(config.levels):
             for _ in range(config.blocks):
-                self.down.append(Stage(*level(channels, config.base * multiple)))
+                self.down.append(stage(channels, config.base * multiple))
                 channels = config.base * multiple
                 skips.append(channels)
             if i < len(config.levels) - 1:
@@ -82,7 +80,7 @@ class UNet(Module):
 
         for i, multiple in reversed(list(enumerate(config.levels))):
             for _ in range(config.blocks + 1):
-                self.up.append(Stage(*level(channels + skips.pop(), config.base * multiple)))
+                self.up.append(stage(channels + skips.pop(), config.base * multiple))
                 channels = config.base * multiple
             if i > 0:
                 self.up.append(Upsample(channels))
