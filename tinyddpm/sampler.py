@@ -39,6 +39,8 @@ def ddim(denoiser, schedule, x_T, noise=None, steps=50, eta=0.0, clip=1.0):
     eta    0: no noise, the image is a function of x_T; 1: the noise of `ancestral`, and its result if steps == T
     noise  may be None if eta is 0
     """
+    if eta and noise is None:
+        raise ValueError(f"noise: eta = {eta} needs a function noise(t), got None")
     alpha_bar = schedule.alpha_bar
     grid = timestep_grid(schedule.T, steps)
     xt = x_T

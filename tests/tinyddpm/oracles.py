@@ -1,8 +1,11 @@
 """What several tests share: random schedules, noise that is looked up by t, small networks, and the complex step."""
+from dataclasses import replace
+
 import numpy as np
 from hypothesis import strategies as st
 
 from autograd import Tensor, leaf
+from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.schedule import Schedule
 
 # β within these bounds keeps ᾱ_T above 1e-10; uniform β in (0, 1) would drive it to exactly 0.
@@ -75,3 +78,24 @@ def check_module(module, forward, inputs, rng, zero=(), directions=3):
 
 def as_tensor(x):
     return x if isinstance(x, Tensor) else Tensor(x)
+
+
+# ---- small U-Nets ----
+
+SMALL = UNetConfig(image=(1, 4, 6), base=4, levels=(1, 2), blocks=1, attention=(2,), heads=2, groups=2)
+
+
+def new(config=SMALL, dtype=np.float64, seed=0, **changes):
+    """A U-Net as it is initialised, of SMALL with some changes."""
+    return UNet(replace(config, **changes)).initialise(seed, dtype)
+
+
+def shaken(*args, size=0.3, **changes):
+    """The same, away from its start, so that every layer has its say."""
+    return perturb(new(*args, **changes), np.random.default_rng(7), size)
+
+
+def batch(unet, n=3, dtype=np.float64, seed=0):
+    """xt and t for a net."""
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, *unet.config.image)).astype(dtype), rng.integers(1, 1001, n)

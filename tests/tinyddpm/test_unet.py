@@ -1,35 +1,19 @@
-"""The U-Net and θ: the gradient of J in every parameter, shapes, dropout, errors, and the views that `bind` makes."""
+"""The U-Net: the gradient of J in every parameter, shapes, what a new net says, dropout, and errors."""
 from dataclasses import replace
 
 import numpy as np
 import pytest
-from oracles import check_module, perturb
+from oracles import SMALL, batch, check_module, new, perturb, shaken
 
 from autograd import Tensor
 from tinyddpm import noise
 from tinyddpm.diffusion import q_sample
-from tinyddpm.nn import UNet, UNetConfig
-from tinyddpm.nn.module import ALIGN, Module, Parameter
+from tinyddpm.nn import UNet
+from tinyddpm.nn.module import Module
 from tinyddpm.nn.multipliers import ONES
 from tinyddpm.nn.norm import GroupNorm
 from tinyddpm.schedule import linear
-from tinyddpm.train import gradient, train
-
-SMALL = UNetConfig(image=(1, 4, 6), base=4, levels=(1, 2), blocks=1, attention=(2,), heads=2, groups=2)
-
-
-def new(config=SMALL, dtype=np.float64, seed=0, **changes):
-    return UNet(replace(config, **changes)).initialise(seed, dtype)
-
-
-def shaken(*args, size=0.3, **changes):
-    return perturb(new(*args, **changes), np.random.default_rng(7), size)
-
-
-def batch(unet, n=3, dtype=np.float64, seed=0):
-    """xt and t for a net."""
-    rng = np.random.default_rng(seed)
-    return rng.standard_normal((n, *unet.config.image)).astype(dtype), rng.integers(1, 1001, n)
+from tinyddpm.train import gradient
 
 
 # ---- gradients -----------------------------------------------------------------------------------
@@ -103,7 +87,8 @@ def test_the_output_has_the_shape_and_dtype_of_the_input(changes, dtype):
 
 def test_the_attention_asked_for_is_there():
     def with_attention(**changes):
-        return {name.split(".norm")[0] for name in UNet(replace(SMALL, **changes)).parameters() if ".norm.gain" in name and ("attention" in name or name.startswith("middle2"))}
+        names = UNet(replace(SMALL, **changes)).parameters()
+        return {name.removesuffix(".q.weight") for name in names if name.endswith(".q.weight")}
 
     assert with_attention() == {"down.2.attention", "middle2", "up.0.attention", "up.1.attention"}
     assert with_attention(attention=(4,), middle_attention=False) == {"down.0.attention", "up.3.attention", "up.4.attention"}
@@ -273,118 +258,6 @@ def test_a_bad_config_is_named(changes, message):
 def test_a_bad_call_is_named(shape, t, message):
     with pytest.raises(ValueError, match=message):
         new()(np.zeros(shape), np.ones(t, int))
-
-
-def test_bind_names_a_vector_of_the_wrong_length():
-    unet = new()
-    right, wrong = np.zeros(unet.theta_size()), np.zeros(unet.theta_size() - 1)
-    with pytest.raises(ValueError, match=rf"theta: expected a vector of {len(right)} numbers, got shape \({len(wrong)},\)"):
-        unet.bind(wrong)
-    with pytest.raises(ValueError, match="grad: expected a vector"):
-        unet.bind(right, wrong)
-
-
-# ---- θ is one vector -----------------------------------------------------------------------------
-
-
-def rebound(unet, how):
-    """The net after one of the things that people do with θ."""
-    if how == "float32 and back":
-        return unet.bind(unet.theta.astype(np.float32), unet.grad.astype(np.float32)).bind(unet.theta.astype(np.float64), unet.grad.astype(np.float64))
-    if how == "a copy":
-        return unet.bind(unet.theta.copy(), np.zeros_like(unet.theta))
-    if how == "part of a larger vector":
-        return unet.bind(np.zeros(3 * len(unet.theta))[16:16 + len(unet.theta)], np.zeros_like(unet.theta))
-    if how == "an average":
-        average = 0.5 * unet.theta
-        return UNet(unet.config).bind(average, np.zeros_like(average))
-    return unet
-
-
-@pytest.mark.parametrize("how", ["initialised", "float32 and back", "a copy", "part of a larger vector", "an average"])
-def test_every_layer_sees_what_is_written_to_theta(how):
-    unet, other = rebound(new(), how), shaken(seed=9)
-    xt, t = batch(unet)
-    unet.theta[...] = other.theta
-    np.testing.assert_array_equal(unet.denoise(xt, t), other.denoise(xt, t))
-    for name, where in unet.slices().items():  # and the other way round, parameter by parameter
-        p = unet.parameters()[name]
-        assert np.shares_memory(p.data, unet.theta) and np.shares_memory(p.grad, unet.grad)
-        p.data[...] = 3.5
-        assert set(unet.theta[where]) == {3.5}
-        if not name.endswith("k.bias"):
-            before = unet.denoise(xt, t)
-            unet.theta[where] += np.linspace(0.1, 0.5, where.stop - where.start)
-            assert not np.array_equal(unet.denoise(xt, t), before), name
-        unet.theta[...] = other.theta
-
-
-def test_a_net_bound_to_float64_computes_in_float64():
-    unet = new(dtype=np.float32)
-    unet.bind(unet.theta.astype(np.float64), np.zeros(unet.theta_size()))
-    xt, t = batch(unet)
-    y = unet(xt, t)
-    y.backward(np.ones_like(y.data))
-    assert y.dtype == np.float64 and abs(unet.grad).max() > 0
-
-
-def test_a_net_bound_without_grad_records_nothing():
-    unet = new()
-    assert unet.bind(unet.theta)(*batch(unet)).node is None
-
-
-def test_slices_start_at_64_bytes_and_lie_apart():
-    unet = new()
-    slices = list(unet.slices().values())
-    assert all(s.start % ALIGN == 0 for s in slices) and ALIGN * 4 == 64
-    assert all(a.stop <= b.start < a.stop + ALIGN for a, b in zip(slices, slices[1:]))
-    assert slices[0].start == 0 and slices[-1].stop <= unet.theta_size() < slices[-1].stop + ALIGN
-    assert [s.stop - s.start for s in slices] == [p.size for p in unet.parameters().values()]
-
-
-def test_padding_is_and_stays_zero():
-    unet = shaken()
-    padding = np.ones(unet.theta_size(), bool)
-    for where in unet.slices().values():
-        padding[where] = False
-    assert padding.sum() > 50
-    images = np.random.default_rng(0).uniform(-1, 1, (4, *SMALL.image))
-    for step, _ in zip(train(unet, images, linear(), 0.1, seed=0, batch_size=4), range(3)):
-        assert not unet.theta[padding].any() and not unet.grad[padding].any()
-        assert all(unet.grad[where].any() for name, where in unet.slices().items() if not name.endswith("k.bias"))
-
-
-def test_gradients_overlap_their_own_slice_only():
-    unet = shaken()
-    for _ in range(2):  # before backward and after it
-        for name, p in unet.parameters().items():
-            for other, where in unet.slices().items():
-                assert np.shares_memory(p.grad, unet.grad[where]) == (name == other)
-                assert np.shares_memory(p.data, unet.theta[where]) == (name == other)
-            assert p.grad.shape == p.data.shape == p.initial_shape and not np.shares_memory(p.data, unet.grad)
-        y = unet(*batch(unet))
-        y.backward(np.ones_like(y.data))
-
-
-def test_every_parameter_has_a_name_of_its_own(monkeypatch):
-    made, init = [], Parameter.__init__
-
-    def counting(self, *args, **options):
-        made.append(self)
-        init(self, *args, **options)
-
-    monkeypatch.setattr(Parameter, "__init__", counting)
-    found = UNet(SMALL).parameters()
-    assert len(found) == len(made) == len({id(p) for p in found.values()})
-    assert {id(p) for p in made} == {id(p) for p in found.values()}
-
-
-def test_state_holds_views_by_name():
-    unet = new()
-    state = unet.state()
-    assert list(state) == list(unet.parameters())
-    for name, array in state.items():
-        assert isinstance(array, np.ndarray) and np.shares_memory(array, unet.theta[unet.slices()[name]])
 
 
 def test_the_image_given_is_not_written_to():
