@@ -1,4 +1,4 @@
-"""Reverse-mode differentiation: the whole algorithm, on one screen.
+"""Reverse-mode differentiation: the whole algorithm, in one file.
 
 An op is a function of plain arrays that returns its output together with its *pullback*, the function that turns the
 gradient with respect to the output into the gradients with respect to the arguments:
@@ -8,16 +8,18 @@ gradient with respect to the output into the gradients with respect to the argum
         return x * y, lambda g: (g * y, g * x)
 
 Called with Tensors, a primitive also leaves a Node behind: its pullback, and the Nodes of its arguments. Those Nodes
-are the graph. `backward` walks it from the result to the leaves and hands each Node's gradient to its pullback.
+are the graph. What the pullback will need stays alive in its closure (x and y, in `mul`). `backward` walks the graph
+from the result to the leaves, the variables such as θ, and hands each Node's gradient to its pullback.
 
-Why in an order, and not just as it comes? Take b = a + a; c = b * b + b. The gradient of b has two parts, one for
-each use of it. Passing the first on to `a` before the second has come would be wrong, so a Node waits until all Nodes
-that used it have reported: `backward` counts them first. (Baydin et al. 2018, "Automatic differentiation in machine
-learning: a survey", section 3.2.)
+Why in an order, and not just as it comes? Take b = a + a; c = b * b + b. b is used three times, as both factors and as
+a summand, so its gradient has three parts: g·b, g·b and g. Passing each on to `a` as it comes would give the right sum,
+since a pullback is linear in g, but a Node would be visited once for every path to it: 2ⁿ times after n steps of
+b = b + b. So a Node waits until every use of it has reported, and is visited once. `backward` counts the uses first.
+(Baydin et al. 2018, "Automatic differentiation in machine learning: a survey", section 3.2.)
 
 Three rules keep it correct and small:
 - a pullback never writes into g, its inputs or its output, only into arrays that it allocated itself;
-- what broadcasting spread in the forward pass is summed here, and nowhere else;
+- a pullback need not undo broadcasting: `_fit` sums what that spread;
 - each gradient is dropped once used, and each Node is emptied as it is visited: memory falls as `backward` goes.
 """
 import inspect
@@ -29,7 +31,7 @@ from functools import wraps
 from .backend import array_module, as_array
 from .tensor import Tensor
 
-_recording = ContextVar("recording", default=True)
+_recording = ContextVar("recording", default=True)  # a global of which every thread has its own
 
 
 class Node:
@@ -87,7 +89,9 @@ def backward(tensor, g=None):
 
     waiting = _count_uses(tensor.node)
     gradients = {tensor.node: g}
-    owned = set()  # Nodes whose gradient is a sum allocated here, the only arrays that may be added to in place
+    # `add` returns the same g twice, and `reshape` a view of g: adding to those in place would change a neighbour's
+    # gradient. Only the sums allocated here may be added to; `owned` is the Nodes that have one.
+    owned = set()
     ready = [tensor.node]
     while ready:
         node = ready.pop()
@@ -140,7 +144,10 @@ def _accumulate(node, g):
 
 
 def _fit(g, node, op):
-    """`g` summed over what broadcasting spread, so that it has the shape of the argument that `node` stands for."""
+    """`g` summed over what broadcasting spread, to the shape of the argument that `node` stands for.
+
+    For example g (H, W, N, C), for a bias (C,) that was added to all pixels: the sum over H, W and N.
+    """
     if g is None:
         raise TypeError(f"{op}: its pullback returned None for an argument that needs a gradient")
     if g.dtype != node.dtype:

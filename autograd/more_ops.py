@@ -11,9 +11,9 @@ import math
 
 import numpy as np
 
+from . import ops
 from .backend import array_module, special
 from .engine import primitive
-from .ops import sigmoid_of
 
 # --- elementwise, one argument -----------------------------------------------------------------------------------------
 
@@ -50,7 +50,7 @@ def tanh(x):
 
 @primitive
 def sigmoid(x):
-    s = sigmoid_of(x)
+    s = ops.sigmoid_of(x)
     return s, lambda g: (g * (s * (1 - s)),)
 
 
@@ -227,3 +227,18 @@ def take(x, *, indices, axis=None):
         return (gx.reshape(shape),)
 
     return xp.take(x, indices, axis=axis), pullback
+
+
+# --- products ------------------------------------------------------------------------------------------------------------
+
+
+def matmul(x, y):
+    """x @ y with all of NumPy's rules: as `ops.matmul`, and a 1-D argument is a single row (x) or column (y)."""
+    row, column = x.ndim == 1, y.ndim == 1
+    x = ops.reshape(x, shape=(1, -1)) if row else x
+    y = ops.reshape(y, shape=(-1, 1)) if column else y
+    out = ops.matmul(x, y)
+    if row or column:
+        *stack, n, m = out.shape
+        out = ops.reshape(out, shape=(*stack, *([] if row else [n]), *([] if column else [m])))
+    return out

@@ -3,7 +3,6 @@
 All take and return plain arrays here; `@primitive` lets them be called with Tensors. Elementwise ones broadcast as
 NumPy does, and the engine undoes it. g is always the gradient with respect to the output.
 """
-import builtins
 
 from .backend import array_module
 from .engine import primitive
@@ -42,21 +41,17 @@ def square(x):
 
 @primitive
 def matmul(x, y, *, needs=(True, True)):
-    """x @ y with NumPy's rules: (..., n, k) @ (..., k, m) -> (..., n, m); a 1-D argument is a single row or column."""
-    rows = x[None, :] if x.ndim == 1 else x
-    columns = y[:, None] if y.ndim == 1 else y
+    """x @ y: (..., n, k) @ (..., k, m) -> (..., n, m). For a single row or column see `more_ops.matmul`, which is what @ calls."""
+    if x.ndim < 2 or y.ndim < 2:
+        raise ValueError(f"matmul: expected at least two axes each, got shapes {x.shape} and {y.shape}")
 
     def pullback(g):
-        g = g[..., None] if y.ndim == 1 else g
-        g = g[..., None, :] if x.ndim == 1 else g
-        gx = g @ columns.swapaxes(-1, -2) if needs[0] else None
-        gy = None
-        if needs[1] and columns.ndim == 2:  # one weight for all rows: a single product instead of a sum of many
-            gy = rows.reshape(-1, rows.shape[-1]).T @ g.reshape(-1, g.shape[-1])
-        elif needs[1]:
-            gy = rows.swapaxes(-1, -2) @ g
-        return (gx[..., 0, :] if needs[0] and x.ndim == 1 else gx,
-                gy[..., 0] if needs[1] and y.ndim == 1 else gy)
+        gx = g @ y.swapaxes(-1, -2) if needs[0] else None
+        if not needs[1]:
+            return gx, None
+        if y.ndim == 2:  # one weight for all rows: a single product, instead of many that are then summed
+            return gx, x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1])
+        return gx, x.swapaxes(-1, -2) @ g
 
     return x @ y, pullback
 
@@ -70,7 +65,7 @@ def sum(x, *, axis=None, keepdims=False):
 @primitive
 def mean(x, *, axis=None, keepdims=False):
     out = x.mean(axis=axis, keepdims=keepdims)
-    shape, count = x.shape, x.size // builtins.max(1, out.size)
+    shape, count = x.shape, x.size // max(1, out.size)
     return out, lambda g: (_spread(g / count, shape, axis, keepdims),)
 
 
@@ -115,11 +110,11 @@ def concat(*xs, axis=-1):
 def silu(x):
     """x · sigmoid(x) (Elfwing et al. 2018, "Sigmoid-weighted linear units", eq. 4)."""
     s = sigmoid_of(x)
-    return x * s, lambda g: (g * (s * (1 + x * (1 - s))),)
+    return x * s, lambda g: (g * (s * (1 + x * (1 - s))),)  # s' = s (1 − s), so (x s)' = s + x s (1 − s)
 
 
 def sigmoid_of(x):
-    """1 / (1 + e^-x) for plain arrays, without overflow at large negative x: e^-x is kept below e^88 (float32's largest)."""
+    """1 / (1 + e^-x) for plain arrays. x is held above −80, since float32 ends at about e^88."""
     xp = array_module(x)
     if x.dtype.kind == "c":  # the complex step of check.py: x is small there
         return 1 / (1 + xp.exp(-x))

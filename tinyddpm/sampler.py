@@ -2,7 +2,8 @@
 
 A sampler is a generator. It yields (t, x_t, x̂_0) after each step, the last with t = 0, each array a fresh one:
 
-    *film, (t, x0, _) = ancestral(denoiser, schedule, x_T, noise)
+    for t, xt, x0_hat in ancestral(denoiser, schedule, x_T, noise):
+        pass                        # xt is now the image
 
 `denoiser(xt, t)` returns x̂_0: a trained U-Net (`unet.denoise`), or anything else, such as the exact denoiser of a known
 distribution. xt is (N, C, H, W), t (N,) integers. `noise(t)` returns standard normal noise of xt's shape for step t.

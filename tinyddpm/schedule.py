@@ -4,11 +4,11 @@ Tables have length T+1 and are indexed by t itself: `beta[t]` is the variance th
 `alpha_bar[0] == 1` is the clean image. So t - 1 is always a valid index, and none wraps around.
 
     schedule = linear(1000)
-    schedule.alpha_bar[1000]     # 4.0e-5: nothing of the image is left
+    schedule.alpha_bar[1000]     # 4.0e-5: almost nothing of the image is left
     at(schedule.alpha_bar, t, x) # one value for each sample of a batch, ready to multiply x
 
-The tables are float64. `at` casts what it looks up to the dtype of x once, at the end: in float32, 1 - alpha_bar would
-lose three digits at small t.
+All arithmetic on the tables is float64, and `at` casts only the finished table to the dtype of x: in float32, 1 - alpha_bar
+would keep only three or four of its seven digits at small t.
 """
 import math
 
@@ -37,7 +37,10 @@ class Schedule:
 
 
 def linear(T=1000):
-    """From 1e-4 to 0.02 in equal steps (Ho et al. 2020, section 4); for another T, the same total noise in T steps."""
+    """From 1e-4 to 0.02 in equal steps (Ho et al. 2020, section 4); for another T, β is scaled by 1000/T.
+
+    So Σβ stays about 10, and ᾱ_T small, whatever T is (below T = 20 a cap of 0.999 lowers it).
+    """
     _check_T(T)
     scale = 1000 / T
     return Schedule(np.minimum(np.linspace(1e-4 * scale, 0.02 * scale, T), 0.999))

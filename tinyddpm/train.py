@@ -8,10 +8,12 @@
         J = ‖x̂_0 − x_0‖²                             objective
         θ ← θ − β ∇_θ J                              train
 
-(Ho et al. 2020, algorithm 1, with the network predicting x_0.) `train` is a generator: whoever runs it decides what to
-show, what to save and when to stop:
+(Ho et al. 2020, algorithm 1, with the network predicting x_0.) The step size β has nothing to do with the noise variances
+β_t of `schedule.py`, which share its letter in the literature. `train` is a generator: whoever runs it decides what to show,
+what to save and when to stop:
 
-    for step in train(unet, images, schedule, beta=1.0, seed=0):
+    unet = UNet(UNetConfig(image=(1, 8, 8))).initialise(seed=0)
+    for step in train(unet, images, linear(1000), beta=1.0, seed=0):
         print(step.k, step.J)
 """
 import itertools
@@ -36,30 +38,33 @@ class Step(NamedTuple):
 def gradient(unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None):
     """Add ∇_θ J of these images to `unet.grad`. Returns J and the squared error of each sample (N,), as arrays.
 
-    x0, eps  (N, C, H, W);  t  (N,) in {1..T}. For form and batch_size see `objective`, for dropout `UNet.forward`.
+    x0, eps  (N, C, H, W);  t  (N,) in {1..T}; N is the batch's size M, or less if these are a part of the batch. For form and batch_size see `objective`, for dropout `UNet.forward`.
     """
     xt = q_sample(schedule, x0, t, eps)
     x0_hat = unet(xt, t, dropout)
     J, errors = objective(x0_hat, x0, form, batch_size)
-    J.backward()
+    J.backward()  # adds to unet.grad, of which the gradient of every parameter is a view (nn/module.py)
     return J.data, errors.data
 
 
 def train(unet, images, schedule, beta, *, seed, batch_size=64, form="mse", start=0, gradient=gradient):
     """Train forever; yields a Step after each update of `unet.theta`, in place.
 
-    images  array (n, C, H, W), in [−1, 1];  beta  the step size β: a number, or a function of k;  start  steps done before
-    Every draw is a function of seed and k alone, so that a run can go on from any k. Raises FloatingPointError, before
-    the update, if J is no longer finite.
+    images    array (n, C, H, W), in [−1, 1], from which mini-batches are drawn with replacement
+    beta      the step size β: a number, or a function of k
+    start     steps done before: every draw is a function of seed, k and the sample's number m, so with the θ of after
+              step k, start=k continues the same run
+    gradient  what computes ∇_θ J: another one may share the batch out among processes
+    For batch_size (M) and form see `objective`. Raises FloatingPointError, before the update, if J is no longer finite.
     """
-    sample = np.arange(batch_size)
+    m = np.arange(batch_size)
     for k in itertools.count(start + 1):
-        x0 = images[noise.integers(seed, "data", k, sample, len(images))]
-        t = 1 + noise.integers(seed, "t", k, sample, schedule.T)
-        eps = noise.normal(seed, "eps", k, sample, x0.shape[1:], x0.dtype)
+        x0 = images[noise.integers(seed, "data", k, m, len(images))]
+        t = 1 + noise.integers(seed, "t", k, m, schedule.T)
+        eps = noise.normal(seed, "eps", k, m, x0.shape[1:], x0.dtype)
 
         unet.grad[...] = 0
-        J, errors = gradient(unet, schedule, x0, t, eps, form, dropout=noise.Stream(seed, "dropout", k, sample))
+        J, errors = gradient(unet, schedule, x0, t, eps, form, dropout=noise.Stream(seed, "dropout", k, m))
         if not math.isfinite(J):
             raise FloatingPointError(f"J is {J} at step {k}: β = {_step_size(beta, k)} is probably too large")
         unet.theta -= _step_size(beta, k) * unet.grad

@@ -43,10 +43,12 @@ class Config:
     patience: int = 10              # stop after so many evaluations without a better held-out J; 0: never
     every: int = 100                # steps from one evaluation and checkpoint to the next
     device: str = "cpu"             # cpu, cuda or cuda:1
+    workers: int | None = None      # processes to compute with on a CPU; one for each core if not given
+    shards: int = 4                 # parts into which they cut a batch; results depend on it in their last digits
     unet: UNetConfig = field(default_factory=UNetConfig)
 
     def __post_init__(self):
-        at_least = {"size": 1, "T": 1, "warmup": 0, "batch_size": 1, "steps": 1, "patience": 0, "every": 1}
+        at_least = {"size": 1, "T": 1, "warmup": 0, "batch_size": 1, "steps": 1, "patience": 0, "every": 1, "workers": 1, "shards": 1}
         for name, least in at_least.items():
             value = getattr(self, name)
             if value is not None and value < least:
@@ -77,7 +79,7 @@ class Config:
 
 
 # What may change when a run is resumed: all else would make it another run.
-MAY_CHANGE = ("steps", "minutes", "patience", "device")
+MAY_CHANGE = ("steps", "minutes", "patience", "device", "workers")
 
 
 @functools.cache

@@ -10,8 +10,9 @@ import numpy as np
 from autograd import backend
 
 from .. import noise
-from ..sampler import ancestral, ddim
+from ..sampler import ancestral, ddim, timestep_grid
 from . import checkpoint
+from .computing import computing
 from .training import BEST, CHECKPOINT
 
 
@@ -50,7 +51,14 @@ class Run:
         if sampler == "ddpm":
             if steps not in (None, self.schedule.T):
                 raise ValueError(f"steps: ddpm takes all T = {self.schedule.T} steps; choose ddim for {steps}")
-            return ancestral(self.unet.denoise, self.schedule, x_T, draw, clip)
+            return self._computed(ancestral, x_T, draw, clip=clip)
         if sampler == "ddim":
-            return ddim(self.unet.denoise, self.schedule, x_T, draw, steps or min(50, self.schedule.T), eta, clip)
+            steps = min(50, self.schedule.T) if steps is None else steps
+            timestep_grid(self.schedule.T, steps)  # raises now, and not at the first step, what is wrong with steps
+            return self._computed(ddim, x_T, draw, steps=steps, eta=eta, clip=clip)
         raise ValueError(f"sampler: expected ddpm or ddim, got {sampler!r}")
+
+    def _computed(self, sampler, x_T, draw, **options):
+        """The sampler's chain, on all cores for as long as it lasts."""
+        with computing(self.unet, self.unet, self.schedule, self.device) as (_, denoise):
+            yield from sampler(denoise, self.schedule, x_T, draw, **options)

@@ -19,6 +19,7 @@ from autograd import backend
 
 from .. import train
 from . import average, checkpoint, config as configuration, data
+from .computing import computing
 from .heldout import Draws, mean_image
 
 CHECKPOINT, BEST, CONFIG, METRICS = "checkpoint.safetensors", "best.safetensors", "config.toml", "metrics.jsonl"
@@ -94,7 +95,7 @@ def run(config, folder, resume=False):
     """Train as `config` says and leave everything in `folder`. Returns a Summary.
 
     resume  go on from the folder's checkpoint, if it has one; config may then differ from its own in steps, minutes,
-            patience and device only (ValueError otherwise)
+            patience, device and workers only (ValueError otherwise)
     """
     folder = Path(folder)
     dataset = data.load(config.data, config.size, config.channels)
@@ -113,11 +114,12 @@ def run(config, folder, resume=False):
 
     draws = Draws(held_out, schedule)
     mean = float(draws.evaluate(mean_image(images)).mean())
-    steps = train.train(model.unet, images, schedule, config.step_size, seed=config.seed,
-                        batch_size=config.batch_size, form=config.objective, start=model.step)
     stop, start, began = _why_to_stop(config, model, 0.0), model.step, time.monotonic()
-    with _metrics(folder / METRICS, start) as record, _interruptible() as interrupted, \
+    with computing(model.unet, model.averaged, schedule, config.device, config.workers, config.shards) as (gradient, denoise), \
+            _metrics(folder / METRICS, start) as record, _interruptible() as interrupted, \
             tqdm(total=config.steps, initial=start, unit=" steps", desc="training", disable=None) as bar:
+        steps = train.train(model.unet, images, schedule, config.step_size, seed=config.seed, batch_size=config.batch_size,
+                            form=config.objective, start=start, gradient=gradient)
         while not stop:
             step = next(steps)
             model.step = step.k
@@ -129,7 +131,7 @@ def run(config, folder, resume=False):
 
             # Only at these steps: an evaluation where a run happened to be interrupted would make it another run.
             if step.k % config.every == 0:
-                bands = draws.evaluate(model.averaged.denoise)
+                bands = draws.evaluate(denoise)
                 J = float(bands.mean())
                 record({"k": step.k, "held_out": J, "bands": bands.tolist()})
                 best = model.progress.see(J, step.k)
@@ -139,7 +141,7 @@ def run(config, folder, resume=False):
                 tqdm.write(f"step {step.k:6d}   J {step.J:.4g}   {held_out_in_words(J, mean)}")
             stop = "interrupted" if interrupted() else _why_to_stop(config, model, seconds)
         model.save(folder / CHECKPOINT)
-    return Summary(model.step, stop, float(draws.evaluate(model.averaged.denoise).mean()), mean, model.progress)
+        return Summary(model.step, stop, float(draws.evaluate(denoise).mean()), mean, model.progress)
 
 
 def _why_to_stop(config, model, seconds):

@@ -22,7 +22,10 @@ class NormSiLUConv(Module):
 
 @replaceable
 def norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups):
-    """added: (H, W, N, outputs) or what broadcasts to it. kept: None, or dropout's factors for what goes into the convolution."""
+    """One function for the three layers, so that faster code can take them on together. `bias` is the convolution's, `shift` the norm's.
+
+    added: (H, W, N, outputs) or what broadcasts to it. kept: None, or dropout's factors for what goes into the convolution.
+    """
     h = ops.silu(group_norm(x, gain, shift, groups=groups))
     if kept is not None:
         h = h * kept
@@ -32,8 +35,8 @@ def norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups):
 class ResidualBlock(Module):
     """x (H, W, N, inputs), temb (N, ·) -> (H, W, N, outputs): x plus a correction that depends on t.
 
-    Its second convolution starts at zero, so a new network passes images straight through, and its correction grows
-    as it learns. `time` is temb's length, or 0 for a network that is not told t.
+    Its second convolution starts at zero, so a new block is its shortcut alone, and the correction grows as it learns.
+    `time` is temb's length, or 0 for a network that is not told t.
     """
 
     def __init__(self, inputs, outputs, time, groups, dropout, c):
@@ -45,10 +48,11 @@ class ResidualBlock(Module):
 
     def forward(self, x, temb, draw):
         h = self.half1(x, added=self.time(temb) if self.time else 0.0)  # (H, W, N, C) + (N, C)
-        return self.half2(h, added=self.shortcut(x) if self.shortcut else x, kept=self.kept(h, draw))
+        x = self.shortcut(x) if self.shortcut else x
+        return self.half2(h, added=x, kept=self.dropout_factors(h, draw))  # "x plus" is this `added`
 
-    def kept(self, h, draw):
-        """Dropout's factors for h (H, W, N, C): 0 for the dropped share, and for the rest what keeps the mean. None outside training."""
+    def dropout_factors(self, h, draw):
+        """Factors for h (H, W, N, C): 0 for the dropped share, and for the rest what keeps the mean. None outside training."""
         if not (self.dropout and draw):
             return None
         height, width, _, channels = h.shape
@@ -82,6 +86,6 @@ def upsample_conv(x, weight, bias):
 def repeat2(x):
     """(H, W, N, C) -> (2H, 2W, N, C), the nearest pixel's value."""
     h, w, n, c = x.shape
-    out = array_module(x).empty((h, 2, w, 2, n, c), x.dtype)
-    out[...] = x[:, None, :, None]
-    return out.reshape(2 * h, 2 * w, n, c), lambda g: (g.reshape(out.shape).sum((1, 3)),)
+    twice = (h, 2, w, 2, n, c)
+    out = array_module(x).broadcast_to(x[:, None, :, None], twice)
+    return out.reshape(2 * h, 2 * w, n, c), lambda g: (g.reshape(twice).sum((1, 3)),)

@@ -16,9 +16,10 @@ from .module import Module, Parameter
 @replaceable
 @primitive
 def conv2d(x, w, *, stride=1, padding=1, needs=(True, True)):
-    """x (H, W, N, Cin), w (kh, kw, Cin, Cout) -> (Ho, Wo, N, Cout), where Ho = (H + padding − kh) // stride + 1.
+    """x (H, W, N, Cin), w (kh, kw, Cin, Cout) -> (Ho, Wo, N, Cout), where Ho = (H + top + bottom − kh) // stride + 1, and Wo likewise.
 
-    padding  zeros around the image: one number for all sides, or ((top, bottom), (left, right))
+    padding  rows and columns of zeros around the image: one number for all four sides, or ((top, bottom), (left, right))
+    The kernel is not flipped: mathematicians call this a cross-correlation.
     """
     if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2]:
         raise ValueError(f"conv2d: expected x (H, W, N, Cin) and w (kh, kw, Cin, Cout), got {x.shape} and {w.shape}")

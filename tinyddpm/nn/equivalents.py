@@ -1,4 +1,4 @@
-"""Where faster code plugs in, without a trace in the code that is read.
+"""Where faster code plugs in, with one decorator as its only trace in the code that is read.
 
     @replaceable
     def conv2d(x, w): ...          # the definition

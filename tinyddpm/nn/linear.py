@@ -1,6 +1,7 @@
 """Linear: every output is a weighted sum of all inputs."""
 import math
 
+from .equivalents import replaceable
 from .module import Module, Parameter
 
 
@@ -17,4 +18,9 @@ class Linear(Module):
         self.bias = Parameter(outputs)
 
     def forward(self, x):
-        return x @ (self.c * self.weight) + self.c * self.bias
+        return linear(x, self.c * self.weight, self.c * self.bias)
+
+
+@replaceable
+def linear(x, weight, bias):
+    return x @ weight + bias

@@ -2,14 +2,16 @@
 from autograd import primitive
 from autograd.backend import array_module
 
+from .equivalents import replaceable
 from .module import Module, Parameter
 
 
+@replaceable
 @primitive
 def group_norm(x, gain, bias, *, groups, eps=1e-5):
-    """x (H, W, N, C) normalised over H, W and the C/groups channels of each group, then gain·x + bias, both (C,).
+    """x (H, W, N, C) normalised over H, W and the C/groups channels of each group, then gain·x̂ + bias, both (C,).
 
-    Wu & He 2018, "Group normalization", equations 1 to 4.
+    Wu & He 2018, "Group normalization", section 3.1.
     """
     shape, c = x.shape, x.shape[3]
     grouped = (shape[0] * shape[1], shape[2], groups, c // groups)
@@ -17,13 +19,14 @@ def group_norm(x, gain, bias, *, groups, eps=1e-5):
     def mean(a):  # over pixels and the channels of a group; axis 0 first, where memory is one long run
         return a.mean(0, keepdims=True).mean(3, keepdims=True)
 
+    # d, x_hat: (H·W, N, groups, C/groups); r: (1, N, groups, 1)
     d = x.reshape(grouped) - mean(x.reshape(grouped))
     r = 1 / array_module(x).sqrt(mean(d * d) + eps)
     x_hat = d * r
 
     def pullback(g):
         g_hat = (g * gain).reshape(grouped)
-        # x_hat does not change when x moves along 1 or along x_hat (shift and scale), so those two parts of g drop out
+        # dx_hat = r·(dx − mean(dx) − x_hat·mean(x_hat·dx)): a symmetric map, so it takes g back in the same form
         gx = r * (g_hat - mean(g_hat) - x_hat * mean(g_hat * x_hat))
         g_gain = (g * x_hat.reshape(shape)).reshape(-1, c).sum(0)
         return gx.reshape(shape), g_gain, g.reshape(-1, c).sum(0)

@@ -49,7 +49,7 @@ class UNetConfig:
 
 
 class UNet(Module):
-    """xt (N, C, H, W), t (N,) -> x̂_0, a Tensor (N, C, H, W)."""
+    """xt (N, C, H, W), t (N,) -> x̂_0, a Tensor (N, C, H, W). Its last convolution starts at zero: a new U-Net answers 0."""
 
     def __init__(self, config=UNetConfig(), c=Multipliers()):
         self.config, self.c = config, c
@@ -79,7 +79,7 @@ class UNet(Module):
         self.middle3 = ResidualBlock(channels, channels, time, config.groups, config.dropout, c)
 
         for i, multiple in reversed(list(enumerate(config.levels))):
-            for _ in range(config.blocks + 1):
+            for _ in range(config.blocks + 1):  # each level left so many skips: of its blocks, and of what came before them
                 self.up.append(stage(channels + skips.pop(), config.base * multiple))
                 channels = config.base * multiple
             if i > 0:

@@ -1,0 +1,64 @@
+"""Honest figures: alternated medians, the machine's own matrix-product peak, and the memory of a whole process tree."""
+import os
+import statistics
+import subprocess
+import time
+from pathlib import Path
+
+import numpy as np
+
+
+def alternate(functions, repeats, warm_up=2):
+    """Run each in turn, `repeats` times: name -> list of seconds. In turn, so that a slow moment of the machine hits all alike."""
+    seconds = {name: [] for name in functions}
+    for i in range(warm_up + repeats):
+        for name, function in functions.items():
+            start = time.perf_counter()
+            function()
+            if i >= warm_up:
+                seconds[name].append(time.perf_counter() - start)
+    return seconds
+
+
+def median_ratio(a, b):
+    """Median over rounds of a/b."""
+    return statistics.median(x / y for x, y in zip(a, b, strict=True))
+
+
+def matrix_peak(n=2048, repeats=7):
+    """GFLOP/s of float32 n×n products with all the threads that BLAS has: what no convolution can pass."""
+    a = np.ones((n, n), np.float32)
+    best = min(alternate({"product": lambda: a @ a}, repeats)["product"])
+    return 2 * n**3 / best / 1e9
+
+
+def peak_memory(command):
+    """The largest sum of proportional set sizes over the process tree of a command, in MB, looked at every 20 ms (Linux)."""
+    peak = 0
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
+        while process.poll() is None:
+            peak = max(peak, sum(map(_pss, _tree(process.pid))))
+            time.sleep(0.02)
+    if process.returncode:
+        raise RuntimeError(f"{command} ended with status {process.returncode}")
+    return peak / 1024
+
+
+def _tree(pid):
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return [pid]
+    return [pid] + [p for child in children for p in _tree(int(child))]
+
+
+def _pss(pid):
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:  # it has just ended
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)
+
+
+def cores():
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

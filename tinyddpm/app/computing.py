@@ -1,0 +1,27 @@
+"""Where gradients and denoised images are computed: on all cores of this machine, or on a GPU.
+
+    with computing(unet, averaged, schedule, device="cpu", workers=None, shards=4) as (gradient, denoise):
+        train(unet, images, schedule, beta, seed=0, gradient=gradient)
+
+Without the folder `fast/` it is the definitions that compute, in this process: the same results but for the last digits, later.
+"""
+from contextlib import contextmanager
+from importlib.util import find_spec
+
+from .. import train
+
+
+@contextmanager
+def computing(unet, averaged, schedule, device, workers=None, shards=4):
+    """`train.gradient` of `unet`, and the denoiser that `averaged` is (both may be one network, bound to arrays on the device).
+
+    workers, shards  on a CPU: how many processes (None: all cores), and into how many parts they cut a batch
+    """
+    if device != "cpu" or not find_spec("tinyddpm.fast"):
+        yield train.gradient, averaged.denoise
+        return
+    from .. import fast
+    from ..fast.parallel import Shards
+    fast.enable()
+    with Shards(unet, schedule, workers, shards, average=None if averaged is unet else averaged) as processes:
+        yield processes.gradient, processes.denoise

@@ -1,0 +1,254 @@
+"""All cores at once: each batch is cut into shards, worker processes take some each, and their gradients are added up.
+
+    with Shards(unet, schedule, average=averaged_unet) as shards:
+        for step in train(unet, images, schedule, beta, seed=0, gradient=shards.gradient):
+            ...
+        *_, (t, x0, _) = ddim(shards.denoise, schedule, x_T)
+
+**Exact.** Nothing in a U-Net mixes samples (that is why it has GroupNorm), and J is a sum over them. So the gradient of a batch
+is the sum of its shards', each computed by `train.gradient` itself.
+
+**The same bits on any machine that multiplies alike.** Floating-point addition depends on order. So the cut into shards depends on
+`shards` alone, the partial gradients are added as a fixed binary tree, and each process multiplies with one BLAS thread.
+How many workers there are, and which is faster, shows in no digit.
+
+**Processes, not threads.** Python runs the interpreter in one thread at a time. NumPy lets go of that lock inside an operation, but a
+U-Net's step is thousands of short ones, and handing the lock over after each costs 10 to 30 % with two threads. More
+BLAS threads in one process are no way out: only the matrix products use them, and most are small.
+
+θ, the partial gradients and the batch lie in shared memory (`shared.py`). What goes through pipes is one short line of JSON to
+each worker and four bytes back. `tree_sum` is the only place where gradients of different shards meet: training on several
+machines would put an all-reduce there.
+"""
+import contextlib
+import dataclasses
+import json
+import os
+import signal
+import struct
+import subprocess
+import sys
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from .. import noise
+from ..nn import UNet
+from ..nn.equivalents import FASTER
+from ..train import gradient
+from .shared import Memory
+
+BLOCK = 1 << 15  # numbers of each partial gradient that are added at a time: few enough to stay in the processor's cache
+LEAST = 8  # images in a part of `denoise`, if there are more than two parts
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "VECLIB")}  # for a process to come
+
+
+class WorkerError(RuntimeError):
+    """A worker process failed or was ended."""
+
+
+def cores():
+    """How many cores this process may use, which can be fewer than the machine has. 1 on Windows, where no worker could be started."""
+    if os.name != "posix":
+        return 1
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def cut(n, parts):
+    """n things in a row, cut into contiguous parts whose sizes differ by at most one: a list of slices."""
+    return [slice(n * i // parts, n * (i + 1) // parts) for i in range(parts)]
+
+
+def tree_sum(partials, out):
+    """Add all rows of `partials` (S, n) to `out` (n,), as ((0 + 1) + (2 + 3)) + … whoever computed them. Overwrites the rows."""
+    for start in range(0, len(out), BLOCK):
+        rows = partials[:, start:start + BLOCK]
+        step = 1
+        while step < len(rows):
+            for i in range(0, len(rows) - step, 2 * step):
+                rows[i] += rows[i + step]
+            step *= 2
+        out[start:start + BLOCK] += rows[0]
+
+
+class Shards:
+    """`train.gradient` and `UNet.denoise`, computed by several processes, between `with` and the end of its block.
+
+    unet      its θ moves to shared memory for that time, as does that of `average`; `bind` neither to something else meanwhile
+    workers   processes that compute, this one included; 1 starts none; all `cores()` if None. More than `shards` find no work
+    shards    into how many parts a batch is cut. Results depend on it in their last digits, memory in use falls with it
+    average   a UNet of the same configuration, such as one with averaged θ, which `denoise` is to use in place of `unet`
+
+    BLAS is held to one thread meanwhile, in this process too. An exception in the middle of a step, Ctrl-C included, ends the workers.
+    """
+
+    def __init__(self, unet, schedule, workers=None, shards=4, average=None):
+        for name, number in (("workers", workers), ("shards", shards)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name}: expected at least 1, got {number}")
+        if average is not None and (average.config, average.c) != (unet.config, unet.c):
+            raise ValueError("average: expected a network of the same configuration as unet")
+        self.unet, self.schedule, self.average, self.shards = unet, schedule, average, shards
+        self.count = min(workers or cores(), shards)
+        self.part, self.workers, self.threads, self.memories = None, [], None, []
+
+    def __enter__(self):
+        size, dtype = self.unet.theta.size, self.unet.theta.dtype.str
+        trained = self.unet.grad is not None
+        vectors = [(dtype, (size,)), (dtype, (size if self.average else 0,)), (dtype, (self.shards, size if trained else 0))]
+        try:
+            self.threads = threadpool_limits(1, user_api="blas")
+            self.memories = [Memory(size=(2 + self.shards) * self.unet.theta.nbytes), Memory()]
+            theta, average, _ = arrays = self.memories[0].arrays(vectors)
+            self._move(theta, average)
+            setup = {"config": dataclasses.asdict(self.unet.config), "multipliers": dataclasses.asdict(self.unet.c),
+                     "beta": self.schedule.beta[1:].tolist(), "vectors": vectors, "fds": [m.fd for m in self.memories], "faster": sorted(FASTER)}
+            for i in range(1, self.count):
+                self.workers.append(Worker(i, setup))
+            self.part = Part(self.unet.config, self.unet.c, self.schedule, arrays, self.memories[1])
+            for worker in self.workers:
+                worker.wait()
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        """End the workers, give BLAS its threads back, and the networks private memory with the same numbers."""
+        for worker in self.workers:
+            worker.end()
+        if self.memories:
+            self._move(self.unet.theta.copy(), self.average and self.average.theta.copy())
+        for memory in self.memories:
+            memory.close()
+        if self.threads:
+            self.threads.restore_original_limits()
+        self.part, self.workers, self.threads, self.memories = None, [], None, []
+
+    def _move(self, theta, average):
+        """Bind the networks to these vectors, which take over their numbers."""
+        for net, vector in ((self.unet, theta), (self.average, average)):
+            if net:
+                vector[...] = net.theta
+                net.bind(vector, net.grad)
+
+    def gradient(self, unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None):
+        """As `train.gradient`, for the unet and the schedule that this object was made with. Raises WorkerError."""
+        if unet is not self.unet or schedule is not self.schedule:
+            raise ValueError("gradient: expected the unet and the schedule that these Shards were made with")
+        if t.shape != x0.shape[:1] or eps.shape != x0.shape:
+            raise ValueError(f"gradient: expected a t and an eps for each x0 {x0.shape}, got shapes {t.shape} and {eps.shape}")
+        seed, step, sample = dropout.address if dropout else (0, 0, np.arange(0))
+        stream = dropout and [int(seed), dropout.purpose, int(step)]
+        M, dtype = len(x0), unet.theta.dtype.str
+        parts = max(1, min(self.shards, M))
+        errors, J = self._compute([x0, t, eps, sample], [(dtype, (M,)), (dtype, (parts,))], parts,
+                                  do="gradient", form=form, batch_size=int(batch_size or M), dropout=stream)
+        tree_sum(self.part.partials[:parts], unet.grad)
+        return np.asarray(J.sum()), errors.copy()
+
+    def denoise(self, xt, t):
+        """x̂_0 (N, C, H, W) as a fresh array, by `average` if there is one: the denoiser that samplers take. Raises WorkerError.
+
+        A forward pass alone is short, so a few images are cut into two parts only: smaller ones would cost more than they gain.
+        """
+        if t.shape != xt.shape[:1]:
+            raise ValueError(f"denoise: expected a t for each xt {xt.shape}, got shape {t.shape}")
+        parts = max(1, min(self.shards, len(xt), max(2, len(xt) // LEAST)))
+        out, = self._compute([xt, t], [(self.unet.theta.dtype.str, xt.shape)], parts, do="denoise")
+        return out.copy()
+
+    def _compute(self, inputs, outputs, parts, **request):
+        """Let every process do its parts of a request. Returns the arrays of `outputs`, (dtype, shape) each, in shared memory."""
+        if self.part is None:
+            raise RuntimeError("Shards: expected to be used inside its `with` block, and not after an error in it")
+        try:
+            request |= {"parts": parts, "arrays": [(a.dtype.str, a.shape) for a in inputs] + outputs}
+            arrays = self.memories[1].arrays(request["arrays"])
+            for shared, array in zip(arrays, inputs):
+                shared[...] = array
+            mine, *theirs = cut(parts, self.count)
+            busy = [(worker, s) for worker, s in zip(self.workers, theirs) if s.start < s.stop]
+            for worker, s in busy:
+                worker.send(request | {"mine": [s.start, s.stop]})
+            self.part.compute(request | {"mine": [mine.start, mine.stop]})
+            for worker, _ in busy:
+                worker.wait()
+        except BaseException:  # a worker may be in the middle of something: what it would write later belongs to no one
+            self.close()
+            raise
+        return arrays[len(inputs):]
+
+
+class Part:
+    """What each process computes: for each shard the same network, with the same θ, and a gradient of its own.
+
+    vectors   θ, the averaged θ (or one of no numbers), and the partial gradients, one row a shard
+    exchange  Memory for inputs and results
+    """
+
+    def __init__(self, config, multipliers, schedule, vectors, exchange):
+        theta, average, self.partials = vectors
+        self.schedule, self.exchange = schedule, exchange
+        self.denoiser = UNet(config, multipliers).bind(average if average.size else theta)
+        self.nets = [UNet(config, multipliers).bind(theta, row) for row in self.partials if row.size]
+
+    def compute(self, request):
+        getattr(self, request.pop("do"))(*self.exchange.arrays(request.pop("arrays")), **request)
+
+    def gradient(self, x0, t, eps, sample, errors, J, *, parts, mine, form, batch_size, dropout):
+        for i, s in list(enumerate(cut(len(x0), parts)))[slice(*mine)]:
+            net, stream = self.nets[i], dropout and noise.Stream(*dropout, sample[s])
+            net.grad[...] = 0
+            J[i], errors[s] = gradient(net, self.schedule, x0[s], t[s], eps[s], form, batch_size, stream)
+
+    def denoise(self, xt, t, out, *, parts, mine):
+        for s in cut(len(xt), parts)[slice(*mine)]:
+            out[s] = self.denoiser.denoise(xt[s], t[s])
+
+
+class Worker:
+    """A process that runs `worker.py`: started, spoken to, waited for and ended."""
+
+    def __init__(self, number, setup):
+        """A new process, not a fork of this one: it works from any script, notebook or thread, and inherits no locks.
+
+        In a process group of its own, a Ctrl-C in the terminal does not reach it: this process decides what that means.
+        """
+        path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)  # it shall find the packages that are running here
+        self.process = subprocess.Popen([sys.executable, "-P", "-m", "tinyddpm.fast.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        pass_fds=setup["fds"], process_group=0, env=os.environ | ONE_THREAD | {"PYTHONPATH": path})
+        self.name = f"worker {number} (process {self.process.pid})"
+        self.send(setup)
+
+    def send(self, message):
+        try:
+            self.process.stdin.write(json.dumps(message).encode() + b"\n")
+            self.process.stdin.flush()
+        except BrokenPipeError:
+            self.wait()  # which says why
+
+    def wait(self):
+        """Until it has done what it was sent. Raises WorkerError, with the text of its exception or how it ended."""
+        length = self.process.stdout.read(4)
+        if len(length) == 4:
+            text = self.process.stdout.read(*struct.unpack("=I", length)).decode()
+            if text:
+                raise WorkerError(f"{self.name} failed:\n{text}")
+            return
+        status = self.process.wait()
+        if status >= 0:
+            raise WorkerError(f"{self.name} ended with status {status}; what it had to say is on standard error")
+        raise WorkerError(f"{self.name} was ended by {signal.Signals(-status).name}"
+                          + ("; perhaps the machine ran out of memory" if status == -signal.SIGKILL else ""))
+
+    def end(self):
+        """At once: it has nothing to save."""
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+        with contextlib.suppress(BrokenPipeError):  # from what was not sent yet
+            self.process.stdin.close()
