@@ -18,7 +18,8 @@ prove: $(VENV)/.ready-test
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto
 
 bench: $(VENV)/.ready-bench
-	$(RUN) -m benchmarks.step
+	$(RUN) -m benchmarks.step --memory
+	$(RUN) -m benchmarks.sample
 
 # One line that says what is wrong and how to mend it, instead of a traceback from the middle of an installation.
 python:

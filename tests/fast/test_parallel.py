@@ -371,14 +371,31 @@ with parallel.Shards(unet, schedule, workers=3) as shards:
 """
 
 
-def start(tmp_path, code, **options):
-    """A process that runs `code` from standard input, with its temporary files in tmp_path, and its workers' process ids."""
-    process = subprocess.Popen([sys.executable, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                               cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)}, **options)
-    process.stdin.write(code)
-    process.stdin.close()
-    process.stdin = None
-    return process, [int(pid) for pid in process.stdout.readline().split()]
+@pytest.fixture
+def start(tmp_path):
+    """A function that runs code in a process, from standard input, with its temporary files in tmp_path; it returns the process
+    and its workers' process ids. Whatever a failed test leaves running ends here.
+    """
+    started = []
+
+    def start(code, **options):
+        process = subprocess.Popen([sys.executable, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)}, **options)
+        started.append((process, pids := []))
+        process.stdin.write(code)
+        process.stdin.close()
+        process.stdin = None
+        pids += map(int, process.stdout.readline().split())
+        return process, pids
+
+    yield start
+    for process, pids in started:
+        process.kill()
+        for pid in pids:
+            if not gone(pid):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close(), process.stderr.close()
 
 
 def gone(pid):
@@ -399,8 +416,8 @@ def all_gone_within(seconds, pids):
     return all(map(gone, pids))
 
 
-def test_it_works_from_standard_input_and_from_a_script_without_a_main_guard(tmp_path):
-    process, pids = start(tmp_path, SCRIPT + USE_IT)
+def test_it_works_from_standard_input_and_from_a_script_without_a_main_guard(start, tmp_path):
+    process, pids = start(SCRIPT + USE_IT)
     out, err = process.communicate(timeout=30)
     script = tmp_path / "script.py"
     script.write_text(SCRIPT + USE_IT)
@@ -424,23 +441,21 @@ NO_MEMORY = "import os\ndel os.memfd_create\n"
 
 @pytest.mark.parametrize("code", [SCRIPT + BUSY, SCRIPT + WAITING, NO_MEMORY * hasattr(os, "memfd_create") + SCRIPT + WAITING],
                          ids=["computing", "waiting", "waiting, memory in a file"])
-def test_workers_do_not_outlive_a_killed_parent_and_nothing_stays_behind(tmp_path, code):
+def test_workers_do_not_outlive_a_killed_parent_and_nothing_stays_behind(start, tmp_path, code):
     before = set(os.listdir("/dev/shm")) if os.path.exists("/dev/shm") else set()
-    process, pids = start(tmp_path, code)
+    process, pids = start(code)
     assert len(pids) == 2 and not any(map(gone, pids))
     time.sleep(0.5)
     process.kill()
     err = process.stderr.read()  # to its end: nobody is left to write more
-    process.wait()
-    process.stdout.close(), process.stderr.close()
     assert all_gone_within(5, pids)
     assert err == "" and not list(tmp_path.iterdir())
     assert not os.path.exists("/dev/shm") or set(os.listdir("/dev/shm")) <= before
 
 
-def test_ctrl_c_ends_all_without_a_word_from_the_workers(tmp_path):
+def test_ctrl_c_ends_all_without_a_word_from_the_workers(start):
     code = SCRIPT + "try:\n" + BUSY.replace("\n", "\n    ") + "\nexcept KeyboardInterrupt:\n    print('stopped')\n"
-    process, pids = start(tmp_path, code, start_new_session=True)
+    process, pids = start(code, start_new_session=True)
     assert all(os.getpgid(pid) != process.pid for pid in pids)  # so it does not reach them, not even while they start
     for pid in pids:
         os.kill(pid, signal.SIGINT)  # … and if it does, they ignore it

@@ -11,9 +11,11 @@ Nothing here need be read to understand the model, and without this folder every
     norm_silu.py     GroupNorm and SiLU in few passes over memory
     convolutions.py  the other shapes of convolution
     buffers.py       memory that is used again
+    parallel.py      all cores at once: shards of a batch in worker processes (worker.py), over shared memory (shared.py)
 """
 from ..nn.equivalents import FASTER
 from . import ops
+from .buffers import keep_freed_memory
 
 EQUIVALENTS = {
     "norm_silu_conv": (ops.accepts_norm_silu_conv, ops.norm_silu_conv),
@@ -26,8 +28,9 @@ EQUIVALENTS = {
 
 
 def enable():
-    """Let all of them take their definition's place, in this process."""
+    """Let all of them take their definition's place, in this process, and have it keep the memory it frees (`buffers.py`)."""
     FASTER.update(EQUIVALENTS)
+    keep_freed_memory()
 
 
 def disable():

@@ -39,10 +39,12 @@ def _new_view(name, shape, dtype):
     size = math.prod(shape) * np.dtype(dtype).itemsize
     if size > LARGEST:
         return np.empty(shape, dtype)
+    if len(_own.views) >= MOST_VIEWS:
+        _own.views = {}
     memory = _own.memory.get(name)
-    if memory is None or len(memory) < size or len(_own.views) >= MOST_VIEWS:
-        _own.views = {key: view for key, view in _own.views.items() if key[0] != name and len(_own.views) < MOST_VIEWS}
-        memory = _own.memory[name] = _aligned(max(size, 0 if memory is None else len(memory)))
+    if memory is None or len(memory) < size:
+        _own.views = {key: view for key, view in _own.views.items() if key[0] != name}  # they hold the memory that was too small
+        memory = _own.memory[name] = _aligned(size)
     view = _own.views[name, shape, dtype] = memory[:size].view(dtype).reshape(shape)
     return view
 
@@ -69,7 +71,8 @@ def keep_freed_memory():
         return False
     mallopt = ctypes.CDLL(None).mallopt
     trim_threshold, mmap_threshold = -1, -3
-    return bool(mallopt(mmap_threshold, 2**30) and mallopt(trim_threshold, 2**31 - 1))
+    large = mallopt(mmap_threshold, 2**30) or mallopt(mmap_threshold, 2**25)  # older versions refuse more than 32 MB
+    return bool(large and mallopt(trim_threshold, 2**31 - 1))
 
 
 _ones = {}

@@ -13,14 +13,12 @@ def by_tiles(algorithm, padded, size, weight, row, image=None):
 
     The gradient of the input lies in scratch memory.
     """
-    u = algorithm.weight(weight)
     height, width = (side // (algorithm.m // algorithm.s) for side in size)  # of the input: up-sampling has s < m
-    y = algorithm.forward(padded, u, size, row, image)
+    y = algorithm.forward(padded, weight, size, row, image)
 
     def backward(g, needs_input, needs_weight):
-        g_padded, gu = algorithm.backward(g, padded, u, needs_input, needs_weight)
-        return (g_padded[1:height + 1, 1:width + 1] if needs_input else None,
-                algorithm.weight_gradient(gu) if needs_weight else None)
+        g_padded, g_weight = algorithm.backward(g, padded, weight, needs_input, needs_weight)
+        return g_padded[1:height + 1, 1:width + 1] if needs_input else None, g_weight
 
     return y, backward
 

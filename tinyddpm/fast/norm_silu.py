@@ -6,16 +6,16 @@ through all operations, and the result goes straight to where the next convoluti
 
 **Sums.** Mean and variance come from two sums for each sample and channel, and `ones @ x` is NumPy's fastest sum. The variance as
 E[x²] − E[x]² would lose all digits where the mean is far larger than the spread, so a pivot near the mean is subtracted
-first: the mean of the group's first pixel. That always suffices: if that pixel is d standard deviations off, it alone contributes d²/P to a
-variance of 1, so d² is at most P, the number of pixels, and the relative error of the variance at most about P·6e-8.
+first: the mean of the group's first pixel. That always suffices: if that pixel is d standard deviations off, it alone
+contributes d²/P to a variance of 1, so d² is at most P, the number of pixels, and the relative error of the variance a small multiple of P·6e-8.
 
 **SiLU by tanh.** x·sigmoid(x) = h + h·tanh(h) with h = x/2: no division, and nothing that overflows. With u = 1 + tanh(h),
 y = h·u and dy/dh = u + y·(2 − u), which takes the place of h and u: it is all that backward needs besides x.
 
 **Backward.** With q = g·dy/dh, the gradient of h = a·x + b, everything follows from Σq and Σq·x over the pixels: see `backward`.
 
-**Groups.** What belongs to a group is averaged by a product with a small matrix, (N, C) @ (C, C), which puts the mean of its group
-in the place of each channel: many times faster than NumPy's mean over a short axis.
+**Groups.** What belongs to a group is averaged by a product with a small matrix, (N, C) @ (C, C), which puts the mean of
+its group in the place of each channel: many times faster than NumPy's mean over a short axis.
 
 The definition, one line for each formula, is `nn.norm.group_norm` followed by `autograd.ops.silu`.
 """
@@ -26,7 +26,7 @@ import numpy as np
 
 from .buffers import ones, scratch
 
-PIECE = 64_000  # numbers in a piece of an image: about four such arrays should fit into the second-level cache
+PIECE = 2**16  # numbers in a piece of an image: three such arrays about fill the second-level cache
 
 
 class Saved(NamedTuple):
@@ -82,8 +82,9 @@ def forward_norm(x, gain, shift, groups, eps=1e-5):
 def backward(g, x, saved):
     """The gradients of x, gain and shift, from g (H, W, N, C), which may be a part of a larger image.
 
-    With x̂ = (x − mean)·r and ĝ the gradient of x̂, GroupNorm's is r·(ĝ − E[ĝ] − x̂·E[ĝ·x̂]), E over a group. Here ĝ = half·q·gain; collecting
-    what multiplies q, what multiplies x and what is constant gives q·a + x·β + γ. It overwrites saved.slope.
+    With x̂ = (x − mean)·r and ĝ the gradient of x̂, GroupNorm's is r·(ĝ − E[ĝ] − x̂·E[ĝ·x̂]), E over a group. Here
+    ĝ = half·q·gain; collecting what multiplies q, what multiplies x and what is constant gives q·a + x·β + γ.
+    It overwrites saved.slope.
     """
     slopes, half, scale, mean, r, gain, groups = saved
     height, width, n, c = x.shape

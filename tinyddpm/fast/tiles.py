@@ -31,8 +31,8 @@ two tiles say about the pixels they share is added, from column to column and fr
 Rounding: the entries of Bᵀ up to 5 cost a digit; in float32 the result is right to about 1e-6 of its size, in float64
 to 1e-14.
 
-Shape letters: H, W the output image; th = ⌈H/m⌉, tw = ⌈W/m⌉ tiles; p points, q and m sides of an input and an output tile; s from one
-input tile to the next; K = N·Cin and L = N·Cout, the numbers in a pixel; b tile rows in a band.
+Shape letters: H, W the output image; th = ⌈H/m⌉, tw = ⌈W/m⌉ tiles; p points; q and m sides of an input and an output tile;
+s from one input tile to the next; K = N·Cin and L = N·Cout, the numbers in a pixel; b tile rows in a band.
 """
 from functools import cache
 from typing import NamedTuple
@@ -41,7 +41,7 @@ import numpy as np
 
 from .buffers import scratch
 
-BAND = 160_000  # numbers in a band's largest intermediate: a few of them fit into the cache beside each other
+BAND = 2**18  # numbers in a band's largest intermediate: a few of them fit into the cache beside each other
 
 
 class Matrices(NamedTuple):
@@ -71,12 +71,12 @@ class TileAlgorithm:
                  self.At.T, self.At, np.hstack([self.At, np.ones((m, 1))]))
         return Matrices(*(np.ascontiguousarray(matrix, dtype) for matrix in found))
 
-    def weight(self, w):
+    def _weight_transform(self, w):
         """w (3, 3, Cin, Cout) -> u (p², Cin, Cout): G w Gᵀ."""
         return (self.matrices(w.dtype).GG @ w.reshape(9, -1)).reshape(-1, *w.shape[2:])
 
-    def weight_gradient(self, gu):
-        """The adjoint of `weight`: (p², Cin, Cout) -> (3, 3, Cin, Cout)."""
+    def _weight_adjoint(self, gu):
+        """The adjoint of `_weight_transform`: (p², Cin, Cout) -> (3, 3, Cin, Cout)."""
         return (self.matrices(gu.dtype).GG.T @ gu.reshape(len(gu), -1)).reshape(3, 3, *gu.shape[1:])
 
     def tiles(self, height, width):
@@ -105,12 +105,13 @@ class TileAlgorithm:
             b -= 1
         return b
 
-    def forward(self, padded, u, size, row, residual=None):
+    def forward(self, padded, w, size, row, residual=None):
         """The convolution plus row plus residual, (H, W, N, Cout).
 
-        padded  as `padded` made it;  u  from `weight`;  row (N, Cout), added to every pixel;  residual None or (H, W, N, Cout)
+        padded  as `padded` made it;  w (3, 3, Cin, Cout);  row (N, Cout), added to every pixel;  residual None or (H, W, N, Cout)
         """
-        (th, tw), (n, c_in), c_out, dtype = self.tiles(*size), padded.shape[2:], u.shape[2], padded.dtype
+        (th, tw), n, (c_in, c_out), dtype = self.tiles(*size), padded.shape[2], w.shape[2:], padded.dtype
+        u = self._weight_transform(w)
         b = self.band(th, tw, n * max(c_in, c_out))
         ragged = size != (self.m * th, self.m * tw)
         rows = (th, self.m, self.m * tw * n * c_out)
@@ -144,22 +145,22 @@ class TileAlgorithm:
         return v
 
     def _output_transform(self, products, z, b, tw, pixel, y):
-        """Steps 4 and 5: y (b, m, m·tw·L) from the products (p², b·tw·N, Cout); the last row of z (b, p+1, m·tw·L) is added."""
+        """Steps 4 and 5: y (b, m, m·tw·L) from the products (p², b·tw·N, Cout). The last row of z (b, p+1, m·tw·L) is added."""
         p, m, a = self.p, self.m, self.matrices(y.dtype)
         np.matmul(a.At, _by_tile(products, p, b, tw, pixel), out=z[:, :p].reshape(b, p, tw, m, pixel))
         np.matmul(a.At_one, z, out=y)
 
-    def backward(self, g, padded, u, needs_input=True, needs_weight=True):
-        """The gradients of the padded image (a scratch array) and of u, from g (H, W, N, Cout), contiguous; None where not needed.
+    def backward(self, g, padded, w, needs_input=True, needs_weight=True):
+        """The gradients of the padded image (a scratch array) and of w, from g (H, W, N, Cout), contiguous; None where not needed.
 
         The transformed input is computed again: that takes no longer than to keep it in memory, of which it is twice as much.
         """
         height, width, n, c_out = g.shape
-        (th, tw), c_in, dtype = self.tiles(height, width), u.shape[1], g.dtype
+        (th, tw), c_in, dtype = self.tiles(height, width), w.shape[2], g.dtype
         b = self.band(th, tw, n * max(c_in, c_out))
         g = self._whole_tiles(g, th, tw)
-        gu = np.empty(u.shape, dtype) if needs_weight else None
-        ut = np.ascontiguousarray(u.transpose(0, 2, 1))  # BLAS multiplies small matrices by a copy half as fast again as by a view
+        gu = np.empty((self.p**2, c_in, c_out), dtype) if needs_weight else None
+        ut = self._weight_transform(w.swapaxes(2, 3))  # not a view of u: BLAS multiplies small matrices faster as they lie
         row = (self.s * tw + self.overlap) * n * c_in
         gx = scratch("gx", (self.s * th + self.overlap, row), dtype) if needs_input else None
         if needs_input:
@@ -169,13 +170,14 @@ class TileAlgorithm:
             self._output_adjoint(g[i * b:(i + 1) * b], b, tw, n * c_out, g_products)
             if needs_weight:
                 vt = self._input_transform(padded, i * b, b, tw).transpose(0, 2, 1)
-                gu_band = np.matmul(vt, g_products, out=scratch("gu", u.shape, dtype) if i else gu)
+                gu_band = np.matmul(vt, g_products, out=scratch("gu", gu.shape, dtype) if i else gu)
                 if i:
                     gu += gu_band
             if needs_input:
                 gv = np.matmul(g_products, ut, out=scratch("v", (self.p**2, b * tw * n, c_in), dtype))
                 self._input_adjoint(gv, gx, i * b, b, tw, n * c_in)
-        return gx.reshape(len(gx), -1, n, c_in) if needs_input else None, gu
+        return (gx.reshape(len(gx), -1, n, c_in) if needs_input else None,
+                self._weight_adjoint(gu) if needs_weight else None)
 
     def _whole_tiles(self, g, th, tw):
         """g as (th, m, m·tw·L), with zeros where the last tiles go beyond the image."""
@@ -196,7 +198,7 @@ class TileAlgorithm:
         np.matmul(A, z.reshape(b, p, tw, self.m, pixel), out=_by_tile(g_products, p, b, tw, pixel))
 
     def _input_adjoint(self, gv, gx, start, b, tw, k):
-        """The adjoint of `_input_transform`: adds to the rows of gx (padded height, padded width · K) what this band says of them."""
+        """The adjoint of `_input_transform`: adds to gx (padded height, padded width · K) what this band says of it."""
         p, q, s, overlap, a = self.p, self.q, self.s, self.overlap, self.matrices(gv.dtype)
         t = scratch("t", (b, p + overlap, gx.shape[1]), gv.dtype)  # its last rows are for what the tiles above said
         tiles = _by_tile(gv, p, b, tw, k)

@@ -28,10 +28,6 @@ class Parameter(Tensor):
         super().__init__(np.empty(0))  # `bind` gives it its numbers
         self.initial_shape, self.spread, self.centre = shape, spread, centre
 
-    def __rmul__(self, c):
-        """c · parameter; with the multiplier 1 the parameter itself, which spares the graph an op."""
-        return self if isinstance(c, float) and c == 1 else super().__rmul__(c)
-
 
 class Module:
     """A layer or a network. Calling it runs its `forward`."""

@@ -1,0 +1,51 @@
+"""One step of sampling, the forward pass alone, against PyTorch's: `python -m benchmarks.sample`. See `step.py`."""
+import argparse
+import statistics
+
+import numpy as np
+import torch
+
+from tinyddpm import fast
+from tinyddpm.fast.parallel import Shards
+
+from .cases import Case
+from .timing import alternate, cores, median_ratio
+
+CASES = [("base 32, 32×32", 16), ("base 32, 32×32", 64), ("base 64, 32×32", 16), ("make train", 64)]
+
+
+def measure(name, batch, workers, repeats):
+    case = Case(name, batch)
+    case.unet.bind(case.unet.theta)  # without gradients, as in sampling
+    with Shards(case.unet, case.schedule, workers=workers) as shards:
+        runs, worst = {"ours": lambda: shards.denoise(case.xt, case.t)}, 0.0
+        reference = runs["ours"]()
+        for peer, (net, _, xt, t) in case.peers().items():
+            def forward(net=net, xt=xt, t=t):
+                with torch.inference_mode():
+                    return net(xt, t)
+            runs[peer] = forward
+            worst = max(worst, np.abs(forward().numpy() - reference).max() / np.abs(reference).max())
+        if worst > 1e-4:
+            raise RuntimeError(f"{name}: ours and PyTorch's x̂_0 differ by {worst:.1e}: nothing to compare")
+        seconds = alternate(runs, repeats)
+    eager = min((run for run in seconds if run != "ours"), key=lambda run: statistics.median(seconds[run]))
+    return median_ratio(seconds["ours"], seconds[eager]), {run: 1000 * statistics.median(s) for run, s in seconds.items()}, worst
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--workers", type=int, default=cores(), help="cores for each side [all]")
+    parser.add_argument("--repeats", type=int, default=15)
+    options = parser.parse_args()
+    torch.set_num_threads(options.workers)
+    fast.enable()
+    print(f"{options.workers} cores, PyTorch {torch.__version__}, median of {options.repeats}", flush=True)
+    for name, batch in CASES:
+        ratio, ms, worst = measure(name, batch, options.workers, options.repeats)
+        times = ", ".join(f"{run} {t:.1f}" for run, t in ms.items())
+        print(f"{name}, batch {batch}: ratio {ratio:.2f}   [{times} ms]   x̂_0 differs by {worst:.0e}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
