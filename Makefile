@@ -1,6 +1,6 @@
 # make train   sets everything up, trains on the embedded digits and leaves pictures in runs/digits
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
-# make prove   the long proofs besides
+# make prove   the long proofs besides: parity with PyTorch, which it installs
 # make bench   times a training step against PyTorch (installs it)
 PYTHON ?= python3
 VENV   ?= .venv
@@ -14,7 +14,7 @@ train: $(VENV)/.ready
 test: $(VENV)/.ready-test
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove"
 
-prove: $(VENV)/.ready-test
+prove: $(VENV)/.ready-test $(VENV)/.ready-bench
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto
 
 bench: $(VENV)/.ready-bench
@@ -32,11 +32,11 @@ $(VENV)/.ready: pyproject.toml | python
 	$(RUN) -m pip install --quiet --editable .
 	@touch $@
 
-$(VENV)/.ready-test: pyproject.toml $(VENV)/.ready
+$(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --editable '.[test]'
 	@touch $@
 
-$(VENV)/.ready-bench: pyproject.toml $(VENV)/.ready
+$(VENV)/.ready-bench: pyproject.toml | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --editable '.[bench]'
 	@touch $@
 

@@ -9,13 +9,13 @@ from tinyddpm.nn.equivalents import FASTER
 
 from .peer import Peer, multiplier
 
-# name -> (configuration, batch of the training step)
+# name -> (configuration, batch of the training step, shards that it is cut into)
 CASES = {
-    "base 32, 32×32": (UNetConfig(image=(1, 32, 32), base=32, levels=(1, 2, 2), attention=(8,)), 64),
-    "base 64, 32×32": (UNetConfig(image=(1, 32, 32), base=64, levels=(1, 2, 2), attention=(8,)), 64),
-    "base 32, 28×28": (UNetConfig(image=(1, 28, 28), base=32, levels=(1, 2, 2), attention=(7,)), 128),
-    "base 32, 8×8": (UNetConfig(image=(1, 8, 8), base=32, levels=(1, 2), attention=(4,)), 128),
-    "make train": (UNetConfig(image=(1, 8, 8), base=16, levels=(1, 2), attention=(4,)), 64),
+    "base 32, 32×32": (UNetConfig(image=(1, 32, 32), base=32, levels=(1, 2, 2), attention=(8,)), 64, 4),
+    "base 64, 32×32": (UNetConfig(image=(1, 32, 32), base=64, levels=(1, 2, 2), attention=(8,)), 64, 4),
+    "base 32, 28×28": (UNetConfig(image=(1, 28, 28), base=32, levels=(1, 2, 2), attention=(7,)), 128, 8),
+    "base 32, 8×8": (UNetConfig(image=(1, 8, 8), base=32, levels=(1, 2), attention=(4,)), 128, 2),
+    "make train": (UNetConfig(image=(1, 8, 8), base=16, levels=(1, 2), attention=(4,)), 64, 2),
 }
 
 
@@ -23,7 +23,7 @@ class Case:
     """Our network and its peer, a batch for both, and the peer's functions in either memory format."""
 
     def __init__(self, name, batch=None):
-        self.config, self.batch = CASES[name]
+        self.config, self.batch, self.shards = CASES[name]
         self.batch = batch or self.batch
         self.schedule = schedule.linear(1000)
         rng = np.random.default_rng(0)

@@ -138,7 +138,7 @@ def difference(unet, peer, ours, theirs):
     """Worst relative difference of J and of any parameter's gradient. `ours` and `theirs` compute J and leave gradients."""
     unet.grad[...] = 0
     peer.zero_grad()
-    J, J_peer = float(ours()), float(theirs())
+    J, J_peer = float(ours()), theirs().item()
     worst = abs(J - J_peer) / abs(J_peer)
     grads = {name: p.grad.numpy() for name, p in peer.named_parameters()}
     slices = unet.slices()

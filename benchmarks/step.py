@@ -49,11 +49,11 @@ def theirs(net, x0, xt, t):
     return J, step
 
 
-def measure(name, workers, repeats, compiled, definition):
+def measure(name, workers, shards, repeats, compiled, definition):
     """One row: dict of figures."""
     case = Case(name)
-    with Shards(case.unet, case.schedule, workers=workers) as shards:
-        J, step = ours(case, shards.gradient)
+    with Shards(case.unet, case.schedule, workers, shards or case.shards) as processes:
+        J, step = ours(case, processes.gradient)
         runs, worst = {"ours": step}, 0.0
         for peer, parts in case.peers(compiled).items():
             J_peer, runs[peer] = theirs(*parts)
@@ -72,12 +72,12 @@ def measure(name, workers, repeats, compiled, definition):
             "ratio": median_ratio(seconds["ours"], seconds[eager]), "GFLOP/s": 3 * case.flops() / medians["ours"] / 1e9, "peer": eager}
 
 
-def one_side(side, name, workers, steps=4):
+def one_side(side, name, workers, shards, steps=4):
     """Only one of the two, for `peak_memory`."""
     case = Case(name)
     if side == "ours":
-        with Shards(case.unet, case.schedule, workers=workers) as shards:
-            step = ours(case, shards.gradient)[1]
+        with Shards(case.unet, case.schedule, workers, shards or case.shards) as processes:
+            step = ours(case, processes.gradient)[1]
             for _ in range(steps):
                 step()
         return
@@ -89,6 +89,7 @@ def one_side(side, name, workers, steps=4):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=cores(), help="cores for each side [all]")
+    parser.add_argument("--shards", type=int, help="parts of the batch [each case's own]")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--compile", action="store_true", help="time torch.compile too")
@@ -99,14 +100,15 @@ def main():
     torch.set_num_threads(options.workers)
     fast.enable()
     if options.side:
-        return one_side(options.side, options.cases[0], options.workers)
+        return one_side(options.side, options.cases[0], options.workers, options.shards)
     peak = matrix_peak()
     print(f"{options.workers} cores, PyTorch {torch.__version__}, float32 products at most {peak:.0f} GFLOP/s, median of {options.repeats}", flush=True)
     for name in options.cases:
-        row = measure(name, options.workers, options.repeats, options.compile, options.definition)
+        row = measure(name, options.workers, options.shards, options.repeats, options.compile, options.definition)
         if options.memory:
             row["MB"] = {side: peak_memory([sys.executable, "-m", "benchmarks.step", "--side", side, "--cases", name,
-                                            "--workers", str(options.workers)]) for side in ("ours", row["peer"])}
+                                            "--workers", str(options.workers)]
+                                           + (["--shards", str(options.shards)] if options.shards else [])) for side in ("ours", row["peer"])}
         times = ", ".join(f"{run} {ms:.1f}" for run, ms in row["ms"].items())
         memory = "".join(f", {side} {mb:.0f} MB" for side, mb in row.get("MB", {}).items())
         print(f"{name}, batch {row['batch']}: ratio {row['ratio']:.2f}   [{times} ms]   {row['GFLOP/s']:.0f} GFLOP/s as direct "

@@ -32,7 +32,7 @@ class Config:
     noise_schedule: Literal["linear", "cosine"] = "linear"  # how much noise each of the T steps adds
     T: int = 1000                   # number of noise steps
     beta: float = 1.4               # step size of gradient descent, θ ← θ − β∇J (for --objective mse)
-    warmup: int = 100               # steps over which β rises from 0
+    warmup: int = 300               # steps over which β rises from 0
     objective: Literal["sum", "batch_mean", "mse"] = "mse"  # J: sum or mean over the batch, or mean over every value
     batch_size: int = 64            # images in a mini-batch
     multipliers: bool = True        # even out the layers' step sizes (nn/multipliers.py); without, β must be about 0.1

@@ -36,11 +36,11 @@ def save_figure(figure, path):
         figure.savefig(part, format="png", facecolor="white")
 
 
-def loss(path, steps, J, held_steps, held_J, *, mean_J, floor_J, memoriser_J, held_J_average=None):
+def loss(path, steps, J, held_steps, held_J, *, mean_J, floor_J, memoriser_J):
     """Training and held-out J against steps, with three lines that say what these numbers mean.
 
     steps, J            (n,) each: of every training step
-    held_steps, held_J  (m,) each: of θ on the held-out draws; held_J_average (m,): of the averaged θ on the same draws
+    held_steps, held_J  (m,) each: of the averaged θ on the held-out draws
     mean_J              of predicting the training images' mean, on the held-out draws
     floor_J, memoriser_J  of the training set's ideal denoiser (`more.ideal`) on training draws and on the held-out ones
     """
@@ -53,12 +53,7 @@ def loss(path, steps, J, held_steps, held_J, *, mean_J, floor_J, memoriser_J, he
         axes.axhline(y, color=colour, linewidth=1.2, dashes=(5, 3), zorder=1)
 
     axes.plot(steps, J, color=BLUE, alpha=0.22, linewidth=0.7, zorder=2)
-    curves = [(steps, _smoothed(J), BLUE, 1.6, "training J, smoothed")]
-    if held_J_average is None:
-        curves.append((held_steps, held_J, RED, 1.8, "held-out J"))
-    else:
-        curves.append((held_steps, held_J, "#e3a293", 1.4, "held-out J, θ itself"))
-        curves.append((held_steps, held_J_average, RED, 2.0, "held-out J, averaged θ"))
+    curves = [(steps, _smoothed(J), BLUE, 1.6, "training J, smoothed"), (held_steps, held_J, RED, 1.8, "held-out J, averaged θ")]
     labels = list(lines)
     for x, y, colour, width, name in curves:
         if len(x):
