@@ -9,10 +9,15 @@ import numpy as np
 
 
 def alternate(functions, repeats, warm_up=2):
-    """Run each in turn, `repeats` times: name -> list of seconds. In turn, so that a slow moment of the machine hits all alike."""
+    """Run each in turn, `repeats` times: name -> list of seconds. In turn, so that a slow moment of the machine hits all alike.
+
+    Each is called twice, and the second call is timed: as in a loop of its own, with its own data in the caches, and with
+    the threads of the one before (which wait for more work for some milliseconds, busily) at rest.
+    """
     seconds = {name: [] for name in functions}
     for i in range(warm_up + repeats):
         for name, function in functions.items():
+            function()
             start = time.perf_counter()
             function()
             if i >= warm_up:

@@ -36,6 +36,7 @@ from .. import noise
 from ..nn import UNet
 from ..nn.equivalents import FASTER
 from ..train import gradient
+from .premultiplied import factors, twin
 from .shared import Memory
 
 BLOCK = 1 << 15  # numbers of each partial gradient that are added at a time: few enough to stay in the processor's cache
@@ -191,21 +192,27 @@ class Part:
     """
 
     def __init__(self, config, multipliers, schedule, vectors, exchange):
-        theta, average, self.partials = vectors
+        self.theta, average, self.partials = vectors
+        self.sampled = average if average.size else self.theta
         self.schedule, self.exchange = schedule, exchange
-        self.denoiser = UNet(config, multipliers).bind(average if average.size else theta)
-        self.nets = [UNet(config, multipliers).bind(theta, row) for row in self.partials if row.size]
+        self.c = factors(UNet(config, multipliers), self.theta.dtype)
+        self.effective = np.empty_like(self.theta)  # c·θ, or c·average: whichever the request is about
+        self.denoiser = twin(config, multipliers).bind(self.effective)
+        self.nets = [twin(config, multipliers).bind(self.effective, row) for row in self.partials if row.size]
 
     def compute(self, request):
         getattr(self, request.pop("do"))(*self.exchange.arrays(request.pop("arrays")), **request)
 
     def gradient(self, x0, t, eps, sample, errors, J, *, parts, mine, form, batch_size, dropout):
+        np.multiply(self.c, self.theta, out=self.effective)
         for i, s in list(enumerate(cut(len(x0), parts)))[slice(*mine)]:
             net, stream = self.nets[i], dropout and noise.Stream(*dropout, sample[s])
             net.grad[...] = 0
             J[i], errors[s] = gradient(net, self.schedule, x0[s], t[s], eps[s], form, batch_size, stream)
+            net.grad *= self.c
 
     def denoise(self, xt, t, out, *, parts, mine):
+        np.multiply(self.c, self.sampled, out=self.effective)
         for s in cut(len(xt), parts)[slice(*mine)]:
             out[s] = self.denoiser.denoise(xt[s], t[s])
 

@@ -1,0 +1,36 @@
+"""All multipliers at once: c·θ as one product of two vectors, in place of an op for each of 200 parameters.
+
+With small images a step is mostly overhead, and two ops in three only multiply a parameter by its constant (see
+`nn/multipliers.py`). So a twin of the network computes instead, whose parameters are the effective weights w = c·θ:
+
+    c = factors(unet, unet.theta.dtype)
+    net = twin(unet.config, unet.c).bind(c * unet.theta, grad)      # and then ∇_θ J = c · ∇_w J, by the chain rule
+"""
+import dataclasses
+
+import numpy as np
+
+from ..nn import UNet
+
+
+class One(float):
+    """The number 1.0, which spares a product: One(1) * v is v itself."""
+
+    def __mul__(self, other):
+        return other
+
+
+def twin(config, multipliers):
+    """A U-Net that takes parameters as they are: what `UNet(config, multipliers)` computes with θ, it computes with c·θ."""
+    return UNet(config, dataclasses.replace(multipliers, **{f.name: One(1) for f in dataclasses.fields(multipliers)}))
+
+
+def factors(unet, dtype):
+    """c of each number in θ, a vector like it; 1 in the padding."""
+    found = np.ones(unet.theta_size(), dtype)
+    for name, where in unet.slices().items():
+        layer = unet
+        for step in name.split(".")[:-1]:
+            layer = layer[int(step)] if step.isdigit() else getattr(layer, step)
+        found[where] = layer.c
+    return found
