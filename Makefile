@@ -1,12 +1,12 @@
 # make train   sets everything up, trains on the embedded digits and leaves pictures in runs/digits
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
 # make prove   the long proofs besides: parity with PyTorch, which it installs
-# make bench   times a training step against PyTorch (installs it)
+# make bench   times training steps, sampling and each op against PyTorch (installs it); make bench-scaling draws how time and memory grow
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
 
-.PHONY: train test prove bench clean python
+.PHONY: train test prove bench bench-scaling clean python
 
 train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits
@@ -20,6 +20,10 @@ prove: $(VENV)/.ready-test $(VENV)/.ready-bench
 bench: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.step --memory
 	$(RUN) -m benchmarks.sample
+	$(RUN) -m benchmarks.ops
+
+bench-scaling: $(VENV)/.ready-bench
+	$(RUN) -m benchmarks.scaling --out docs/scaling.png
 
 # One line that says what is wrong and how to mend it, instead of a traceback from the middle of an installation.
 python:

@@ -13,7 +13,7 @@ from .peer import Peer, multiplier
 CASES = {
     "base 32, 32×32": (UNetConfig(image=(1, 32, 32), base=32, levels=(1, 2, 2), attention=(8,)), 64, 4),
     "base 64, 32×32": (UNetConfig(image=(1, 32, 32), base=64, levels=(1, 2, 2), attention=(8,)), 64, 4),
-    "base 32, 28×28": (UNetConfig(image=(1, 28, 28), base=32, levels=(1, 2, 2), attention=(7,)), 128, 8),
+    "base 32, 28×28": (UNetConfig(image=(1, 28, 28), base=32, levels=(1, 2, 2), attention=(7,)), 128, 4),
     "base 32, 8×8": (UNetConfig(image=(1, 8, 8), base=32, levels=(1, 2), attention=(4,)), 128, 2),
     "make train": (UNetConfig(image=(1, 8, 8), base=16, levels=(1, 2), attention=(4,)), 64, 2),
 }

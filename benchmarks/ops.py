@@ -1,8 +1,8 @@
 """Each op by itself, on one thread: our definition, our fast equivalent, PyTorch: `python -m benchmarks.ops`.
 
 Outputs and all gradients are compared before anything is timed. The three take turns, and PyTorch is its eager mode in the
-faster of two memory formats. Gradients are neither copied nor added up on either side. In rows that begin with "…", the row
-above is computed without the trick that it is there for, so that the two fast columns tell what the trick is worth.
+faster of two memory formats. Gradients are neither copied nor added up on either side. Two rows, "each by
+itself" and "up ×2, then conv", compute the row above without its trick: their fast columns beside each other tell its worth.
 """
 import argparse
 import statistics
@@ -102,12 +102,12 @@ def all_ops():
     for c, side in ((32, 32), (64, 16)):
         arguments = (image(side, c), row(c), row(c), weight(3, c, c), row(c), row(N, c))
         found += [Op(f"norm + SiLU + conv, {c} → {c} at {side}×{side}", half_block, half_block_of_torch, arguments),
-                  Op("… in three ops", half_block_by_layers, half_block_of_torch, arguments)]
+                  Op("norm, SiLU, conv, each by itself", half_block_by_layers, half_block_of_torch, arguments)]
     up = (image(16, 64), weight(3, 64, 64), row(64))
     return found + [
         Op("norm + SiLU, 32 at 32×32", norm_silu_alone, lambda x, a, b: F.silu(F.group_norm(x, GROUPS, a, b)), (image(32, 32), row(32), row(32))),
         Op("up ×2 + conv, 64 → 64 to 32×32", upsample_conv, upsampled_of_torch, up),
-        Op("… with the large image", lambda x, w, bias: conv2d(repeat2(x), w) + bias, upsampled_of_torch, up),
+        Op("up ×2, then conv", lambda x, w, bias: conv2d(repeat2(x), w) + bias, upsampled_of_torch, up),
         Op("conv 3×3 stride 2, 32 → 32 to 16×16", lambda x, w: conv2d(x, w, stride=2), lambda x, w: F.conv2d(x, w, stride=2, padding=1),
            (image(32, 32), weight(3, 32, 32))),
         Op("conv 1×1, 64 → 32 at 32×32", lambda x, w: conv2d(x, w, padding=0), F.conv2d, (image(32, 64), weight(1, 64, 32))),

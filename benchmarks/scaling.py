@@ -44,7 +44,7 @@ class Setting(NamedTuple):
 SWEEPS = {"batch": (Setting(), (4, 8, 16, 32, 64, 128)), "side": (Setting(), (8, 16, 32, 64)), "base": (Setting(), (16, 32, 64, 128)),
           "steps": (Setting(), (5, 10, 20, 40))}
 QUICK = {"batch": (Setting(side=8, base=16), (8, 16, 32)), "side": (Setting(batch=4, base=16), (8, 16, 32)),
-         "base": (Setting(side=8), (8, 16, 32)), "steps": (Setting(side=8, base=16), (2, 4, 8))}
+         "base": (Setting(side=8), (16, 32, 64)), "steps": (Setting(side=8, base=16), (2, 4, 8))}
 TITLES = {"batch": "training step: images in a batch", "side": "training step: side of an image", "base": "training step: base channels",
           "steps": "sampling: steps of DDIM"}
 
@@ -83,7 +83,7 @@ def time_both(setting, workers, repeats):
                 worst = max(worst, difference(case.unet, net, J, J_peer))
         if worst > 1e-4:
             raise RuntimeError(f"{setting}: ours and PyTorch's results differ by {worst:.1e}: nothing to compare")
-        return {name: statistics.median(s) for name, s in alternate(runs, repeats, warm_up=1).items()}
+        return {name: statistics.median(s) for name, s in alternate(runs, repeats).items()}
 
 
 def denoiser_of_torch(net):
@@ -137,8 +137,8 @@ def measure(setting, workers, repeats):
 
 
 def slope(x, y):
-    """Exponent of the power law through the last two points."""
-    return math.log(y[-1] / y[-2]) / math.log(x[-1] / x[-2])
+    """Exponent of the power law through the last two points, to two digits."""
+    return round(math.log(y[-1] / y[-2]) / math.log(x[-1] / x[-2]), 2) + 0.0  # + 0.0, so that -0.0 is 0
 
 
 def draw(path, found, title):
@@ -149,13 +149,15 @@ def draw(path, found, title):
     figure = Figure(figsize=(3.6 * len(found) + 0.4, 6.8), dpi=110, layout="constrained")
     rows = figure.subplots(2, len(found), sharex="col", sharey="row", squeeze=False)
     for j, (quantity, (x, *measured)) in enumerate(found.items()):
+        room = (x[-1] / x[0]) ** 0.17
         for axes, y, unit in zip(rows[:, j], measured, ("seconds", "peak memory, MB")):
             tidy(axes)
             for side, colour, name in ((1, ORANGE, "PyTorch"), (0, BLUE, "ours")):
                 axes.plot(x, y[:, side], color=colour, linewidth=1.9, marker="o", markersize=4.5, label=name, zorder=3)
-                axes.annotate(f"{slope(x, y[:, side]):.2f}", (x[-1], y[-1, side]), (7, 0), textcoords="offset points",
+                axes.annotate(f"{'slope ' * (j == 0)}{slope(x, y[:, side]):.2f}", (x[-1], y[-1, side]), (7, 0), textcoords="offset points",
                               color=colour, fontsize=9.5, va="bottom" if (side == 1) == (y[-1, 1] >= y[-1, 0]) else "top")
-            axes.set(xscale="log", yscale="log", xlim=(x[0] / 1.2, x[-1] * 1.55))
+            axes.margins(y=0.09)
+            axes.set(xscale="log", yscale="log", xlim=(x[0] / room**0.4, x[-1] * room))
             axes.yaxis.set_major_locator(LogLocator(10, (1, 2, 5)))
             axes.yaxis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
             axes.xaxis.set_major_locator(NullLocator())
@@ -164,6 +166,7 @@ def draw(path, found, title):
             if j == 0:
                 axes.set_ylabel(unit, color=INK)
         rows[0, j].set_title(TITLES[quantity], loc="left", color=INK, fontsize=10.5, fontweight="bold")
+    figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1)
     rows[0, 0].legend(loc="upper left", frameon=False, labelcolor="linecolor", fontsize=10)
     figure.suptitle(title, x=0.01, ha="left", color=GREY, fontsize=9.5)
     save_figure(figure, path)

@@ -2,9 +2,7 @@
 import errno
 import itertools
 import os
-import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -14,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from threadpoolctl import threadpool_info, threadpool_limits
 
+from small_nets import IMAGE, SCHEDULE, dropout_of, small_net, some_batch
 from tinyddpm import fast, noise
 from tinyddpm.fast import parallel, shared
 from tinyddpm.fast.parallel import Shards, WorkerError, cores, cut, tree_sum
@@ -25,24 +24,6 @@ from tinyddpm.train import gradient, train
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers inherit files and pipes")
 ROOT = Path(__file__).resolve().parents[2]
-SCHEDULE = linear(50)
-IMAGE = (1, 4, 6)
-
-
-def small_net(dtype=np.float32, dropout=0.3, seed=5):
-    unet = UNet(UNetConfig(image=IMAGE, base=4, levels=(1, 2), blocks=1, attention=(2,), groups=2, dropout=dropout)).initialise(3, dtype)
-    unet.theta += (0.05 * np.random.default_rng(seed).standard_normal(unet.theta.shape)).astype(dtype)  # FACTS 13
-    return unet
-
-
-def some_batch(n, dtype=np.float32):
-    rng = np.random.default_rng(n)
-    x0, eps = rng.standard_normal((2, n, *IMAGE)).astype(dtype)
-    return x0, rng.integers(1, SCHEDULE.T + 1, n), eps
-
-
-def dropout_of(n):
-    return noise.Stream(0, "dropout", 9, np.arange(n))
 
 
 # ---- the numbers ---------------------------------------------------------------------------------
@@ -305,168 +286,6 @@ def test_without_room_anywhere_there_is_an_error(monkeypatch):
     assert open_files() == files and unet.theta.any()
 
 
-# ---- the end of processes ------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("moment", ["between steps", "in a step"])
-def test_a_worker_that_is_killed_ends_the_run_with_its_name(moment):
-    unet = small_net()
-    x0, t, eps = some_batch(6)
-    with Shards(unet, SCHEDULE, 3) as shards:
-        theta, pid, compute = unet.theta.copy(), shards.workers[1].process.pid, shards.part.compute
-
-        def kill(request):
-            compute(request)
-            os.kill(pid, signal.SIGKILL)
-
-        shards.gradient(unet, SCHEDULE, x0, t, eps)
-        if moment == "in a step":
-            os.kill(pid, signal.SIGSTOP)  # so that it has not answered by then
-            shards.part.compute = kill
-        else:
-            kill({"do": "denoise", "arrays": [("float32", (0, *IMAGE)), ("int64", (0,)), ("float32", (0, *IMAGE))], "parts": 1, "mine": [1, 1]})
-        began = time.monotonic()
-        with pytest.raises(WorkerError, match=rf"worker 2 \(process {pid}\) was ended by SIGKILL"):
-            shards.gradient(unet, SCHEDULE, x0, t, eps)
-        assert time.monotonic() - began < 5
-        assert not shards.workers  # the others are gone too
-    np.testing.assert_array_equal(unet.theta, theta)
-
-
-def test_a_workers_exception_arrives_as_text():
-    unet = small_net()
-    x0, t, eps = some_batch(6)
-    t[-1] = SCHEDULE.T + 1  # the last sample is not this process's
-    with Shards(unet, SCHEDULE, 2) as shards:
-        with pytest.raises(WorkerError, match="worker 1 (.|\n)*Traceback(.|\n)*q_sample(.|\n)*IndexError: .*51"):
-            shards.gradient(unet, SCHEDULE, x0, t, eps)
-        assert not shards.workers
-
-
-def test_workers_find_the_packages_that_run_here(monkeypatch, tmp_path, capfd):
-    (tmp_path / "threadpoolctl.py").write_text("raise ImportError('this is the one')")
-    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
-    with pytest.raises(WorkerError, match="worker 1 .* ended with status 1; .* standard error"), Shards(small_net(), SCHEDULE, 2):
-        pass
-    assert "this is the one" in capfd.readouterr().err
-
-
-SCRIPT = f"""
-import sys, time
-sys.path.insert(0, {str(ROOT)!r})
-import numpy as np
-from tinyddpm.fast import parallel
-from tinyddpm.nn import UNet, UNetConfig
-from tinyddpm.schedule import linear
-
-unet = UNet(UNetConfig(image=(1, 8, 8), base=4, levels=(1,), groups=2)).initialise(0)
-schedule = linear(50)
-x0 = np.linspace(-1, 1, 8 * 64, dtype=np.float32).reshape(8, 1, 8, 8)
-"""
-USE_IT = """
-with parallel.Shards(unet, schedule, workers=3) as shards:
-    print(*[w.process.pid for w in shards.workers], flush=True)
-    J, errors = shards.gradient(unet, schedule, x0, np.arange(1, 9), x0)
-    print(float(J), flush=True)
-"""
-
-
-@pytest.fixture
-def start(tmp_path):
-    """A function that runs code in a process, from standard input, with its temporary files in tmp_path; it returns the process
-    and its workers' process ids. Whatever a failed test leaves running ends here.
-    """
-    started = []
-
-    def start(code, **options):
-        process = subprocess.Popen([sys.executable, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-                                   cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)}, **options)
-        started.append((process, pids := []))
-        process.stdin.write(code)
-        process.stdin.close()
-        process.stdin = None
-        pids += map(int, process.stdout.readline().split())
-        return process, pids
-
-    yield start
-    for process, pids in started:
-        process.kill()
-        for pid in pids:
-            if not gone(pid):
-                os.kill(pid, signal.SIGKILL)
-        process.wait()
-        process.stdout.close(), process.stderr.close()
-
-
-def gone(pid):
-    """Ended; one that nobody has collected yet counts as ended."""
-    try:
-        os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
-    except ProcessLookupError:
-        return True
-    except FileNotFoundError:  # no /proc, or gone since
-        return not os.path.exists("/proc")
-
-
-def all_gone_within(seconds, pids):
-    end = time.monotonic() + seconds
-    while not all(map(gone, pids)) and time.monotonic() < end:
-        time.sleep(0.02)
-    return all(map(gone, pids))
-
-
-def test_it_works_from_standard_input_and_from_a_script_without_a_main_guard(start, tmp_path):
-    process, pids = start(SCRIPT + USE_IT)
-    out, err = process.communicate(timeout=30)
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT + USE_IT)
-    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=30, cwd="/")
-    assert (process.returncode, err, ran.returncode, ran.stderr) == (0, "", 0, "")
-    assert len(pids) == 2 and float(out) > 0 and ran.stdout.splitlines()[1:] == out.splitlines()
-    assert all(map(gone, pids))
-
-
-BUSY = """
-x0 = np.zeros((40_000, 1, 8, 8), np.float32)  # more than a minute's work for the workers
-with parallel.Shards(unet, schedule, workers=3) as shards:
-    print(*[w.process.pid for w in shards.workers], flush=True)
-    shards.part.compute = lambda request: time.sleep(60)
-    for _ in range(1000):
-        shards.gradient(unet, schedule, x0, np.full(40_000, 9), x0)
-"""
-WAITING = BUSY.replace("for _", "time.sleep(60)\n    for _")
-NO_MEMORY = "import os\ndel os.memfd_create\n"
-
-
-@pytest.mark.parametrize("code", [SCRIPT + BUSY, SCRIPT + WAITING, NO_MEMORY * hasattr(os, "memfd_create") + SCRIPT + WAITING],
-                         ids=["computing", "waiting", "waiting, memory in a file"])
-def test_workers_do_not_outlive_a_killed_parent_and_nothing_stays_behind(start, tmp_path, code):
-    before = set(os.listdir("/dev/shm")) if os.path.exists("/dev/shm") else set()
-    process, pids = start(code)
-    assert len(pids) == 2 and not any(map(gone, pids))
-    time.sleep(0.5)
-    process.kill()
-    err = process.stderr.read()  # to its end: nobody is left to write more
-    assert all_gone_within(5, pids)
-    assert err == "" and not list(tmp_path.iterdir())
-    assert not os.path.exists("/dev/shm") or set(os.listdir("/dev/shm")) <= before
-
-
-def test_ctrl_c_ends_all_without_a_word_from_the_workers(start):
-    code = SCRIPT + "try:\n" + BUSY.replace("\n", "\n    ") + "\nexcept KeyboardInterrupt:\n    print('stopped')\n"
-    process, pids = start(code, start_new_session=True)
-    assert all(os.getpgid(pid) != process.pid for pid in pids)  # so it does not reach them, not even while they start
-    for pid in pids:
-        os.kill(pid, signal.SIGINT)  # … and if it does, they ignore it
-    time.sleep(0.5)
-    assert not any(map(gone, pids))
-    os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=5)
-    assert (out, err, process.returncode) == ("stopped\n", "", 0)
-    assert all(map(gone, pids))
-
-
 # ---- what it costs -------------------------------------------------------------------------------
 
 
@@ -485,3 +304,24 @@ def test_print_what_handing_a_step_over_costs(capsys):
     with Shards(unet, SCHEDULE, 2, shards=2) as shards:
         whole, part = median(lambda: shards.denoise(xt, t)), median(lambda: unet.denoise(xt[:1], t[:1]))
     print(f"\nhanding over: {whole - part:.3f} ms beside {part:.3f} ms of work")
+
+
+def test_micro_batches_change_only_last_digits_and_bound_what_is_computed_at_once(monkeypatch):
+    whole = [p for p in parallel.pieces(slice(5, 12), 100)]
+    assert whole == [slice(5, 12)] and parallel.pieces(slice(5, 12), 3) == [slice(5, 7), slice(7, 9), slice(9, 12)]
+    rng = np.random.default_rng(0)
+    x0, eps, t = rng.normal(size=(10, 1, 8, 8)), rng.normal(size=(10, 1, 8, 8)), rng.integers(1, 21, 10)
+    unet, schedule = UNet(UNetConfig(base=4, groups=2, blocks=1)).initialise(0, np.float64), linear(20)
+    unet.theta += rng.normal(0, 0.05, unet.theta.shape)
+    found, sizes = [], []
+    original = parallel.gradient
+    monkeypatch.setattr(parallel, "gradient", lambda net, s, x, *rest: sizes.append(len(x)) or original(net, s, x, *rest))
+    for largest in (1 << 20, 3 * 8 * 8 * 4):
+        monkeypatch.setattr(parallel, "LARGEST_MAP", largest)
+        unet.grad[...] = 0
+        with parallel.Shards(unet, schedule, workers=1, shards=2) as shards:
+            J, errors = shards.gradient(unet, schedule, x0, t, eps)
+            found.append((J, errors, unet.grad.copy()))
+    assert sizes == [5, 5, 2, 3, 2, 3]
+    for a, b in zip(*found):
+        np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-15)

@@ -7,7 +7,6 @@ The shapes and gradients are those of a real step, taken by `train.gradient` and
 import math
 from contextlib import contextmanager
 
-import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
@@ -18,7 +17,7 @@ from ..diffusion import q_sample
 from ..nn.block import Downsample, Upsample
 from ..train import gradient
 from .pictures import pixels, show
-from .plots import GREY, INK, LIGHT, RED, save_figure
+from .plots import GREY, INK, RED, save_figure
 
 KINDS = {"convolution": "#cfe2f3", "residual block": "#d9ead3", "residual block + attention": "#fce5b5", "attention": "#f9cb9c",
          "half the resolution": "#d9d2e9", "twice the resolution": "#ead1dc"}
@@ -159,7 +158,7 @@ class _Drawing:
         self._image(images[2], x - size / 2 - 2.6, y, size, "$x_0$")
         axes.annotate("", (x - 0.12, y - 0.02), (x - 0.12, self.top + PITCH + HIGH / 2), arrowprops=_arrow(INK))
         axes.annotate("", (x + 0.12, self.top + PITCH + HIGH / 2), (x + 0.12, y - 0.02), arrowprops=_arrow(RED))
-        axes.text(x - 1.3, y + size / 2, rf"$J = \|\hat{{x}}_0 - x_0\|^2$" + f"\n= {J:.3f} per value", ha="center", va="center", fontsize=10.5,
+        axes.text(x - 1.3, y + size / 2, r"$J = \|\hat{x}_0 - x_0\|^2$" + f"\n= {J:.3f} per value", ha="center", va="center", fontsize=10.5,
                   color=INK, linespacing=1.5)
         if self.told_t:
             axes.text(middle, self.top + 0.5 * PITCH, "t → time embedding → added in every residual block", ha="center", va="center",

@@ -39,6 +39,7 @@ from ..train import gradient
 from .premultiplied import factors, twin
 from .shared import Memory
 
+LARGEST_MAP = 1 << 20  # numbers in the largest feature map of the samples that are computed at once; bounds the memory in use
 BLOCK = 1 << 15  # numbers of each partial gradient that are added at a time: few enough to stay in the processor's cache
 LEAST = 8  # images in a part of `denoise`, if there are more than two parts
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "VECLIB")}  # for a process to come
@@ -60,6 +61,12 @@ def cut(n, parts):
     return [slice(n * i // parts, n * (i + 1) // parts) for i in range(parts)]
 
 
+def pieces(shard, most):
+    """A slice cut into as few slices of at most `most` things as possible."""
+    n = shard.stop - shard.start
+    return [slice(shard.start + part.start, shard.start + part.stop) for part in cut(n, -(-n // most))]
+
+
 def tree_sum(partials, out):
     """Add all rows of `partials` (S, n) to `out` (n,), as ((0 + 1) + (2 + 3)) + … whoever computed them. Overwrites the rows."""
     for start in range(0, len(out), BLOCK):
@@ -77,7 +84,7 @@ class Shards:
 
     unet      its θ moves to shared memory for that time, as does that of `average`; `bind` neither to something else meanwhile
     workers   processes that compute, this one included; 1 starts none; all `cores()` if None. More than `shards` find no work
-    shards    into how many parts a batch is cut. Results depend on it in their last digits, memory in use falls with it
+    shards    into how many parts a batch is cut. Results depend on it in their last digits
     average   a UNet of the same configuration, such as one with averaged θ, which `denoise` is to use in place of `unet`
 
     BLAS is held to one thread meanwhile, in this process too. An exception in the middle of a step, Ctrl-C included, ends the workers.
@@ -195,6 +202,7 @@ class Part:
         self.theta, average, self.partials = vectors
         self.sampled = average if average.size else self.theta
         self.schedule, self.exchange = schedule, exchange
+        self.micro_batch = max(1, LARGEST_MAP // (config.image[1] * config.image[2] * config.base))
         self.c = factors(UNet(config, multipliers), self.theta.dtype)
         self.effective = np.empty_like(self.theta)  # c·θ, or c·average: whichever the request is about
         self.denoiser = twin(config, multipliers).bind(self.effective)
@@ -205,10 +213,14 @@ class Part:
 
     def gradient(self, x0, t, eps, sample, errors, J, *, parts, mine, form, batch_size, dropout):
         np.multiply(self.c, self.theta, out=self.effective)
-        for i, s in list(enumerate(cut(len(x0), parts)))[slice(*mine)]:
-            net, stream = self.nets[i], dropout and noise.Stream(*dropout, sample[s])
+        for i, shard in list(enumerate(cut(len(x0), parts)))[slice(*mine)]:
+            net = self.nets[i]
             net.grad[...] = 0
-            J[i], errors[s] = gradient(net, self.schedule, x0[s], t[s], eps[s], form, batch_size, stream)
+            J[i] = 0
+            for s in pieces(shard, self.micro_batch):
+                stream = dropout and noise.Stream(*dropout, sample[s])
+                J_piece, errors[s] = gradient(net, self.schedule, x0[s], t[s], eps[s], form, batch_size, stream)
+                J[i] += J_piece
             net.grad *= self.c
 
     def denoise(self, xt, t, out, *, parts, mine):

@@ -134,7 +134,7 @@ class TileAlgorithm:
     def _input_transform(self, padded, start, b, tw):
         """Steps 1 and 2: v (p², b·tw·N, Cin), in scratch memory, from tile rows start … start+b−1 of the padded image."""
         p, q, s, Bt = self.p, self.q, self.s, self.matrices(padded.dtype).Bt
-        width, k, one = padded.shape[1], padded.shape[2] * padded.shape[3], padded.itemsize
+        width, k = padded.shape[1], padded.shape[2] * padded.shape[3]
         row = width * k
         bands = _view(padded, (b, q, row), (s * row, row, 1), start * s * row)
         t = scratch("t", (b, p, row), padded.dtype)

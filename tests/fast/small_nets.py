@@ -1,0 +1,25 @@
+"""Small networks and batches for the tests of this folder."""
+import numpy as np
+
+from tinyddpm import noise
+from tinyddpm.nn import UNet, UNetConfig
+from tinyddpm.schedule import linear
+
+SCHEDULE = linear(50)
+IMAGE = (1, 4, 6)
+
+
+def small_net(dtype=np.float32, dropout=0.3, seed=5):
+    unet = UNet(UNetConfig(image=IMAGE, base=4, levels=(1, 2), blocks=1, attention=(2,), groups=2, dropout=dropout)).initialise(3, dtype)
+    unet.theta += (0.05 * np.random.default_rng(seed).standard_normal(unet.theta.shape)).astype(dtype)  # FACTS 13
+    return unet
+
+
+def some_batch(n, dtype=np.float32):
+    rng = np.random.default_rng(n)
+    x0, eps = rng.standard_normal((2, n, *IMAGE)).astype(dtype)
+    return x0, rng.integers(1, SCHEDULE.T + 1, n), eps
+
+
+def dropout_of(n):
+    return noise.Stream(0, "dropout", 9, np.arange(n))

@@ -1,0 +1,175 @@
+"""Workers: each ends with its run, in whatever way that ends, and none without a word of why."""
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from small_nets import IMAGE, SCHEDULE, small_net, some_batch
+from tinyddpm.fast.parallel import Shards, WorkerError
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers inherit files and pipes")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.mark.parametrize("moment", ["between steps", "in a step"])
+def test_a_worker_that_is_killed_ends_the_run_with_its_name(moment):
+    unet = small_net()
+    x0, t, eps = some_batch(6)
+    with Shards(unet, SCHEDULE, 3) as shards:
+        theta, pid, compute = unet.theta.copy(), shards.workers[1].process.pid, shards.part.compute
+
+        def kill(request):
+            compute(request)
+            os.kill(pid, signal.SIGKILL)
+
+        shards.gradient(unet, SCHEDULE, x0, t, eps)
+        if moment == "in a step":
+            os.kill(pid, signal.SIGSTOP)  # so that it has not answered by then
+            shards.part.compute = kill
+        else:
+            kill({"do": "denoise", "arrays": [("float32", (0, *IMAGE)), ("int64", (0,)), ("float32", (0, *IMAGE))], "parts": 1, "mine": [1, 1]})
+        began = time.monotonic()
+        with pytest.raises(WorkerError, match=rf"worker 2 \(process {pid}\) was ended by SIGKILL"):
+            shards.gradient(unet, SCHEDULE, x0, t, eps)
+        assert time.monotonic() - began < 5
+        assert not shards.workers  # the others are gone too
+    np.testing.assert_array_equal(unet.theta, theta)
+
+
+def test_a_workers_exception_arrives_as_text():
+    unet = small_net()
+    x0, t, eps = some_batch(6)
+    t[-1] = SCHEDULE.T + 1  # the last sample is not this process's
+    with Shards(unet, SCHEDULE, 2) as shards:
+        with pytest.raises(WorkerError, match="worker 1 (.|\n)*Traceback(.|\n)*q_sample(.|\n)*IndexError: .*51"):
+            shards.gradient(unet, SCHEDULE, x0, t, eps)
+        assert not shards.workers
+
+
+def test_workers_find_the_packages_that_run_here(monkeypatch, tmp_path, capfd):
+    (tmp_path / "threadpoolctl.py").write_text("raise ImportError('this is the one')")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    with pytest.raises(WorkerError, match="worker 1 .* ended with status 1; .* standard error"), Shards(small_net(), SCHEDULE, 2):
+        pass
+    assert "this is the one" in capfd.readouterr().err
+
+
+SCRIPT = f"""
+import sys, time
+sys.path.insert(0, {str(ROOT)!r})
+import numpy as np
+from tinyddpm.fast import parallel
+from tinyddpm.nn import UNet, UNetConfig
+from tinyddpm.schedule import linear
+
+unet = UNet(UNetConfig(image=(1, 8, 8), base=4, levels=(1,), groups=2)).initialise(0)
+schedule = linear(50)
+x0 = np.linspace(-1, 1, 8 * 64, dtype=np.float32).reshape(8, 1, 8, 8)
+"""
+USE_IT = """
+with parallel.Shards(unet, schedule, workers=3) as shards:
+    print(*[w.process.pid for w in shards.workers], flush=True)
+    J, errors = shards.gradient(unet, schedule, x0, np.arange(1, 9), x0)
+    print(float(J), flush=True)
+"""
+
+
+@pytest.fixture
+def start(tmp_path):
+    """A function that runs code in a process, from standard input, with its temporary files in tmp_path; it returns the process
+    and its workers' process ids. Whatever a failed test leaves running ends here.
+    """
+    started = []
+
+    def start(code, **options):
+        process = subprocess.Popen([sys.executable, "-"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   cwd=tmp_path, env=os.environ | {"TMPDIR": str(tmp_path)}, **options)
+        started.append((process, pids := []))
+        process.stdin.write(code)
+        process.stdin.close()
+        process.stdin = None
+        pids += map(int, process.stdout.readline().split())
+        return process, pids
+
+    yield start
+    for process, pids in started:
+        process.kill()
+        for pid in pids:
+            if not gone(pid):
+                os.kill(pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close(), process.stderr.close()
+
+
+def gone(pid):
+    """Ended; one that nobody has collected yet counts as ended."""
+    try:
+        os.kill(pid, 0)
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+    except ProcessLookupError:
+        return True
+    except FileNotFoundError:  # no /proc, or gone since
+        return not os.path.exists("/proc")
+
+
+def all_gone_within(seconds, pids):
+    end = time.monotonic() + seconds
+    while not all(map(gone, pids)) and time.monotonic() < end:
+        time.sleep(0.02)
+    return all(map(gone, pids))
+
+
+def test_it_works_from_standard_input_and_from_a_script_without_a_main_guard(start, tmp_path):
+    process, pids = start(SCRIPT + USE_IT)
+    out, err = process.communicate(timeout=30)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT + USE_IT)
+    ran = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=30, cwd="/")
+    assert (process.returncode, err, ran.returncode, ran.stderr) == (0, "", 0, "")
+    assert len(pids) == 2 and float(out) > 0 and ran.stdout.splitlines()[1:] == out.splitlines()
+    assert all(map(gone, pids))
+
+
+BUSY = """
+x0 = np.zeros((40_000, 1, 8, 8), np.float32)  # more than a minute's work for the workers
+with parallel.Shards(unet, schedule, workers=3) as shards:
+    print(*[w.process.pid for w in shards.workers], flush=True)
+    shards.part.compute = lambda request: time.sleep(60)
+    for _ in range(1000):
+        shards.gradient(unet, schedule, x0, np.full(40_000, 9), x0)
+"""
+WAITING = BUSY.replace("for _", "time.sleep(60)\n    for _")
+NO_MEMORY = "import os\ndel os.memfd_create\n"
+
+
+@pytest.mark.parametrize("code", [SCRIPT + BUSY, SCRIPT + WAITING, NO_MEMORY * hasattr(os, "memfd_create") + SCRIPT + WAITING],
+                         ids=["computing", "waiting", "waiting, memory in a file"])
+def test_workers_do_not_outlive_a_killed_parent_and_nothing_stays_behind(start, tmp_path, code):
+    before = set(os.listdir("/dev/shm")) if os.path.exists("/dev/shm") else set()
+    process, pids = start(code)
+    assert len(pids) == 2 and not any(map(gone, pids))
+    time.sleep(0.5)
+    process.kill()
+    err = process.stderr.read()  # to its end: nobody is left to write more
+    assert all_gone_within(5, pids)
+    assert err == "" and not list(tmp_path.iterdir())
+    assert not os.path.exists("/dev/shm") or set(os.listdir("/dev/shm")) <= before
+
+
+def test_ctrl_c_ends_all_without_a_word_from_the_workers(start):
+    code = SCRIPT + "try:\n" + BUSY.replace("\n", "\n    ") + "\nexcept KeyboardInterrupt:\n    print('stopped')\n"
+    process, pids = start(code, start_new_session=True)
+    assert all(os.getpgid(pid) != process.pid for pid in pids)  # so it does not reach them, not even while they start
+    for pid in pids:
+        os.kill(pid, signal.SIGINT)  # … and if it does, they ignore it
+    time.sleep(0.5)
+    assert not any(map(gone, pids))
+    os.killpg(process.pid, signal.SIGINT)
+    out, err = process.communicate(timeout=5)
+    assert (out, err, process.returncode) == ("stopped\n", "", 0)
+    assert all(map(gone, pids))
