@@ -98,7 +98,7 @@ def attention_of_torch(*qkv):
 def all_ops():
     """Those of a network with base 32 on 32×32 images, with two sizes from others."""
     found = [Op(f"conv 3×3, {c} → {c} at {side}×{side}", conv2d, lambda x, w: F.conv2d(x, w, padding=1), (image(side, c), weight(3, c, c)))
-             for c, side in ((32, 32), (64, 32), (64, 16), (16, 8))]
+             for c, side in ((32, 32), (64, 32), (64, 16), (16, 8), (64, 2))]
     for c, side in ((32, 32), (64, 16)):
         arguments = (image(side, c), row(c), row(c), weight(3, c, c), row(c), row(N, c))
         found += [Op(f"norm + SiLU + conv, {c} → {c} at {side}×{side}", half_block, half_block_of_torch, arguments),
