@@ -1,13 +1,11 @@
 """The networks that are timed, ours and PyTorch's, with the same numbers in both."""
 import numpy as np
-import torch
 
 from tinyddpm import schedule
 from tinyddpm.diffusion import q_sample
+from tinyddpm.fast.premultiplied import layer_of
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.nn.equivalents import FASTER
-
-from .peer import Peer, multiplier
 
 # name -> (configuration, batch of the training step, shards that it is cut into)
 CASES = {
@@ -29,14 +27,17 @@ class Case:
         rng = np.random.default_rng(0)
         self.unet = UNet(self.config).initialise(0)
         for name, value in self.unet.state().items():  # away from the zeros of initialisation, where most gradients are 0
-            value += rng.normal(0, 0.05 / multiplier(self.unet, name), value.shape).astype(np.float32)
+            value += rng.normal(0, 0.05 / layer_of(self.unet, name).c, value.shape).astype(np.float32)
         self.x0 = rng.uniform(-1, 1, (self.batch, *self.config.image)).astype(np.float32)
         self.eps = rng.normal(size=self.x0.shape).astype(np.float32)
         self.t = rng.integers(1, 1001, self.batch)
         self.xt = q_sample(self.schedule, self.x0, self.t, self.eps)
 
     def peers(self, compiled=False):
-        """name -> (network, x0, xt, t) as PyTorch wants them."""
+        """name -> (network, x0, xt, t) as PyTorch wants them. It is imported here, so that it takes no memory where ours is measured."""
+        import torch
+
+        from .peer import Peer
         found = {}
         for name, memory in (("PyTorch eager", torch.contiguous_format), ("PyTorch eager, channels last", torch.channels_last)):
             tensors = [torch.from_numpy(a).contiguous(memory_format=memory) for a in (self.x0, self.xt)]

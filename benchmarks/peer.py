@@ -10,6 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from tinyddpm.fast.premultiplied import layer_of
+
 
 class Half(nn.Module):
     def __init__(self, inputs, outputs, groups):
@@ -110,14 +112,6 @@ def name_in_peer(name):
     return name.replace("time.linear1.", "time1.").replace("time.linear2.", "time2.").replace(".gain", ".weight")
 
 
-def multiplier(unet, name):
-    """c of the layer that a parameter belongs to: its effective value is c times the parameter."""
-    layer = unet
-    for part in name.split(".")[:-1]:
-        layer = layer[int(part)] if part.isdigit() else getattr(layer, part)
-    return layer.c
-
-
 def in_peer_layout(array):
     """kh kw Cin Cout -> Cout Cin kh kw; inputs, outputs -> outputs, inputs."""
     return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T if array.ndim == 2 else array
@@ -126,7 +120,7 @@ def in_peer_layout(array):
 def take_over(peer, unet):
     own = dict(peer.named_parameters())
     for name, value in unet.state().items():
-        effective = in_peer_layout(multiplier(unet, name) * value)
+        effective = in_peer_layout(layer_of(unet, name).c * value)
         target = own.pop(name_in_peer(name))
         assert target.shape == effective.shape, name
         with torch.no_grad():
@@ -148,5 +142,5 @@ def difference(unet, peer, ours, theirs):
         g = unet.grad[slices[name]].reshape(value.shape)
         reference = grads[name_in_peer(name)]
         assert np.abs(reference).max() > 0, f"{name}: the reference gradient is zero, so nothing is compared"
-        worst = max(worst, np.abs(in_peer_layout(g) / multiplier(unet, name) - reference).max() / np.abs(reference).max())
+        worst = max(worst, np.abs(in_peer_layout(g) / layer_of(unet, name).c - reference).max() / np.abs(reference).max())
     return worst

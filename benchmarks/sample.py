@@ -17,7 +17,7 @@ CASES = [("base 32, 32×32", 16), ("base 32, 32×32", 64), ("base 64, 32×32", 1
 def measure(name, batch, workers, repeats):
     case = Case(name, batch)
     case.unet.bind(case.unet.theta)  # without gradients, as in sampling
-    with Shards(case.unet, case.schedule, workers=workers) as shards:
+    with Shards(case.unet, case.schedule, workers, case.shards) as shards:
         runs, worst = {"ours": lambda: shards.denoise(case.xt, case.t)}, 0.0
         reference = runs["ours"]()
         for peer, (net, _, xt, t) in case.peers().items():

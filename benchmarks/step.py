@@ -7,15 +7,11 @@ import argparse
 import statistics
 import sys
 
-import torch
-from torch.nn import functional as F
-
 from tinyddpm import fast
 from tinyddpm.fast.parallel import Shards
 from tinyddpm.train import gradient
 
 from .cases import CASES, Case
-from .peer import difference
 from .timing import alternate, cores, matrix_peak, median_ratio, peak_memory
 
 BETA = 1e-6  # small: θ stays where the comparison was made
@@ -34,6 +30,8 @@ def ours(case, compute):
 
 
 def theirs(net, x0, xt, t):
+    import torch
+    from torch.nn import functional as F
     sgd = torch.optim.SGD(net.parameters(), lr=BETA)
 
     def J():
@@ -51,6 +49,7 @@ def theirs(net, x0, xt, t):
 
 def measure(name, workers, shards, repeats, compiled, definition):
     """One row: dict of figures."""
+    from .peer import difference
     case = Case(name)
     with Shards(case.unet, case.schedule, workers, shards or case.shards) as processes:
         J, step = ours(case, processes.gradient)
@@ -81,6 +80,8 @@ def one_side(side, name, workers, shards, steps=4):
             for _ in range(steps):
                 step()
         return
+    import torch
+    torch.set_num_threads(workers)
     step = theirs(*case.peers()[side])[1]
     for _ in range(steps):
         step()
@@ -97,10 +98,11 @@ def main():
     parser.add_argument("--memory", action="store_true", help="measure peak memory of the process trees too")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
-    torch.set_num_threads(options.workers)
     fast.enable()
     if options.side:
         return one_side(options.side, options.cases[0], options.workers, options.shards)
+    import torch
+    torch.set_num_threads(options.workers)
     peak = matrix_peak()
     print(f"{options.workers} cores, PyTorch {torch.__version__}, float32 products at most {peak:.0f} GFLOP/s, median of {options.repeats}", flush=True)
     for name in options.cases:

@@ -60,5 +60,5 @@ class Run:
 
     def _computed(self, sampler, x_T, draw, **options):
         """The sampler's chain, on all cores for as long as it lasts."""
-        with computing(self.unet, self.unet, self.schedule, self.device) as (_, denoise):
+        with computing(self.unet, self.unet, self.schedule, self.device, shards=self.config.shards) as (_, denoise):
             yield from sampler(denoise, self.schedule, x_T, draw, **options)

@@ -12,7 +12,8 @@ from .buffers import ones
 from .convolutions import by_tiles, every_second_pixel, few_outputs, one_by_one, pixels_times
 from .tiles import CONV3, UPSAMPLE_CONV3
 
-FEW = 4  # channels up to which tiles do not pay
+FEW = 4     # channels up to which tiles do not pay
+SMALL = 2   # side of an image up to which they do not: a tile has 4×4 outputs
 
 
 def is_fast(x):
@@ -22,7 +23,7 @@ def is_fast(x):
 
 
 def accepts_norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups):
-    """No dropout, a 3×3 kernel, and to be added: nothing, a row for each sample, or a whole image."""
+    """No dropout, a 3×3 kernel, an image that is not tiny, and to be added: nothing, a row for each sample, or a whole image."""
     if kept is not None or not (is_fast(x) and is_fast(gain) and is_fast(shift) and is_fast(weight) and is_fast(bias)):
         return False
     if x.ndim != 4 or weight.ndim != 4 or x.shape[3] % groups:
@@ -31,6 +32,8 @@ def accepts_norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups)
     c_out = weight.shape[3]
     shapes_fit = weight.shape == (3, 3, c_in, c_out) and bias.shape == (c_out,) and gain.shape == shift.shape == (c_in,)
     nothing_added = isinstance(added, float) and added == 0
+    if min(height, width) <= SMALL and c_out > FEW:
+        return False  # its parts have equivalents that suit it better
     return shapes_fit and (nothing_added or is_fast(added) and added.shape in ((n, c_out), (height, width, n, c_out)))
 
 
@@ -106,7 +109,7 @@ def _convolution(x, w, stride, padding):
         return lambda x, w, keep: one_by_one(x, w)
     if kind == (3, 3, 2, 1):
         return lambda x, w, keep: every_second_pixel(x, w)
-    if kind == (3, 3, 1, 1) and min(w.shape[2:]) > FEW:
+    if kind == (3, 3, 1, 1) and min(w.shape[2:]) > FEW and min(x.shape[:2]) > SMALL:
         return _conv3
     return None
 

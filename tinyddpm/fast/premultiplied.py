@@ -29,8 +29,13 @@ def factors(unet, dtype):
     """c of each number in θ, a vector like it; 1 in the padding."""
     found = np.ones(unet.theta_size(), dtype)
     for name, where in unet.slices().items():
-        layer = unet
-        for step in name.split(".")[:-1]:
-            layer = layer[int(step)] if step.isdigit() else getattr(layer, step)
-        found[where] = layer.c
+        found[where] = layer_of(unet, name).c
     return found
+
+
+def layer_of(unet, name):
+    """The layer that the parameter of this name belongs to."""
+    layer = unet
+    for step in name.split(".")[:-1]:
+        layer = layer[int(step)] if step.isdigit() else getattr(layer, step)
+    return layer
