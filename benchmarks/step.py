@@ -103,7 +103,7 @@ def main():
         return one_side(options.side, options.cases[0], options.workers, options.shards)
     import torch
     torch.set_num_threads(options.workers)
-    peak = matrix_peak()
+    peak = matrix_peak(options.workers)
     print(f"{options.workers} cores, PyTorch {torch.__version__}, float32 products at most {peak:.0f} GFLOP/s, median of {options.repeats}", flush=True)
     for name in options.cases:
         row = measure(name, options.workers, options.shards, options.repeats, options.compile, options.definition)

@@ -9,7 +9,7 @@ from autograd import Tensor, primitive
 
 from . import norm_silu
 from .buffers import ones
-from .convolutions import by_tiles, every_second_pixel, few_outputs, one_by_one, pixels_times
+from .convolutions import by_tiles, few_outputs, one_by_one, pixels_times
 from .tiles import CONV3, UPSAMPLE_CONV3
 
 FEW = 4     # channels up to which tiles do not pay
@@ -89,7 +89,7 @@ def upsample_conv(x, weight, bias, *, needs=(True,) * 3):
 
 
 def accepts_conv2d(x, w, *, stride=1, padding=1):
-    """1×1, 3×3 with stride 2, or 3×3 with more than a few inputs."""
+    """1×1, or 3×3 with more than a few inputs and an image that is not tiny."""
     return is_fast(x) and is_fast(w) and _convolution(x, w, stride, padding) is not None
 
 
@@ -107,8 +107,6 @@ def _convolution(x, w, stride, padding):
     kind = (*w.shape[:2], stride, padding)
     if kind == (1, 1, 1, 0):
         return lambda x, w, keep: one_by_one(x, w)
-    if kind == (3, 3, 2, 1):
-        return lambda x, w, keep: every_second_pixel(x, w)
     if kind == (3, 3, 1, 1) and min(w.shape[2:]) > FEW and min(x.shape[:2]) > SMALL:
         return _conv3
     return None
