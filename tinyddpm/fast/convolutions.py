@@ -5,8 +5,6 @@ g is contiguous, (H, W, N, Cout).
 """
 import numpy as np
 
-from .buffers import scratch
-
 
 def by_tiles(algorithm, padded, size, weight, row, image=None):
     """Winograd's algorithm (`tiles.py`), plus row (N, Cout), plus image (H, W, N, Cout). `padded` is from algorithm.padded.
