@@ -42,7 +42,7 @@ class Setting(NamedTuple):
 
 
 SWEEPS = {"batch": (Setting(), (8, 16, 32, 64, 128)), "side": (Setting(), (8, 16, 32, 64)), "base": (Setting(), (16, 32, 64, 128)),
-          "steps": (Setting(), (5, 10, 20, 40))}
+          "steps": (Setting(), (5, 10, 20))}
 QUICK = {"batch": (Setting(side=8, base=16), (8, 16, 32)), "side": (Setting(batch=4, base=16), (8, 16, 32)),
          "base": (Setting(side=8), (16, 32, 64)), "steps": (Setting(side=8, base=16), (2, 4, 8))}
 TITLES = {"batch": "training step: images in a batch", "side": "training step: side of an image", "base": "training step: base channels",
