@@ -39,7 +39,7 @@ class Config:
     average: float = 0.995          # decay of the running average of θ that samples are drawn with; 0: no average
     seed: int = 0                   # every random number is a function of it
     steps: int | None = None        # stop after so many steps in all
-    minutes: float | None = None    # stop after so many minutes of this sitting
+    minutes: float | None = None    # stop after so many minutes, counted anew when resumed
     patience: int = 10              # stop after so many evaluations without a better held-out J; 0: never
     every: int = 100                # steps from one evaluation and checkpoint to the next
     device: str = "cpu"             # cpu, cuda or cuda:1
