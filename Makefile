@@ -9,7 +9,7 @@ RUN    := $(VENV)/bin/python
 .PHONY: train test prove bench bench-scaling clean python
 
 train: $(VENV)/.ready
-	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits
+	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume
 
 test: $(VENV)/.ready-test
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove"
