@@ -5,6 +5,8 @@ g is contiguous, (H, W, N, Cout).
 """
 import numpy as np
 
+from .products import block
+
 
 def by_tiles(algorithm, padded, size, weight, row, image=None):
     """Winograd's algorithm (`tiles.py`), plus row (N, Cout), plus image (H, W, N, Cout). `padded` is from algorithm.padded.
@@ -66,7 +68,7 @@ def one_by_one(x, weight):
 def pixels_times(x, w):
     """x (…, C) @ w (C, Cout)."""
     c_in, c_out = w.shape
-    blocks = x.reshape(-1, _block(x.size // c_in, c_in * c_out), c_in)
+    blocks = x.reshape(-1, block(x.size // c_in, c_in * c_out, least=32), c_in)
 
     def backward(g, needs_input, needs_weight):
         g_blocks = g.reshape(*blocks.shape[:2], c_out)
@@ -75,11 +77,3 @@ def pixels_times(x, w):
         return gx, gw
 
     return (blocks @ w).reshape(*x.shape[:-1], c_out), backward
-
-
-def _block(rows, products):
-    """How many of the rows to multiply at once, where each takes so many products: OpenBLAS has a faster way below a million."""
-    block = rows & -rows  # the largest power of two that divides rows
-    while block * products > 10**6:
-        block //= 2
-    return block if block >= 32 else rows

@@ -40,6 +40,7 @@ from typing import NamedTuple
 import numpy as np
 
 from .buffers import scratch
+from .products import multiply
 
 BAND = 2**18  # numbers in a band's largest intermediate: a few of them fit into the cache beside each other
 
@@ -73,11 +74,11 @@ class TileAlgorithm:
 
     def _weight_transform(self, w):
         """w (3, 3, Cin, Cout) -> u (p², Cin, Cout): G w Gᵀ."""
-        return (self.matrices(w.dtype).GG @ w.reshape(9, -1)).reshape(-1, *w.shape[2:])
+        return multiply(self.matrices(w.dtype).GG, w.reshape(9, -1)).reshape(-1, *w.shape[2:])
 
     def _weight_adjoint(self, gu):
         """The adjoint of `_weight_transform`: (p², Cin, Cout) -> (3, 3, Cin, Cout)."""
-        return (self.matrices(gu.dtype).GG.T @ gu.reshape(len(gu), -1)).reshape(3, 3, *gu.shape[1:])
+        return multiply(self.matrices(gu.dtype).GG.T, gu.reshape(len(gu), -1)).reshape(3, 3, *gu.shape[1:])
 
     def tiles(self, height, width):
         """Tile rows and columns that cover an output image."""
@@ -120,7 +121,7 @@ class TileAlgorithm:
         z[:, self.p].reshape(b, self.m * tw, n, c_out)[...] = row
         for i in range(th // b):
             v = self._input_transform(padded, i * b, b, tw)
-            products = np.matmul(v, u, out=scratch("products", (self.p**2, b * tw * n, c_out), dtype))
+            products = multiply(v, u, scratch("products", (self.p**2, b * tw * n, c_out), dtype))
             here = slice(i * b, (i + 1) * b)
             self._output_transform(products, z, b, tw, n * c_out, y[here])
             if residual is not None and not ragged:
@@ -138,7 +139,7 @@ class TileAlgorithm:
         row = width * k
         bands = _view(padded, (b, q, row), (s * row, row, 1), start * s * row)
         t = scratch("t", (b, p, row), padded.dtype)
-        np.matmul(Bt, bands, out=t)
+        multiply(Bt, bands, t)
         columns = _view(t, (b, p, tw, q, k), (p * row, row, s * k, k, 1))
         v = scratch("v", (p * p, b * tw * padded.shape[2], padded.shape[3]), padded.dtype)
         np.matmul(Bt, columns, out=_by_tile(v, p, b, tw, k))
@@ -148,7 +149,7 @@ class TileAlgorithm:
         """Steps 4 and 5: y (b, m, m·tw·L) from the products (p², b·tw·N, Cout). The last row of z (b, p+1, m·tw·L) is added."""
         p, m, a = self.p, self.m, self.matrices(y.dtype)
         np.matmul(a.At, _by_tile(products, p, b, tw, pixel), out=z[:, :p].reshape(b, p, tw, m, pixel))
-        np.matmul(a.At_one, z, out=y)
+        multiply(a.At_one, z, y)
 
     def backward(self, g, padded, w, needs_input=True, needs_weight=True):
         """The gradients of the padded image (a scratch array) and of w, from g (H, W, N, Cout), contiguous; None where not needed.
@@ -170,11 +171,11 @@ class TileAlgorithm:
             self._output_adjoint(g[i * b:(i + 1) * b], b, tw, n * c_out, g_products)
             if needs_weight:
                 vt = self._input_transform(padded, i * b, b, tw).transpose(0, 2, 1)
-                gu_band = np.matmul(vt, g_products, out=scratch("gu", gu.shape, dtype) if i else gu)
+                gu_band = multiply(vt, g_products, scratch("gu", gu.shape, dtype) if i else gu)
                 if i:
                     gu += gu_band
             if needs_input:
-                gv = np.matmul(g_products, ut, out=scratch("v", (self.p**2, b * tw * n, c_in), dtype))
+                gv = multiply(g_products, ut, scratch("v", (self.p**2, b * tw * n, c_in), dtype))
                 self._input_adjoint(gv, gx, i * b, b, tw, n * c_in)
         return (gx.reshape(len(gx), -1, n, c_in) if needs_input else None,
                 self._weight_adjoint(gu) if needs_weight else None)
@@ -194,7 +195,7 @@ class TileAlgorithm:
         """The adjoint of `_output_transform`: g (b, m, m·tw·L) -> g_products (p², b·tw·N, Cout)."""
         p, A = self.p, self.matrices(g.dtype).A
         z = scratch("z", (b, p, g.shape[2]), g.dtype)
-        np.matmul(A, g, out=z)
+        multiply(A, g, z)
         np.matmul(A, z.reshape(b, p, tw, self.m, pixel), out=_by_tile(g_products, p, b, tw, pixel))
 
     def _input_adjoint(self, gv, gx, start, b, tw, k):
@@ -212,7 +213,7 @@ class TileAlgorithm:
         for j in range(b):
             first = s * (start + j)
             t[j, p:] = gx[first:first + overlap]
-            np.matmul(a.B_carry, t[j], out=gx[first:first + q])
+            multiply(a.B_carry, t[j], gx[first:first + q])
 
 
 def _by_tile(a, p, b, tw, pixel):
