@@ -314,14 +314,19 @@ def test_micro_batches_change_only_last_digits_and_bound_what_is_computed_at_onc
     unet, schedule = UNet(UNetConfig(base=4, groups=2, blocks=1)).initialise(0, np.float64), linear(20)
     unet.theta += rng.normal(0, 0.05, unet.theta.shape)
     found, sizes = [], []
-    original = parallel.gradient
-    monkeypatch.setattr(parallel, "gradient", lambda net, s, x, *rest: sizes.append(len(x)) or original(net, s, x, *rest))
+
+    def counted(net, schedule, x0, *rest):
+        sizes.append(len(x0))
+        return gradient(net, schedule, x0, *rest)
+
     for largest in (1 << 20, 3 * 8 * 8 * 4):
         monkeypatch.setattr(parallel, "LARGEST_MAP", largest)
         unet.grad[...] = 0
-        with parallel.Shards(unet, schedule, workers=1, shards=2) as shards:
+        with Shards(unet, schedule, workers=1, shards=2, gradient=counted) as shards:
             J, errors = shards.gradient(unet, schedule, x0, t, eps)
             found.append((J, errors, unet.grad.copy()))
     assert sizes == [5, 5, 2, 3, 2, 3]
+    with pytest.raises(ValueError, match="counted: expected a class or function that a worker can import"), Shards(unet, schedule, 2, gradient=counted):
+        pass
     for a, b in zip(*found):
         np.testing.assert_allclose(a, b, rtol=1e-11, atol=1e-15)

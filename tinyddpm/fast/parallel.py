@@ -32,10 +32,8 @@ import sys
 import numpy as np
 from threadpoolctl import threadpool_limits
 
-from .. import noise
-from ..nn import UNet
+from .. import noise, train
 from ..nn.equivalents import FASTER
-from ..train import gradient
 from .premultiplied import factors, twin
 from .shared import Memory
 
@@ -86,17 +84,19 @@ class Shards:
     workers   processes that compute, this one included; 1 starts none; all `cores()` if None. More than `shards` find no work
     shards    into how many parts a batch is cut. Results depend on it in their last digits
     average   a UNet of the same configuration, such as one with averaged θ, which `denoise` is to use in place of `unet`
+    gradient  the function to share out: `train.gradient`, or another with its arguments that the workers can import; a
+              functools.partial of one may set further arguments by name, to what JSON can say
 
     BLAS is held to one thread meanwhile, in this process too. An exception in the middle of a step, Ctrl-C included, ends the workers.
     """
 
-    def __init__(self, unet, schedule, workers=None, shards=4, average=None):
+    def __init__(self, unet, schedule, workers=None, shards=4, average=None, gradient=train.gradient):
         for name, number in (("workers", workers), ("shards", shards)):
             if number is not None and number < 1:
                 raise ValueError(f"{name}: expected at least 1, got {number}")
-        if average is not None and (average.config, average.c) != (unet.config, unet.c):
+        if average is not None and (type(average), average.config, average.c) != (type(unet), unet.config, unet.c):
             raise ValueError("average: expected a network of the same configuration as unet")
-        self.unet, self.schedule, self.average, self.shards = unet, schedule, average, shards
+        self.unet, self.schedule, self.average, self.shards, self.of_shard = unet, schedule, average, shards, gradient
         self.count = min(workers or cores(), shards)
         self.part, self.workers, self.threads, self.memories = None, [], None, []
 
@@ -109,17 +109,23 @@ class Shards:
             self.memories = [Memory(size=(2 + self.shards) * self.unet.theta.nbytes), Memory()]
             theta, average, _ = arrays = self.memories[0].arrays(vectors)
             self._move(theta, average)
-            setup = {"config": dataclasses.asdict(self.unet.config), "multipliers": dataclasses.asdict(self.unet.c),
-                     "beta": self.schedule.beta[1:].tolist(), "vectors": vectors, "fds": [m.fd for m in self.memories], "faster": sorted(FASTER)}
             for i in range(1, self.count):
-                self.workers.append(Worker(i, setup))
-            self.part = Part(self.unet.config, self.unet.c, self.schedule, arrays, self.memories[1])
+                self.workers.append(Worker(i, self._setup(vectors)))
+            self.part = Part(self.unet, self.of_shard, self.schedule, arrays, self.memories[1])
             for worker in self.workers:
                 worker.wait()
         except BaseException:
             self.close()
             raise
         return self
+
+    def _setup(self, vectors):
+        """What a worker is told first: how to make a network like ours and a Part of the same arrays."""
+        function, options = getattr(self.of_shard, "func", self.of_shard), getattr(self.of_shard, "keywords", {})
+        config, c = self.unet.config, self.unet.c
+        return {"network": name_of(type(self.unet)), "config": [name_of(type(config)), dataclasses.asdict(config)], "multipliers": dataclasses.asdict(c),
+                "gradient": [name_of(function), options], "beta": self.schedule.beta[1:].tolist(),
+                "vectors": vectors, "fds": [m.fd for m in self.memories], "faster": sorted(FASTER)}
 
     def __exit__(self, *_):
         self.close()
@@ -143,7 +149,7 @@ class Shards:
                 vector[...] = net.theta
                 net.bind(vector, net.grad)
 
-    def gradient(self, unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None):
+    def gradient(self, unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None, given=None):
         """As `train.gradient`, for the unet and the schedule that this object was made with. Raises WorkerError."""
         if unet is not self.unet or schedule is not self.schedule:
             raise ValueError("gradient: expected the unet and the schedule that these Shards were made with")
@@ -153,20 +159,20 @@ class Shards:
         stream = dropout and [int(seed), dropout.purpose, int(step)]
         M, dtype = len(x0), unet.theta.dtype.str
         parts = max(1, min(self.shards, M))
-        errors, J = self._compute([x0, t, eps, sample], [(dtype, (M,)), (dtype, (parts,))], parts,
+        errors, J = self._compute([x0, t, eps, sample, *([] if given is None else [given])], [(dtype, (M,)), (dtype, (parts,))], parts,
                                   do="gradient", form=form, batch_size=int(batch_size or M), dropout=stream)
         tree_sum(self.part.partials[:parts], unet.grad)
         return np.asarray(J.sum()), errors.copy()
 
-    def denoise(self, xt, t):
-        """x̂_0 (N, C, H, W) as a fresh array, by `average` if there is one: the denoiser that samplers take. Raises WorkerError.
+    def denoise(self, xt, t, given=None):
+        """As `UNet.denoise`, a fresh array, by `average` if there is one: the denoiser that samplers take. Raises WorkerError.
 
         A forward pass alone is short, so a few images are cut into two parts only: smaller ones would cost more than they gain.
         """
         if t.shape != xt.shape[:1]:
             raise ValueError(f"denoise: expected a t for each xt {xt.shape}, got shape {t.shape}")
         parts = max(1, min(self.shards, len(xt), max(2, len(xt) // LEAST)))
-        out, = self._compute([xt, t], [(self.unet.theta.dtype.str, xt.shape)], parts, do="denoise")
+        out, = self._compute([xt, t, *([] if given is None else [given])], [(self.unet.theta.dtype.str, xt.shape)], parts, do="denoise")
         return out.copy()
 
     def _compute(self, inputs, outputs, parts, **request):
@@ -191,27 +197,40 @@ class Shards:
         return arrays[len(inputs):]
 
 
+def name_of(thing):
+    """Where a worker finds a class or a function: "module:name"."""
+    name = f"{thing.__module__}:{thing.__qualname__}"
+    if thing.__module__ == "__main__" or "<" in name:
+        raise ValueError(f"{name}: expected a class or function that a worker can import, so one at the top of a module")
+    return name
+
+
 class Part:
     """What each process computes: for each shard the same network, with the same θ, and a gradient of its own.
 
+    unet      a U-Net of the kind wanted; its own numbers are not used
+    gradient  the function to compute for each shard
     vectors   θ, the averaged θ (or one of no numbers), and the partial gradients, one row a shard
     exchange  Memory for inputs and results
     """
 
-    def __init__(self, config, multipliers, schedule, vectors, exchange):
+    def __init__(self, unet, gradient, schedule, vectors, exchange):
+        config = unet.config
+        self.of_shard = gradient
         self.theta, average, self.partials = vectors
         self.sampled = average if average.size else self.theta
         self.schedule, self.exchange = schedule, exchange
         self.micro_batch = max(1, LARGEST_MAP // (config.image[1] * config.image[2] * config.base))
-        self.c = factors(UNet(config, multipliers), self.theta.dtype)
+        self.c = factors(unet, self.theta.dtype)
         self.effective = np.empty_like(self.theta)  # c·θ, or c·average: whichever the request is about
-        self.denoiser = twin(config, multipliers).bind(self.effective)
-        self.nets = [twin(config, multipliers).bind(self.effective, row) for row in self.partials if row.size]
+        self.denoiser = twin(unet).bind(self.effective)
+        self.nets = [twin(unet).bind(self.effective, row) for row in self.partials if row.size]
 
     def compute(self, request):
         getattr(self, request.pop("do"))(*self.exchange.arrays(request.pop("arrays")), **request)
 
-    def gradient(self, x0, t, eps, sample, errors, J, *, parts, mine, form, batch_size, dropout):
+    def gradient(self, x0, t, eps, sample, *rest, parts, mine, form, batch_size, dropout):
+        *given, errors, J = rest
         np.multiply(self.c, self.theta, out=self.effective)
         for i, shard in list(enumerate(cut(len(x0), parts)))[slice(*mine)]:
             net = self.nets[i]
@@ -219,14 +238,15 @@ class Part:
             J[i] = 0
             for s in pieces(shard, self.micro_batch):
                 stream = dropout and noise.Stream(*dropout, sample[s])
-                J_piece, errors[s] = gradient(net, self.schedule, x0[s], t[s], eps[s], form, batch_size, stream)
+                J_piece, errors[s] = self.of_shard(net, self.schedule, x0[s], t[s], eps[s], form, batch_size, stream, *(a[s] for a in given))
                 J[i] += J_piece
             net.grad *= self.c
 
-    def denoise(self, xt, t, out, *, parts, mine):
+    def denoise(self, xt, t, *rest, parts, mine):
+        *given, out = rest
         np.multiply(self.c, self.sampled, out=self.effective)
         for s in cut(len(xt), parts)[slice(*mine)]:
-            out[s] = self.denoiser.denoise(xt[s], t[s])
+            out[s] = self.denoiser.denoise(xt[s], t[s], *(a[s] for a in given))
 
 
 class Worker:

@@ -4,13 +4,11 @@ With small images a step is mostly overhead, and two ops in three only multiply 
 `nn/multipliers.py`). So a twin of the network computes instead, whose parameters are the effective weights w = c·θ:
 
     c = factors(unet, unet.theta.dtype)
-    net = twin(unet.config, unet.c).bind(c * unet.theta, grad)      # and then ∇_θ J = c · ∇_w J, by the chain rule
+    net = twin(unet).bind(c * unet.theta, grad)      # and then ∇_θ J = c · ∇_w J, by the chain rule
 """
 import dataclasses
 
 import numpy as np
-
-from ..nn import UNet
 
 
 class One(float):
@@ -20,9 +18,9 @@ class One(float):
         return other
 
 
-def twin(config, multipliers):
-    """A U-Net that takes parameters as they are: what `UNet(config, multipliers)` computes with θ, it computes with c·θ."""
-    return UNet(config, dataclasses.replace(multipliers, **{f.name: One(1) for f in dataclasses.fields(multipliers)}))
+def twin(unet):
+    """A U-Net of the same kind that takes parameters as they are: what `unet` computes with θ, it computes with c·θ."""
+    return type(unet)(unet.config, dataclasses.replace(unet.c, **{f.name: One(1) for f in dataclasses.fields(unet.c)}))
 
 
 def factors(unet, dtype):

@@ -3,6 +3,7 @@
 Standard input brings JSON, one message a line: first what network to make and where the shared memory is, then requests.
 Standard output answers each, once done, with the length of an error text (four bytes) and that text: none if all is well.
 """
+import importlib
 import json
 import os
 import select
@@ -11,8 +12,8 @@ import struct
 import sys
 import threading
 import traceback
+from functools import partial
 
-from ..nn import UNetConfig
 from ..nn.equivalents import FASTER
 from ..nn.multipliers import Multipliers
 from ..schedule import Schedule
@@ -38,16 +39,25 @@ def main():
         answers.write(struct.pack("=I", len(error)) + error)
 
 
-def prepare(config, multipliers, beta, vectors, fds, faster):
+def prepare(network, config, multipliers, gradient, beta, vectors, fds, faster):
     """The Part that computes here what its namesake computes in the parent, by the same faster equivalents if it has any."""
     if faster:
         from . import enable
         enable()
         if sorted(FASTER) != faster:
             raise RuntimeError(f"fast.enable() gave {sorted(FASTER)} here, but the parent computes with {faster}")
-    config = UNetConfig(**{name: tuple(v) if isinstance(v, list) else v for name, v in config.items()})
+    kind, values = config
+    config = find(kind)(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
     shared, exchange = map(Memory, fds)
-    return Part(config, Multipliers(**multipliers), Schedule(beta), shared.arrays(vectors), exchange)
+    function, options = gradient
+    unet = find(network)(config, Multipliers(**multipliers))
+    return Part(unet, partial(find(function), **options), Schedule(beta), shared.arrays(vectors), exchange)
+
+
+def find(name):
+    """The class or function that `parallel.name_of` named."""
+    module, _, name = name.partition(":")
+    return getattr(importlib.import_module(module), name)
 
 
 def leave_with_parent():

@@ -17,16 +17,16 @@ class NormSiLUConv(Module):
         self.conv = Conv2d(inputs, outputs, c=c, zero=zero)
 
     def forward(self, x, added=0.0, kept=None):
-        return norm_silu_conv(x, *self.norm.effective(), *self.conv.effective(), added, kept, groups=self.norm.groups)
+        return norm_silu_conv(x, *self.norm.effective(), *self.conv.effective(), added, kept, groups=self.norm.groups, eps=self.norm.eps)
 
 
 @replaceable
-def norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups):
+def norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups, eps=1e-5):
     """One function for the three layers, so that faster code can take them on together. `bias` is the convolution's, `shift` the norm's.
 
     added: (H, W, N, outputs) or what broadcasts to it. kept: None, or dropout's factors for what goes into the convolution.
     """
-    h = ops.silu(group_norm(x, gain, shift, groups=groups))
+    h = ops.silu(group_norm(x, gain, shift, groups=groups, eps=eps))
     if kept is not None:
         h = h * kept
     return conv2d(h, weight) + bias + added

@@ -40,7 +40,7 @@ class GroupNorm(Module):
     def __init__(self, channels, groups, c=1.0):
         if channels % groups:
             raise ValueError(f"groups: {channels} channels cannot be divided into {groups} groups of equal size")
-        self.c, self.groups = c, groups
+        self.c, self.groups, self.eps = c, groups, 1e-5
         self.gain = Parameter(channels, centre=1 / c)
         self.bias = Parameter(channels)
 
@@ -50,4 +50,4 @@ class GroupNorm(Module):
 
     def forward(self, x):
         gain, bias = self.effective()
-        return group_norm(x, gain, bias, groups=self.groups)
+        return group_norm(x, gain, bias, groups=self.groups, eps=self.eps)

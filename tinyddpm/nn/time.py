@@ -8,13 +8,14 @@ from .linear import Linear
 from .module import Module
 
 
-def sinusoidal(t, channels, dtype):
+def sinusoidal(t, channels, dtype, shift=0):
     """t (N,) -> (N, channels): sin and cos of t at channels/2 frequencies from 1 down towards 1/10000 (Vaswani et al. 2017, section 3.5).
 
     Neighbouring t differ in the fast waves, distant ones in the slow waves. Computed in float64 and cast once.
+    With shift = 1 the lowest frequency is 1/10000 itself, as in the code of Ho et al. 2020.
     """
     xp = array_module(t)
-    frequencies = xp.exp(-math.log(10_000) * xp.arange(channels // 2) / (channels // 2))
+    frequencies = xp.exp(-math.log(10_000) * xp.arange(channels // 2) / (channels // 2 - shift))
     angles = t[:, None] * frequencies
     return xp.concatenate([xp.sin(angles), xp.cos(angles)], axis=1).astype(dtype)
 
@@ -28,5 +29,7 @@ class TimeEmbedding(Module):
         self.linear2 = Linear(4 * channels, 4 * channels, c)
 
     def forward(self, t):
-        waves = sinusoidal(t, self.channels, self.linear1.weight.dtype)
-        return ops.silu(self.linear2(ops.silu(self.linear1(waves))))
+        return ops.silu(self.linear2(ops.silu(self.linear1(self.waves(t)))))
+
+    def waves(self, t):
+        return sinusoidal(t, self.channels, self.linear1.weight.dtype)

@@ -51,16 +51,19 @@ class UNetConfig:
 class UNet(Module):
     """xt (N, C, H, W), t (N,) -> x̂_0, a Tensor (N, C, H, W). Its last convolution starts at zero: a new U-Net answers 0."""
 
+    # What it is built of: a variant of the network is a subclass that names other layers.
+    TimeEmbedding, ResidualBlock, SelfAttention, Downsample, Upsample, Last = TimeEmbedding, ResidualBlock, SelfAttention, Downsample, Upsample, NormSiLUConv
+
     def __init__(self, config=UNetConfig(), c=Multipliers()):
         self.config, self.c = config, c
         time = 4 * config.base if config.told_t else 0
         resolution = min(config.image[1:])
 
         def stage(inputs, outputs):
-            attention = SelfAttention(outputs, config.heads, config.groups, c) if resolution in config.attention else None
-            return Stage(ResidualBlock(inputs, outputs, time, config.groups, config.dropout, c), attention)
+            attention = self.SelfAttention(outputs, config.heads, config.groups, c) if resolution in config.attention else None
+            return Stage(self.ResidualBlock(inputs, outputs, time, config.groups, config.dropout, c), attention)
 
-        self.time = TimeEmbedding(config.base, c.time) if time else None
+        self.time = self.TimeEmbedding(config.base, c.time) if time else None
         self.first = Conv2d(config.image[0], config.base)
         self.down, self.up = [], []
         channels, skips = config.base, [config.base]
@@ -70,30 +73,31 @@ class UNet(Module):
                 channels = config.base * multiple
                 skips.append(channels)
             if i < len(config.levels) - 1:
-                self.down.append(Downsample(channels))
+                self.down.append(self.Downsample(channels))
                 skips.append(channels)
                 resolution //= 2
 
-        self.middle1 = ResidualBlock(channels, channels, time, config.groups, config.dropout, c)
-        self.middle2 = SelfAttention(channels, config.heads, config.groups, c) if config.middle_attention else None
-        self.middle3 = ResidualBlock(channels, channels, time, config.groups, config.dropout, c)
+        self.middle1 = self.ResidualBlock(channels, channels, time, config.groups, config.dropout, c)
+        self.middle2 = self.SelfAttention(channels, config.heads, config.groups, c) if config.middle_attention else None
+        self.middle3 = self.ResidualBlock(channels, channels, time, config.groups, config.dropout, c)
 
         for i, multiple in reversed(list(enumerate(config.levels))):
             for _ in range(config.blocks + 1):  # each level left so many skips: of its blocks, and of what came before them
                 self.up.append(stage(channels + skips.pop(), config.base * multiple))
                 channels = config.base * multiple
             if i > 0:
-                self.up.append(Upsample(channels))
+                self.up.append(self.Upsample(channels))
                 resolution *= 2
-        self.last = NormSiLUConv(channels, config.image[0], config.groups, c.norm, c.last, zero=True)
+        self.last = self.Last(channels, config.image[0], config.groups, c.norm, c.last, zero=True)
 
-    def forward(self, xt, t, dropout=None):
-        """x̂_0. `dropout`, given in training only, draws the uniform numbers that decide what is dropped: shape -> (N, *shape)."""
+    def forward(self, xt, t, dropout=None, given=None):
+        """x̂_0. `dropout`, given in training only, draws the uniform numbers that decide what is dropped: shape -> (N, *shape).
+        `given` (N, …) is what else the network is told of each image: nothing, unless a subclass has a use for it in `embed`."""
         if xt.ndim != 4 or xt.shape[1:] != self.config.image:
             raise ValueError(f"xt: expected images (N, {', '.join(map(str, self.config.image))}), got shape {xt.shape}")
         if t.shape != xt.shape[:1]:
             raise ValueError(f"t: expected one timestep for each of {len(xt)} images, got shape {t.shape}")
-        temb = self.time(t) if self.time else None
+        temb = self.embed(t, given)
         h = self.first(ops.transpose(xt, axes=(2, 3, 0, 1)))  # N C H W -> H W N C
         skips = [h]
         for layer in self.down:
@@ -108,10 +112,16 @@ class UNet(Module):
             h = layer(h) if isinstance(layer, Upsample) else layer(ops.concat(h, skips.pop()), temb, dropout)
         return ops.transpose(self.last(h), axes=(2, 3, 0, 1))  # H W N C -> N C H W
 
-    def denoise(self, xt, t):
+    def embed(self, t, given):
+        """What every residual block is told: (N, ·), or None."""
+        if given is not None:
+            raise ValueError("given: this network is told t alone")
+        return self.time(t) if self.time else None
+
+    def denoise(self, xt, t, given=None):
         """x̂_0 as an array, with no graph behind it: the denoiser that samplers take."""
         with no_grad():
-            return self(xt, t).data
+            return self(xt, t, given=given).data
 
 
 class Stage(Module):
