@@ -12,10 +12,11 @@ train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume
 
 test: $(VENV)/.ready-test
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove"
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove and not gpu_sim"
 
 prove: $(VENV)/.ready-test $(VENV)/.ready-bench
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not gpu_sim"
+	$(RUN) tests/mutants/run.py
 
 bench: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.step --memory

@@ -4,6 +4,8 @@
 `xp = array_module(x); return xp.exp(x)`. Data moves between them only where someone calls `to_device` or `to_numpy`.
 """
 import sys
+from contextlib import contextmanager
+from functools import cache, lru_cache
 
 import numpy as np
 
@@ -41,12 +43,29 @@ def to_numpy(array):
 
 
 def to_device(array, device="cpu"):
-    """`array` on `device`: "cpu", "cuda" or "cuda:1". Raises RuntimeError, naming what is missing, if there is no such device."""
+    """`array` on `device`: "cpu", "cuda" or "cuda:1". Raises RuntimeError, naming what is missing, if there is no such device.
+
+    A GPU becomes the current one of this thread: CuPy computes there, and only with arrays that lie there.
+    """
     if device == "cpu":
         return to_numpy(array)
     cupy, index = _cuda(device)
+    cupy.cuda.Device(index).use()
+    return cupy.asarray(array)
+
+
+def constant(table, like):
+    """The NumPy array `table` with the dtype of the array `like`, and beside it. A GPU keeps it: an equal table is copied there once."""
+    if array_module(like) is np:
+        return table.astype(like.dtype)
+    return _resident(table.astype(like.dtype).tobytes(), table.shape, like.dtype, like.device.id)
+
+
+@lru_cache(maxsize=64)
+def _resident(data, shape, dtype, index):
+    import cupy
     with cupy.cuda.Device(index):
-        return cupy.asarray(array)
+        return cupy.asarray(np.frombuffer(data, dtype).reshape(shape))
 
 
 def _cuda(device):
@@ -66,3 +85,37 @@ def _cuda(device):
     if int(index or 0) >= count:
         raise RuntimeError(f"device {device}: this machine has {count} GPUs, cuda:0 to cuda:{count - 1}")
     return cupy, int(index or 0)
+
+
+# Kernels round every operation, as their NumPy twins do: contraction would make one rounding of a product and a sum.
+KERNEL_OPTIONS = ("--std=c++17", "-fmad=false")
+
+
+@cache
+def kernel(name, source):
+    """The function `name` of a CUDA source, for GPU arrays: called with (grid, block, arguments), each a tuple, it starts the kernel.
+
+    Arguments are contiguous arrays, None for a null pointer, and Python numbers, which arrive as `long long` and `double`.
+    It is compiled when it is first called, once for each kind of GPU, and kept on disk by CuPy.
+    """
+    import cupy
+    return cupy.RawKernel(source, name, options=KERNEL_OPTIONS)
+
+
+@contextmanager
+def tf32():
+    """Within `with tf32():` products of float32 GPU arrays may use the tensor cores: faster, with factors rounded to 10 bits after the point.
+
+    GPUs from compute capability 8.0 on have them; on older ones CuPy warns, and without CuPy nothing changes.
+    """
+    try:
+        from cupy._core import get_compute_type, set_compute_type
+    except ImportError:
+        yield
+        return
+    before = get_compute_type("f")
+    set_compute_type("f", 7)  # COMPUTE_TYPE_TF32, which is what CuPy's environment variable CUPY_TF32=1 sets too
+    try:
+        yield
+    finally:
+        set_compute_type("f", before)

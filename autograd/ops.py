@@ -46,14 +46,21 @@ def matmul(x, y, *, needs=(True, True)):
         raise ValueError(f"matmul: expected at least two axes each, got shapes {x.shape} and {y.shape}")
 
     def pullback(g):
-        gx = g @ y.swapaxes(-1, -2) if needs[0] else None
+        gx = _rows_times(g, y.swapaxes(-1, -2)) if needs[0] else None
         if not needs[1]:
             return gx, None
-        if y.ndim == 2:  # one weight for all rows: a single product, instead of many that are then summed
+        if y.ndim == 2:  # one weight for all rows: again a single product, instead of many that are then summed
             return gx, x.reshape(-1, x.shape[-1]).T @ g.reshape(-1, g.shape[-1])
         return gx, x.swapaxes(-1, -2) @ g
 
-    return x @ y, pullback
+    return _rows_times(x, y), pullback
+
+
+def _rows_times(x, y):
+    """x @ y; where y is one matrix for all rows of x, as a single product: on a GPU, one for each matrix of a stack is far dearer."""
+    if x.ndim == 2 or y.ndim > 2:
+        return x @ y
+    return (x.reshape(-1, x.shape[-1]) @ y).reshape(*x.shape[:-1], y.shape[-1])
 
 
 @primitive

@@ -14,11 +14,11 @@ import math
 
 import numpy as np
 
-from autograd.backend import array_module
+from autograd.backend import constant
 
 
 class Schedule:
-    """Tables of a variance schedule beta_1..beta_T, an array of T numbers in (0, 1) (Ho et al. 2020, section 2).
+    """Tables of a variance schedule beta_1..beta_T, T numbers in (0, 1); beta_T alone may be 1, if T > 1 (Ho et al. 2020, section 2).
 
     T          number of steps
     beta       (T+1,) variance added by step t; beta[0] = 0
@@ -28,8 +28,8 @@ class Schedule:
 
     def __init__(self, beta):
         beta = np.asarray(beta, dtype=np.float64)
-        if beta.ndim != 1 or beta.size == 0 or not np.all((beta > 0) & (beta < 1)):
-            raise ValueError(f"beta: expected a sequence of noise variances between 0 and 1, got {beta}")
+        if beta.ndim != 1 or beta.size == 0 or not np.all((beta > 0) & (beta <= 1)) or np.any(beta[:max(1, beta.size - 1)] == 1):
+            raise ValueError(f"beta: expected a sequence of noise variances between 0 and 1 (1 itself only at its end), got {beta}")
         self.T = len(beta)
         self.beta = np.concatenate([[0.0], beta])
         self.alpha = 1 - self.beta
@@ -54,9 +54,10 @@ def cosine(T=1000, s=0.008):
 
 
 def at(table, t, x):
-    """table[t] for each sample: (T+1,) float64 and (N,) integers -> (N, 1, 1, 1), of the dtype and on the device of x (N, C, H, W)."""
-    xp = array_module(x)
-    return xp.asarray(table, dtype=x.dtype)[t].reshape(-1, *[1] * (x.ndim - 1))
+    """table[t] for each sample: (T+1,) float64 and (N,) integers -> (N, 1, 1, 1), of the dtype and on the device of x (N, C, H, W).
+
+    A GPU keeps the table, so only the first call copies it there."""
+    return constant(table, x)[t].reshape(-1, *[1] * (x.ndim - 1))
 
 
 def _check_T(T):
