@@ -11,7 +11,7 @@ IMAGE = (1, 4, 6)
 
 def small_net(dtype=np.float32, dropout=0.3, seed=5):
     unet = UNet(UNetConfig(image=IMAGE, base=4, levels=(1, 2), blocks=1, attention=(2,), groups=2, dropout=dropout)).initialise(3, dtype)
-    unet.theta += (0.05 * np.random.default_rng(seed).standard_normal(unet.theta.shape)).astype(dtype)  # FACTS 13
+    unet.theta += (0.05 * np.random.default_rng(seed).standard_normal(unet.theta.shape)).astype(dtype)
     return unet
 
 

@@ -32,7 +32,7 @@ def noise_table(rng, T, shape, dtype=np.float64):
 
 
 def perturb(module, rng, size=0.05):
-    """Add N(0, size²) to every parameter: layers that start at zero would otherwise hide most gradients (FACTS 13)."""
+    """Add N(0, size²) to every parameter: layers that start at zero would otherwise hide most gradients."""
     for p in module.parameters().values():
         p.data[...] += size * rng.standard_normal(p.shape)
     return module

@@ -1,4 +1,4 @@
-"""The U-Net that is told a class, dropped labels, and classifier-free guidance (FACTS 11, and the −one-hot mask of the gallery)."""
+"""The U-Net that is told a class, dropped labels, and classifier-free guidance (and the −one-hot mask of the gallery)."""
 import itertools
 import os
 from dataclasses import replace
@@ -27,7 +27,7 @@ def new(dtype=np.float64, **changes):
 
 
 def shaken(dtype=np.float64, **changes):
-    """Away from its start, so that every class has its say (FACTS 13)."""
+    """Away from its start, so that every class has its say."""
     return perturb(new(dtype, **changes), np.random.default_rng(7), 0.3)
 
 

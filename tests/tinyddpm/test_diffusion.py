@@ -1,4 +1,4 @@
-"""The two processes of diffusion: the identities that tie q, its iteration and its posterior together (FACTS 1, 2, 3, 5, 9)."""
+"""The two processes of diffusion: the identities that tie q, its iteration and its posterior together."""
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,5 +1,5 @@
 """Inpainting, interpolation and image-to-image: what is kept, where the chain starts, and the exact answers for Gaussian data
-(FACTS 5, 11; the interpolation of the gallery that noises to t and denoises from t − 1)."""
+(the interpolation of the gallery that noises to t and denoises from t − 1)."""
 import itertools
 from functools import partial
 
@@ -285,7 +285,7 @@ def test_the_plan_of_the_paper():
 
 @given(schedules.filter(lambda s: s.T > 1), st.data())
 def test_a_jump_is_the_steps_it_stands_for(schedule, data):
-    """FACTS 5: the same share of x, and the same variance."""
+    """the same share of x, and the same variance."""
     then = data.draw(st.integers(2, schedule.T))
     now = data.draw(st.integers(1, then - 1))
     one, zero = np.ones((1, 1, 1, 1)), np.zeros((1, 1, 1, 1))

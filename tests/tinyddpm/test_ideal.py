@@ -114,7 +114,7 @@ def test_ancestral_sampling_with_it_lands_on_data_points():
 
 
 def test_on_the_digits_it_is_a_floor_of_training_J_only():
-    """FACTS 8: .190–.192 on training draws, .207–.220 on held-out ones, predict-the-mean .287–.298. Fixed draws, so ± .003."""
+    """.190–.192 on training draws, .207–.220 on held-out ones, predict-the-mean .287–.298. Fixed draws, so ± .003."""
     train, held_out = (part.images for part in split(digits()))
     ideal, scores = ideal_denoiser(train, S), []
     for x0 in (train[::5], held_out):

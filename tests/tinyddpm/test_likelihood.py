@@ -1,4 +1,4 @@
-"""The variational bound, term by term: against integrals, an exact chain, exact denoisers and known entropies (FACTS 3, 12, 15)."""
+"""The variational bound, term by term: against integrals, an exact chain, exact denoisers and known entropies."""
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -35,7 +35,7 @@ def tables(schedule):
 
 
 def test_prior_kl_of_black_and_white():
-    """FACTS 12."""
+    """2.911e-5 bits/dim."""
     images = np.ones((3, 1, 2, 4), np.float32) * np.float32([1, -1, 1]).reshape(3, 1, 1, 1)
     np.testing.assert_allclose(prior_term(linear(1000), images), 2.911e-5, rtol=2e-4)
 
@@ -72,7 +72,7 @@ def test_step_term_is_the_integral_of_the_kl(which, schedule, x0, x0_hat, xt, da
 
 @given(schedules)
 def test_the_weight_is_half_the_fall_of_the_signal_to_noise_ratio(schedule):
-    """FACTS 3."""
+    """(SNR_{t−1} − SNR_t)/2."""
     alpha_bar = schedule.alpha_bar[1:]
     snr = np.concatenate([[np.inf], alpha_bar / (1 - alpha_bar)])
     weight, offset = step_coefficients(schedule) if schedule.T > 1 else (np.zeros(2), np.zeros(2))
@@ -170,7 +170,7 @@ def test_the_digits_have_17_grey_levels_and_no_others():
 
 
 def test_the_variance_at_t_1():
-    """FACTS 15: β̃_2 in place of β̃_1 = 0, but β_1 as it is; tables are not written into."""
+    """β̃_2 in place of β̃_1 = 0, but β_1 as it is; tables are not written into."""
     schedule = linear(10)
     small, large = posterior_variance(schedule), schedule.beta.copy()
     assert model_variance(schedule)[1] == small[2] and model_variance(schedule, small)[1] == small[2] and small[1] == 0

@@ -1,4 +1,4 @@
-"""The further schedules: their published definitions and figures, the identities of FACTS 1, 2, 3 and 5 on each of them and with zero
+"""The further schedules: their published definitions and figures, the identities of the posterior and the chain on each of them and with zero
 terminal SNR, where all that is divided by √ᾱ_t would show, and the picture of them.
 
 `test_diffusion.py` has the same identities for random β below 1.
@@ -155,7 +155,7 @@ def test_zero_terminal_snr_keeps_the_first_loses_the_last_and_is_affine_between(
     np.testing.assert_allclose(zero_terminal_snr(zero).alpha_bar, zero.alpha_bar, rtol=1e-9, atol=0)  # and once is enough
 
 
-# ---- the identities, on all of them (FACTS 1, 2, 3, 5) -------------------------------------------
+# ---- the identities, on all of them -------------------------------------------
 
 
 def tolerance(schedule, t):

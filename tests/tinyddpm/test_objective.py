@@ -1,4 +1,4 @@
-"""J in its three forms: their values, their factor, their parts, and their independence of t (FACTS 14)."""
+"""J in its three forms: their values, their factor, their parts, and their independence of t."""
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,5 +1,5 @@
-"""What the network predicts and how t is weighted: round trips and the identities of the losses (FACTS 6), the three forms of J with
-weights (FACTS 14), the gradients by finite differences, and that both plugs fit where they are to be used.
+"""What the network predicts and how t is weighted: round trips and the identities of the losses, the three forms of J with
+weights, the gradients by finite differences, and that both plugs fit where they are to be used.
 
 A name for each mistake that other projects made: an x_0-objective silently multiplied by SNR, a v of the wrong sign, a t that is off by one.
 """

@@ -1,4 +1,4 @@
-"""The samplers, against each other and against data whose best denoiser is known exactly (FACTS 4, 7, 9, 11)."""
+"""The samplers, against each other and against data whose best denoiser is known exactly."""
 import numpy as np
 import pytest
 from hypothesis import given

@@ -1,4 +1,4 @@
-"""DDIM inversion, DPM-Solver++(2M) and Heun: the interface of a sampler, the order of convergence, and what they land on (FACTS 8, 11)."""
+"""DDIM inversion, DPM-Solver++(2M) and Heun: the interface of a sampler, the order of convergence, and what they land on."""
 import math
 
 import numpy as np
@@ -276,7 +276,7 @@ def test_a_round_trip_gives_the_digits_back_the_better_the_more_steps():
 
 def test_more_rounds_make_the_round_trip_exact_on_as_few_steps():
     errors = [round_trip(10, rounds)[0] for rounds in (1, 10, 100)]
-    assert errors[0] > 0.1 > errors[1] > errors[2] and round_trip(10, 1000)[0] < 1e-6
+    assert errors[0] > 0.1 > errors[1] > errors[2] and round_trip(10, 300)[0] < 1e-6
 
 
 def test_what_a_digit_is_encoded_to_looks_like_noise():
@@ -286,12 +286,12 @@ def test_what_a_digit_is_encoded_to_looks_like_noise():
 
 @given(schedules, seeds, st.floats(0.1, 4))
 def test_with_enough_rounds_ddim_undoes_inversion_at_every_step(schedule, seed, variance):
-    """The iteration shrinks errors by (1−ᾱ)/(ᾱs² + 1−ᾱ) at most: 400 rounds are plenty where that is below .95."""
+    """The iteration shrinks errors by (1−ᾱ)/(ᾱs² + 1−ᾱ) at most: 200 rounds are plenty where that is below .9."""
     steps = min(4, schedule.T)
     a2 = schedule.alpha_bar
     denoiser, x0 = gaussian_denoiser(schedule, np.zeros(SHAPE[1:]), variance), drawn(seed)
-    up = {0: x0} | {t: xt for t, xt, _ in ddim_inversion(denoiser, schedule, x0, steps, rounds=400, clip=None)}
-    if np.max((1 - a2[1:]) / (a2[1:] * variance + 1 - a2[1:])) < 0.95:
+    up = {0: x0} | {t: xt for t, xt, _ in ddim_inversion(denoiser, schedule, x0, steps, rounds=200, clip=None)}
+    if np.max((1 - a2[1:]) / (a2[1:] * variance + 1 - a2[1:])) < 0.9:
         for t, xt, _ in ddim(denoiser, schedule, up[schedule.T], steps=steps, clip=None):
             np.testing.assert_allclose(xt, up[t], rtol=0, atol=1e-8)
 

@@ -1,4 +1,4 @@
-"""The training loop: the literal update, the draws, the three forms of J, shards, resuming, stopping (FACTS 10, 11, 14)."""
+"""The training loop: the literal update, the draws, the three forms of J, shards, resuming, stopping."""
 import itertools
 
 import numpy as np

@@ -130,7 +130,7 @@ def inpaint(denoiser, schedule, image, mask, x_T, noise, resamplings=10, jump=10
 
 
 def resampling_path(T, resamplings, jump):
-    """The steps that `inpaint` goes through, T first, 0 last: down by 1, and up by `jump` (RePaint, appendix B, whose t is 0-based).
+    """The steps that `inpaint` goes through, T first, 0 last: down by 1, and up by `jump` (RePaint, section 4.2, and their code, whose t is 0-based).
 
     At t = 1, 1 + jump, 1 + 2·jump, …, as far as jump fits below T, the path goes back up resamplings − 1 times. With jump = 1
     that is algorithm 1, in which the step from 1 to 0 is the only one that is not repeated.

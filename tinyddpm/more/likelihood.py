@@ -77,7 +77,7 @@ def step_coefficients(schedule, variance=None):
     """L_{t−1} = Σ over the pixels of weight[t]·(x_0 − x̂_0)² + offset[t] nats: two tables (T+1,), whose entries 0 and 1 are 0.
 
     weight = c_1²/2σ_t² is for σ² = β̃ the same as (SNR_{t−1} − SNR_t)/2 (Kingma et al. 2021, "Variational diffusion models",
-    equation 14), and offset, the price of another variance than β̃, is then 0.
+    the discrete-time loss), and offset, the price of another variance than β̃, is then 0.
     """
     variance = model_variance(schedule, variance)[2:]
     c1, _ = posterior_coefficients(schedule)

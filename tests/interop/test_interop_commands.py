@@ -1,0 +1,99 @@
+"""`tinyddpm import` and `tinyddpm export`: nothing of a network is lost on the way, and nothing is written if anything is wrong."""
+import json
+
+import numpy as np
+import pytest
+from frozen_networks import CONFIGS, weights
+from safetensors.numpy import load_file, save_file
+
+from tinyddpm.app import checkpoint
+from tinyddpm.app.config import Config
+from tinyddpm.app.sampling import Run
+from tinyddpm.interop import diffusers_scheduler, diffusers_unet
+from tinyddpm.interop.commands import export_run, import_folder, network
+from tinyddpm.interop.diffusers_unet import WEIGHTS
+from tinyddpm.nn import UNetConfig
+
+OPTIONS = CONFIGS["plain"]
+
+
+@pytest.fixture
+def model(tmp_path):
+    """A folder as diffusers writes it, with a schedule of 40 steps and v-prediction."""
+    folder = tmp_path / "model"
+    folder.mkdir()
+    unet = diffusers_unet.from_config(OPTIONS)
+    unet.bind(np.zeros(unet.theta_size(), np.float32))
+    shapes = {name: view.shape for name, (_, view) in diffusers_unet.tensors(unet).items()}
+    save_file({name: w.astype(np.float32) for name, w in weights(shapes).items()}, folder / WEIGHTS)
+    (folder / "config.json").write_text(json.dumps(OPTIONS))
+    (folder / "scheduler_config.json").write_text(json.dumps({"num_train_timesteps": 40, "prediction_type": "v_prediction", "beta_end": 0.1}))
+    return folder
+
+
+def test_there_and_back(model, tmp_path):
+    unet, scheduler = import_folder(model, tmp_path / "run")
+    assert (scheduler.schedule.T, scheduler.predicts) == (40, "v")
+    again, found = network(checkpoint.load(tmp_path / "run/checkpoint.safetensors"))
+    np.testing.assert_array_equal(again.theta, unet.theta)
+    assert again.config == unet.config and found[1:] == scheduler[1:] and (found.schedule.beta == scheduler.schedule.beta).all()
+
+    export_run(tmp_path / "run", tmp_path / "out")
+    before, after = load_file(model / WEIGHTS), load_file(tmp_path / "out" / WEIGHTS)
+    assert before.keys() == after.keys() and all((before[name] == after[name]).all() for name in before)
+    assert diffusers_scheduler.read(tmp_path / "out").predicts == "v"
+    assert sorted(p.name for p in (tmp_path / "out").iterdir()) == ["config.json", WEIGHTS, "model_index.json", "scheduler_config.json"]
+    assert not list(tmp_path.glob("*.writing"))
+
+
+def test_without_a_scheduler_it_is_taken_for_one_of_ho_et_al(model, tmp_path):
+    (model / "scheduler_config.json").unlink()
+    _, scheduler = import_folder(model, tmp_path / "run")
+    assert (scheduler.schedule.T, scheduler.predicts, scheduler.clip) == (1000, "eps", 1.0)
+
+
+def test_a_run_of_our_own_is_exported_with_its_average(tmp_path):
+    config = Config(T=30, noise_schedule="cosine", unet=UNetConfig(base=4, groups=2, blocks=1))
+    theta, average = (config.make_unet().initialise(seed) for seed in (1, 2))
+    for unet in (theta, average):
+        unet.theta += 0.05 * np.random.default_rng(0).standard_normal(unet.theta.shape).astype(np.float32)
+    (tmp_path / "run").mkdir()
+    saved = checkpoint.Checkpoint(config, 3, theta.state(), average.state(), {"progress": {"best": 0.5, "best_step": 3}})
+    checkpoint.save(tmp_path / "run/checkpoint.safetensors", saved)
+    export_run(tmp_path / "run", tmp_path / "out")
+
+    again, x, t = diffusers_unet.read(tmp_path / "out"), np.random.default_rng(1).standard_normal((2, 1, 8, 8)).astype(np.float32), np.array([1, 30])
+    expected = average.denoise(x, t)
+    assert abs(again.denoise(x, t) - expected).max() < 1e-4 * abs(expected).max() < abs(theta.denoise(x, t) - expected).max()
+    found = diffusers_scheduler.read(tmp_path / "out")
+    assert found.predicts == "x0"
+    np.testing.assert_allclose(found.schedule.beta, config.make_schedule().beta, rtol=1e-12)
+    assert network(Run(tmp_path / "run").saved) is None
+
+
+def test_an_imported_run_is_not_taken_for_one_of_our_own(model, tmp_path):
+    """Its numbers would fit into a plain U-Net, which would compute something else with them."""
+    import_folder(model, tmp_path / "run")
+    saved = checkpoint.load(tmp_path / "run/checkpoint.safetensors")
+    with pytest.raises(checkpoint.CheckpointError, match="conv_in.bias is not of this network"):
+        checkpoint.fill(saved.config.make_unet().initialise(0), saved.average)
+
+
+def test_nothing_is_written_if_anything_is_wrong(model, tmp_path):
+    with pytest.raises(ValueError, match="run: expected a folder that is new or empty"):
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run/note.txt").write_text("mine")
+        import_folder(model, tmp_path / "run")
+    (model / "scheduler_config.json").write_text('{"thresholding": true}')
+    with pytest.raises(ValueError, match="thresholding"):
+        import_folder(model, tmp_path / "other")
+    assert not (tmp_path / "other").exists()
+
+    config = Config(unet=UNetConfig(base=4, groups=2, blocks=1, told_t=False))
+    values = config.make_unet().initialise(0).state()
+    checkpoint.save(tmp_path / "c.safetensors", checkpoint.Checkpoint(config, 1, values, values, {"progress": {}}))
+    with pytest.raises(ValueError, match="told_t"):
+        export_run(tmp_path / "c.safetensors", tmp_path / "out")
+    with pytest.raises(ValueError, match="run: expected a folder that is new or empty"):
+        export_run(tmp_path / "c.safetensors", tmp_path / "run")
+    assert not (tmp_path / "out").exists() and [p.name for p in (tmp_path / "run").iterdir()] == ["note.txt"]
