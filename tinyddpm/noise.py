@@ -9,9 +9,9 @@ so `normal(seed=0, purpose="eps", step=7, index=[3, 5], shape=(3, 32, 32))` is t
 or a run that was resumed at step 7. Give every use its own purpose: two functions asked at the
 same address read the same bits, and their numbers are then anything but independent.
 
-The bits come from Philox4x32-10: Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy
-as 1, 2, 3" (SC 2011). It works like a cipher, weakened for speed: encrypt the counters 0, 1, 2, ...
-and what comes out passes every test of TestU01's BigCrush.
+The numbers are made where `index` is, on the CPU or on a GPU, and are the same to the last bit: the
+words are integers (`philox.py`), and the normal numbers come of them by exactly rounded operations
+alone (`box_muller.py`).
 """
 
 import hashlib
@@ -20,26 +20,10 @@ import operator
 
 import numpy as np
 
-MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
-WEYL = 0x9E3779B9, 0xBB67AE85  # the golden ratio and sqrt(3) - 1, as fractions of 2**32
-ROUNDS = 10
-LOW_WORD = 0xFFFFFFFF
+from autograd.backend import array_module
 
-
-def philox(counter, key):
-    """Philox4x32-10 (Salmon et al. 2011).
-
-    counter: four uint32 arrays, which broadcast together; key: two integers below 2**32.
-    Returns four uint32 arrays.
-    """
-    c0, c1, c2, c3 = (np.asarray(c, np.uint32) for c in counter)
-    k0, k1 = (int(k) for k in key)
-    for _ in range(ROUNDS):
-        high0, low0 = _multiply(MULTIPLIERS[0], c0)
-        high1, low1 = _multiply(MULTIPLIERS[1], c2)
-        c0, c1, c2, c3 = high1 ^ c1 ^ k0, low1, high0 ^ c3 ^ k1, low0
-        k0, k1 = (k0 + WEYL[0]) & LOW_WORD, (k1 + WEYL[1]) & LOW_WORD
-    return c0, c1, c2, c3
+from .box_muller import box_muller
+from .philox import philox, words as words_at  # noqa: F401  (philox, the cipher itself, for whoever wants to check it)
 
 
 def bits(seed, purpose, step, index, words):
@@ -48,14 +32,12 @@ def bits(seed, purpose, step, index, words):
     seed: any integer; purpose: any string; step: 0 <= step < 2**64; index: 1-D integers, the
     samples' numbers in the whole data set or batch, 0 <= index < 2**32; words: how many for each.
     Row i depends on index[i] alone, and more words begin with the same words as fewer.
-    Raises TypeError or ValueError, naming the argument.
+    Raises TypeError or ValueError, naming the argument. On a GPU the range of index is not looked
+    at, which would mean to wait for it: numbers out of range count modulo 2**32.
     """
     step = _integer("step", step, 0, 2**64 - 1)
     words = _integer("words", words, 0, 2**34)
-    sample = _sample_numbers(index)[:, None]  # (N, 1)
-    block = np.arange(-(-words // 4), dtype=np.uint32)  # (B,), four words to a block
-    four = philox((block, sample, step & LOW_WORD, step >> 32), _key(seed, purpose))  # 4 x (N, B)
-    return np.stack(four, axis=-1).reshape(len(sample), 4 * len(block))[:, :words]
+    return words_at(_key(seed, purpose), step, _sample_numbers(index), words)
 
 
 def uniform(seed, purpose, step, index, shape=(), dtype=np.float32):
@@ -88,24 +70,15 @@ def integers(seed, purpose, step, index, n, shape=()):
 
 
 def normal(seed, purpose, step, index, shape=(), dtype=np.float32):
-    """Standard normal numbers, shape (len(index), *shape), dtype float32 or float64.
+    """Standard normal numbers, shape (len(index), *shape), dtype float32 or float64, bit-identical
+    on every platform.
 
     Two words make two numbers (Box and Muller 1958); the largest |z| is sqrt(66 log 2), about 6.8.
-    Computed in float64 and cast once: platforms differ in the last digit of log and cos, and the
-    cast to float32 makes nearly all of those differences vanish. The address: as for `bits`.
+    Computed in float64 and cast once. The address: as for `bits`.
     """
     size, dtype = _size(shape), _float_dtype(dtype)
     w = bits(seed, purpose, step, index, size + size % 2)
-    u, v = ((half + 0.5) * 2.0**-32 for half in (w[:, 0::2], w[:, 1::2]))  # float64, in (0, 1)
-    radius, angle = np.sqrt(-2 * np.log(u)), 2 * np.pi * v  # u is never 0: log is finite
-    z = np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=-1)  # (N, pairs, 2)
-    return z.reshape(w.shape)[:, :size].astype(dtype).reshape(len(w), *shape)
-
-
-def _multiply(constant, words):
-    """The high and the low word of the 64-bit products constant * words."""
-    product = words.astype(np.uint64) * constant
-    return (product >> 32).astype(np.uint32), (product & LOW_WORD).astype(np.uint32)
+    return box_muller(w, dtype)[:, :size].reshape(len(w), *shape)
 
 
 def _key(seed, purpose):
@@ -118,10 +91,11 @@ def _key(seed, purpose):
 
 
 def _sample_numbers(index):
-    index = np.asarray(index)
+    xp = array_module(index)
+    index = xp.asarray(index)
     if index.ndim != 1 or index.dtype.kind not in "iu":
         raise TypeError(f"index: expected 1-D integers, got {index.dtype} of shape {index.shape}")
-    if index.size and not 0 <= index.min() <= index.max() < 2**32:
+    if xp is np and index.size and not 0 <= index.min() <= index.max() < 2**32:
         raise ValueError(f"index: expected 0 to 2**32 - 1, got {index.min()} to {index.max()}")
     return index.astype(np.uint32)
 

@@ -59,7 +59,7 @@ def test_every_truncation_is_noticed(tmp_path):
 
 def test_foreign_files_are_refused(tmp_path):
     save_file({"w": np.zeros(3)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(CheckpointError, match="foreign.safetensors: expected a file of the format 'tinyddpm 1', got None"):
+    with pytest.raises(CheckpointError, match="foreign.safetensors: expected a file of the format 'tinyddpm 2', got None"):
         load(tmp_path / "foreign.safetensors")
     (tmp_path / "pickle").write_bytes(b"\x80\x04cos\nsystem\n(S'exit'\ntR.")
     with pytest.raises(CheckpointError, match="pickle: not a whole checkpoint"):

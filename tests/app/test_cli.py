@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from tinyddpm.app import cli
-from tinyddpm.app.training import BEST, CHECKPOINT, CONFIG, METRICS
+from tinyddpm.app.run_folder import BEST, CHECKPOINT, CONFIG, LOCK, METRICS
 
 TINY = "--T 12 --base 4 --groups 2 --blocks 1 --batch-size 8 --every 2 --beta 0.5 --warmup 2".split()
 PICTURES = {"loss.png", "loss_by_t.png", "samples.png", "denoising.gif", "forward.png", "unet_walk.png"}
@@ -28,7 +28,7 @@ def trained(tmp_path_factory):
 
 def test_train_leaves_a_whole_run_folder(trained):
     folder, said = trained
-    assert {p.name for p in folder.iterdir()} == PICTURES | {BEST, CHECKPOINT, CONFIG, METRICS}
+    assert {p.name for p in folder.iterdir()} == PICTURES | {BEST, CHECKPOINT, "checkpoint-000002.safetensors", CONFIG, METRICS, LOCK}
     assert "stopped at step 4: all 4 steps are done" in said and "of predict-the-mean's" in said
     for name in PICTURES:
         with Image.open(folder / name) as picture:

@@ -12,6 +12,7 @@ import click
 
 from .. import __version__
 from . import config as configuration
+from .files import in_words
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -112,8 +113,10 @@ def sample(run, n, sampler, steps, eta, clip, seed, device, out):
     from .sampling import Run
     if out.suffix not in pictures.WRITERS:
         raise ValueError(f"--out: expected a name that ends in {', '.join(pictures.WRITERS)}, got {out}")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
     model = Run(run, device)
-    total = model.schedule.T if sampler == "ddpm" else steps or 50
+    total = model.schedule.T if sampler == "ddpm" else steps or min(50, model.schedule.T)
     chain = model.sample(n, sampler, steps, seed, eta, 1.0 if clip == "yes" else None)
     pictures.write_samples(_with_bar(chain, total), out)
     click.echo(f"{n} images, {total} steps of {sampler}, seed {seed}: {out}")
@@ -124,9 +127,10 @@ def sample(run, n, sampler, steps, eta, clip, seed, device, out):
 def info(run):
     """Say what the model in RUN is and how far its training came."""
     from .sampling import Run
+    from .training import Progress
     model = Run(run)
-    config, state = configuration.to_dict(model.config), model.saved.state["progress"]
-    click.echo(f"{run}: step {model.step}, best held-out J {state['best']:.4f} at step {state['best_step']}")
+    config, progress = configuration.to_dict(model.config), Progress.of(model.saved, run)
+    click.echo(f"{run}: step {model.step}, best held-out J {progress.best:.4f} at step {progress.best_step}")
     click.echo(f"{sum(a.size for a in model.saved.theta.values()):,} parameters in {len(model.saved.theta)} arrays")
     for name, value in config.items():
         click.echo(f"  {name} = {json.dumps(value)}")
@@ -157,12 +161,23 @@ def main(arguments=None):
     except click.exceptions.Exit as exit:
         return exit.exit_code
     except click.ClickException as error:
-        return _say(error.format_message())
-    except (ValueError, RuntimeError, OSError, FloatingPointError) as error:
+        return _say(_one_line(error.format_message()))
+    except OSError as error:
+        return _say(_one_line(in_words(error)))
+    except (ValueError, FloatingPointError) as error:
+        return _say(_one_line(str(error)))
+    except MemoryError as error:
+        return _say(f"this machine has not enough memory: {error or 'no more was to be had'}")
+    except RuntimeError as error:
         return _say(str(error))
     except (click.Abort, KeyboardInterrupt):
         return _say("interrupted", 130)
     return 0
+
+
+def _one_line(text):
+    """A file's name may hold anything, so what does not print becomes "?"."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 def _say(problem, status=2):

@@ -8,6 +8,8 @@ Without the folder `fast/` it is the definitions that compute, in this process: 
 from contextlib import contextmanager
 from importlib.util import find_spec
 
+from autograd import backend
+
 from .. import train
 
 
@@ -18,10 +20,18 @@ def computing(unet, averaged, schedule, device, workers=None, shards=4):
     workers, shards  on a CPU: how many processes (None: all cores), and into how many parts they cut a batch
     """
     if device != "cpu" or not find_spec("tinyddpm.fast"):
-        yield train.gradient, averaged.denoise
+        yield train.gradient, _from_anywhere(averaged.denoise, device)
         return
     from .. import fast
     from ..fast.parallel import Shards
     fast.enable()
     with Shards(unet, schedule, workers, shards, average=None if averaged is unet else averaged) as processes:
         yield processes.gradient, processes.denoise
+
+
+def _from_anywhere(denoiser, device):
+    """The same denoiser for arrays on the device or in main memory, where the held-out draws are; x̂_0 comes back to where xt lies."""
+    def denoise(xt, t):
+        x0_hat = denoiser(backend.to_device(xt, device), backend.to_device(t, device))
+        return x0_hat if backend.array_module(xt) is backend.array_module(x0_hat) else backend.to_numpy(x0_hat)
+    return denoise

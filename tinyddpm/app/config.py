@@ -7,9 +7,12 @@ The comment beside each field is the help text of its option. Names are flat: th
 beside those of the run.
 """
 import dataclasses
+import errno
 import functools
 import inspect
+import math
 import re
+import reprlib
 import tomllib
 import typing
 from dataclasses import dataclass, field
@@ -21,6 +24,7 @@ import tomli_w
 from .. import schedule
 from ..nn.unet import UNet, UNetConfig
 from ..nn.multipliers import ONES, Multipliers
+from .image_files import MAX_BYTES
 
 
 @dataclass(frozen=True)
@@ -42,17 +46,26 @@ class Config:
     minutes: float | None = None    # stop after so many minutes, counted anew when resumed
     patience: int = 10              # stop after so many evaluations without a better held-out J; 0: never
     every: int = 100                # steps from one evaluation and checkpoint to the next
+    keep: int = 3                   # how many checkpoints to keep, the newest included and the best besides
     device: str = "cpu"             # cpu, cuda or cuda:1
     workers: int | None = None      # processes to compute with on a CPU; one for each core if not given
     shards: int = 4                 # parts into which they cut a batch; results depend on it in their last digits
     unet: UNetConfig = field(default_factory=UNetConfig)
 
     def __post_init__(self):
-        at_least = {"size": 1, "T": 1, "warmup": 0, "batch_size": 1, "steps": 1, "patience": 0, "every": 1, "workers": 1, "shards": 1}
+        at_least = {"size": 1, "T": 1, "warmup": 0, "batch_size": 1, "steps": 1, "patience": 0, "every": 1, "keep": 1, "workers": 1, "shards": 1}
         for name, least in at_least.items():
             value = getattr(self, name)
             if value is not None and value < least:
                 raise ValueError(f"{name}: expected at least {least}, got {value}")
+        for name, most in AT_MOST.items():
+            value = getattr(self, name, None) or getattr(self.unet, name, 0)
+            if value > most:
+                raise ValueError(f"{name}: expected at most {most}, got {value}")
+        if 4 * self.batch_size * math.prod(self.unet.image) > MAX_BYTES:
+            raise ValueError(f"batch_size: expected a mini-batch that fits in {MAX_BYTES} bytes, got {self.batch_size} images of {self.unet.image}")
+        if any(resolution < 1 for resolution in self.unet.attention):
+            raise ValueError(f"attention: expected resolutions of at least 1, got {self.unet.attention}")
         if self.channels not in (None, 1, 3):
             raise ValueError(f"channels: expected 1 or 3, got {self.channels}")
         if not 0 < self.beta < float("inf"):
@@ -71,7 +84,10 @@ class Config:
 
     def make_unet(self):
         """The U-Net, with no numbers in it yet: `initialise` it or `bind` it."""
-        return UNet(self.unet, Multipliers() if self.multipliers else ONES)
+        unet = UNet(self.unet, Multipliers() if self.multipliers else ONES)
+        if 4 * unet.theta_size() > MAX_BYTES:
+            raise ValueError(f"base, levels: expected a network that fits in {MAX_BYTES} bytes, got one of {unet.theta_size():,} parameters")
+        return unet
 
     def step_size(self, k):
         """β at step k: it rises linearly during the warm-up, then stays."""
@@ -79,7 +95,10 @@ class Config:
 
 
 # What may change when a run is resumed: all else would make it another run.
-MAY_CHANGE = ("steps", "minutes", "patience", "device", "workers")
+MAY_CHANGE = ("steps", "minutes", "patience", "keep", "device", "workers")
+# More than anyone has a use for. A larger number is a slip, and would take the machine's memory before it is noticed.
+AT_MOST = {"T": 10**6, "blocks": 100, "workers": 1024, "shards": 1024}
+LONGEST_FILE = 2**20  # bytes
 
 
 @functools.cache
@@ -109,18 +128,25 @@ def from_dict(values):
         if name not in types:
             raise ValueError(f"{name}: there is no such option; there are {', '.join(sorted(types))}")
     checked = {name: _checked(name, value, types[name]) for name, value in values.items()}
+    if "image" not in checked and 4 < len(checked.get("levels", ())) < 12:
+        checked["image"] = (1, *[2 ** (len(checked["levels"]) - 1)] * 2)  # the smallest with so many levels, until the data says
     return Config(unet=UNetConfig(**{n: v for n, v in checked.items() if n in unet}),
                   **{n: v for n, v in checked.items() if n not in unet})
 
 
 def read(path):
     """The flat names in a TOML file, unchecked. Raises ValueError, naming the file, if it is not TOML."""
+    path = Path(path)
     try:
-        return tomllib.loads(Path(path).read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: not a TOML file: {error}") from None
+        if path.exists() and not path.is_file():
+            raise OSError(errno.EINVAL, "expected a file, this is none")  # to read a pipe or a device may never end
+        if path.stat().st_size > LONGEST_FILE:
+            raise OSError(errno.EFBIG, f"expected at most {LONGEST_FILE} bytes")
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
+    except (ValueError, RecursionError) as error:  # of its syntax, its encoding, a number of too many digits, brackets in brackets
+        raise ValueError(f"{path}: not a TOML file: {error}") from None
 
 
 def write(config, path):
@@ -131,17 +157,31 @@ def _checked(name, value, kind):
     """`value` if it is of the type that the option has; whole numbers serve as float, lists as tuples."""
     options = typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
-        if isinstance(value, (list, tuple)) and all(type(v) is int for v in value):
+        if isinstance(value, (list, tuple)) and all(type(v) is int and abs(v) < 2**63 for v in value):
             return tuple(value)
-        raise ValueError(f"{name}: expected a list of whole numbers, got {value!r}")
+        raise ValueError(f"{name}: expected a list of whole numbers, got {_shown(value)}")
     if typing.get_origin(kind) is Literal:
         if value in options:
             return value
-        raise ValueError(f"{name}: expected {' or '.join(options)}, got {value!r}")
+        raise ValueError(f"{name}: expected {' or '.join(options)}, got {_shown(value)}")
     accepted = options or (kind,)  # `int | None` has two
+    if type(value) is int and abs(value) >= 2**63 and accepted[0] in (int, float):
+        raise ValueError(f"{name}: expected a number of at most 63 bits, got one of {value.bit_length()}")
     if float in accepted and type(value) is int:
         return float(value)
     if type(value) in accepted:
         return value
     words = {int: "a whole number", float: "a number", str: "text", bool: "true or false", type(None): "nothing"}
-    raise ValueError(f"{name}: expected {words[accepted[0]]}, got {value!r}")
+    raise ValueError(f"{name}: expected {words[accepted[0]]}, got {_shown(value)}")
+
+
+def _shown(value):
+    """`value` as Python would write it, cut if it is long."""
+    try:
+        return _SHORT.repr(value)
+    except ValueError:  # a number of more digits than Python is willing to write
+        return f"a {type(value).__name__}"
+
+
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 80

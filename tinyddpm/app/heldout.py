@@ -9,6 +9,8 @@ each held-out image with ten t's, one from each tenth of {1..T}. Ten bands of t 
 """
 import numpy as np
 
+from autograd.backend import to_numpy
+
 from .. import noise
 from ..diffusion import q_sample
 
@@ -17,7 +19,7 @@ SEED = 0  # not the run's: runs of different seeds are compared on the same draw
 
 
 class Draws:
-    """Fixed x_0, t, ε and x_t: BANDS draws for each of at most `most` images (n, C, H, W)."""
+    """Fixed x_0, t, ε and x_t: BANDS draws for each of at most `most` images (n, C, H, W). All in main memory, so the same for every device."""
 
     def __init__(self, images, schedule, most=300, purpose="held out"):
         images = images[:most]
@@ -38,6 +40,6 @@ class Draws:
 
 
 def mean_image(images):
-    """The denoiser that answers with the mean of `images` whatever it is shown: the best there is without looking."""
-    mean = images.mean(axis=0, dtype=np.float64).astype(images.dtype)
+    """The denoiser that answers with the mean of `images`, on any device, whatever it is shown: the best there is without looking."""
+    mean = to_numpy(images.mean(axis=0, dtype=np.float64).astype(images.dtype))
     return lambda xt, t: np.broadcast_to(mean, xt.shape)

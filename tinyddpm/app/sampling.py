@@ -3,6 +3,7 @@
     run = Run("runs/x")
     *_, (t, x0, x0_hat) = run.sample(n=64, sampler="ddim", steps=50, seed=0)
 """
+import math
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,8 @@ from .. import noise
 from ..sampler import ancestral, ddim, timestep_grid
 from . import checkpoint
 from .computing import computing
-from .training import BEST, CHECKPOINT
+from .image_files import MAX_BYTES
+from .run_folder import BEST, RunFolder
 
 
 class Run:
@@ -23,14 +25,12 @@ class Run:
     """
 
     def __init__(self, path, device="cpu"):
-        path = Path(path)
-        if path.is_dir():
-            path = path / BEST if (path / BEST).exists() else path / CHECKPOINT
-        saved = checkpoint.load(path)
+        path, saved = _read(Path(path))
         self.config, self.step, self.saved = saved.config, saved.step, saved
         self.schedule = self.config.make_schedule()
-        self.unet = self.config.make_unet().initialise(0)
-        checkpoint.fill(self.unet, saved.average, path)
+        self.unet = self.config.make_unet()
+        checkpoint.check(self.unet, saved.average, path)  # before there is room made for what the file claims
+        checkpoint.fill(self.unet.bind(np.zeros(self.unet.theta_size(), np.float32)), saved.average, path)
         self.unet.bind(backend.to_device(self.unet.theta, device))
         self.device = device
 
@@ -40,25 +40,47 @@ class Run:
         sampler  "ddpm": all T steps, with noise; "ddim": `steps` of them (50 if None), with noise according to eta
         seed     image i is a function of seed and i, so the first 8 of 64 are those of n = 8
         """
-        if n < 1:
-            raise ValueError(f"n: expected at least 1, got {n}")
-        index, shape = np.arange(n), self.config.unet.image
+        shape = self.config.unet.image
+        most = MAX_BYTES // (4 * math.prod(shape))
+        if not 1 <= n <= most:
+            raise ValueError(f"n: expected at least 1, and at most the {most} images that fit in {MAX_BYTES} bytes, got {n}")
+        if not 0 <= eta <= 1:
+            raise ValueError(f"eta: expected 0 to 1, got {eta}")
+        if sampler not in ("ddpm", "ddim"):
+            raise ValueError(f"sampler: expected ddpm or ddim, got {sampler!r}")
+        if sampler == "ddpm" and steps not in (None, self.schedule.T):
+            raise ValueError(f"steps: ddpm takes all T = {self.schedule.T} steps; choose ddim for {steps}")
+        if sampler == "ddpm" and eta:
+            raise ValueError(f"eta: ddpm always adds its noise; choose ddim for {eta}")
+        steps = min(50, self.schedule.T) if steps is None else steps
+        timestep_grid(self.schedule.T, steps)  # raises now, and not at the first step, what is wrong with steps
+        index = np.arange(n)
 
         def draw(step):
             return backend.to_device(noise.normal(seed, "sampling", step, index, shape), self.device)
 
         x_T = draw(0)  # steps of the chain are 1..T, so address 0 is free for the start
         if sampler == "ddpm":
-            if steps not in (None, self.schedule.T):
-                raise ValueError(f"steps: ddpm takes all T = {self.schedule.T} steps; choose ddim for {steps}")
             return self._computed(ancestral, x_T, draw, clip=clip)
-        if sampler == "ddim":
-            steps = min(50, self.schedule.T) if steps is None else steps
-            timestep_grid(self.schedule.T, steps)  # raises now, and not at the first step, what is wrong with steps
-            return self._computed(ddim, x_T, draw, steps=steps, eta=eta, clip=clip)
-        raise ValueError(f"sampler: expected ddpm or ddim, got {sampler!r}")
+        return self._computed(ddim, x_T, draw, steps=steps, eta=eta, clip=clip)
 
     def _computed(self, sampler, x_T, draw, **options):
         """The sampler's chain, on all cores for as long as it lasts."""
         with computing(self.unet, self.unet, self.schedule, self.device, shards=self.config.shards) as (_, denoise):
             yield from sampler(denoise, self.schedule, x_T, draw, **options)
+
+
+def _read(path):
+    """The Checkpoint in a file, or in a run folder its best, or its newest if none was evaluated yet; and where it lay."""
+    if not path.is_dir():
+        return path, checkpoint.load(path)
+    if not (path / BEST).exists():
+        found = RunFolder(path).newest()
+        if found:
+            return found.path, found.checkpoint
+        raise checkpoint.CheckpointError(f"{path}: there is no such file in it as a checkpoint: expected a run folder")
+    try:
+        return path / BEST, checkpoint.load(path / BEST)
+    except checkpoint.CheckpointError as error:
+        others = [other for other in RunFolder(path).checkpoints() if other.name != BEST]
+        raise checkpoint.CheckpointError(f"{error}" + (f"; {others[0]} can be given instead" if others else "")) from None

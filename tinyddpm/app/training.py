@@ -3,16 +3,18 @@
     summary = run(Config(steps=1000), "runs/x")
 
 Around the loop: the average of θ, the held-out J and the decision that it no longer improves, checkpoints, a record of every step,
-a progress bar, and a clean stop on Ctrl-C. A run that is resumed takes the very steps that it would have taken unbroken.
+a progress bar, and a clean stop on Ctrl-C. A run that is resumed takes the very steps that it would have taken unbroken. What
+can go wrong is dealt with elsewhere: files in `run_folder.py`, numbers in `divergence.py`.
 """
-import json
+import dataclasses
 import math
 import signal
+import sys
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
+import numpy as np
 from tqdm import tqdm
 
 from autograd import backend
@@ -20,9 +22,11 @@ from autograd import backend
 from .. import train
 from . import average, checkpoint, config as configuration, data
 from .computing import computing
+from .divergence import Divergence, Watched
+from .files import in_words
 from .heldout import Draws, mean_image
+from .run_folder import BEST, CHECKPOINT, CONFIG, METRICS, RunFolder  # noqa: F401 (the names of its files, for others)
 
-CHECKPOINT, BEST, CONFIG, METRICS = "checkpoint.safetensors", "best.safetensors", "config.toml", "metrics.jsonl"
 BETTER = 0.999  # a held-out J is really better if it is at most this share of the last one that was
 
 
@@ -45,6 +49,14 @@ class Progress:
             self.best, self.best_step = J, step
             return True
         return False
+
+    @classmethod
+    def of(cls, saved, path=""):
+        """That of a Checkpoint, from the file `path`."""
+        values = saved.state["progress"]
+        if not values.keys() <= {f.name for f in dataclasses.fields(cls)} or any(type(v) not in (int, float) for v in values.values()):
+            raise checkpoint.CheckpointError(f"{path}: expected a progress of numbers, got {values}")
+        return cls(**values)
 
 
 @dataclass
@@ -73,18 +85,20 @@ class Model:
         self.averaged = config.make_unet().bind(self.unet.theta.copy())
         self.step, self.progress = 0, Progress()
 
-    def save(self, path):
+    def checkpoint(self):
+        """All of it, for `become`. FloatingPointError if θ is no longer finite: such a state is not worth keeping."""
+        if not all(bool(backend.array_module(net.theta).isfinite(net.theta).all()) for net in (self.unet, self.averaged)):
+            raise FloatingPointError(f"θ is no longer finite after step {self.step}: β = {self.config.step_size(self.step)} is probably too large")
         state = {"progress": vars(self.progress), "data": self.fingerprint}
         theta, average = ({name: backend.to_numpy(a) for name, a in net.state().items()} for net in (self.unet, self.averaged))
-        checkpoint.save(path, checkpoint.Checkpoint(self.config, self.step, theta, average, state))
+        return checkpoint.Checkpoint(self.config, self.step, theta, average, state)
 
-    def load(self, path):
-        """Become what `save` wrote. ValueError if that was another run."""
-        saved = checkpoint.load(path)
+    def become(self, saved, path):
+        """What this Checkpoint, from the file `path`, says. ValueError if that was another run."""
         _check_same_run(saved, self.config, self.fingerprint)
         checkpoint.fill(self.unet, saved.theta, path)
         checkpoint.fill(self.averaged, saved.average, path)
-        self.step, self.progress = saved.step, Progress(**saved.state["progress"])
+        self.step, self.progress = saved.step, Progress.of(saved, path)
 
     def move(self, device):
         self.unet.bind(backend.to_device(self.unet.theta, device), backend.to_device(self.unet.grad, device))
@@ -94,34 +108,60 @@ class Model:
 def run(config, folder, resume=False):
     """Train as `config` says and leave everything in `folder`. Returns a Summary.
 
-    resume  go on from the folder's checkpoint, if it has one; config may then differ from its own in steps, minutes,
-            patience, device and workers only (ValueError otherwise)
+    resume  go on from the folder's newest whole checkpoint, if it has one; config may then differ from its own in what
+            config.MAY_CHANGE names only (ValueError otherwise)
+
+    Raises ValueError for bad input, run_folder.InUse, OSError if something cannot be written, FloatingPointError if J or θ is no
+    longer finite. Whatever it is: the folder holds a whole checkpoint from which to go on.
     """
-    folder = Path(folder)
+    folder = RunFolder(folder, config.keep)
     dataset = data.load(config.data, config.size, config.channels)
     images, held_out = (part.images for part in data.split(dataset))
     config = config.for_images(images.shape[1:])
     schedule = config.make_schedule()
     model = Model(config, dataset.fingerprint())
-    if (folder / CHECKPOINT).exists():
-        if not resume:
-            raise ValueError(f"{folder} holds a run already: go on with it (--resume), or choose another folder (--out)")
-        model.load(folder / CHECKPOINT)
-    model.move(config.device)
     images = backend.to_device(images, config.device)
-    folder.mkdir(parents=True, exist_ok=True)  # last of all, when nothing can be wrong with the input any more
-    configuration.write(config, folder / CONFIG)
+    with folder.locked():  # makes the folder: last of all, when nothing can be wrong with the input any more
+        if folder.checkpoints() and not resume:
+            raise ValueError(f"{folder.path} holds a run already: go on with it (--resume), or choose another folder (--out)")
+        _go_on(model, folder)
+        model.move(config.device)
+        folder.write_config(config)
+        try:
+            return _train(config, folder, model, schedule, images, Draws(held_out, schedule))
+        except OSError as error:
+            saved = "no checkpoint was written yet" if folder.held is None else f"the checkpoint of step {folder.held} is whole: go on from it with --resume"
+            raise OSError(f"{in_words(error)}. The run stopped at step {model.step}; {saved}") from error
 
-    draws = Draws(held_out, schedule)
+
+def _go_on(model, folder):
+    """Become what the folder's newest checkpoint says, if it has one."""
+    found = folder.newest()
+    if found:
+        model.become(found.checkpoint, found.path)
+        for line in folder.go_on_from(found):
+            _tell(line)
+        if model.progress.best_step and not folder.has_best(model.progress.best_step):
+            model.progress.best = math.inf
+            _tell(f"{folder.path / BEST} is not whole: the next evaluation will be the best until there is a better one")
+
+
+def _train(config, folder, model, schedule, images, draws):
+    """The loop, from where the model is until there is a reason to stop. Returns the Summary."""
     mean = float(draws.evaluate(mean_image(images)).mean())
+    divergence = Divergence(mean)
     stop, start, began = _why_to_stop(config, model, 0.0), model.step, time.monotonic()
     with computing(model.unet, model.averaged, schedule, config.device, config.workers, config.shards) as (gradient, denoise), \
-            _metrics(folder / METRICS, start) as record, _interruptible() as interrupted, \
+            folder.metrics(start) as record, _interruptible() as interrupted, np.errstate(over="ignore", invalid="ignore"), \
             tqdm(total=config.steps, initial=start, unit=" steps", desc="training", disable=None) as bar:
+        watched = Watched(gradient)
         steps = train.train(model.unet, images, schedule, config.step_size, seed=config.seed, batch_size=config.batch_size,
-                            form=config.objective, start=start, gradient=gradient)
+                            form=config.objective, start=start, gradient=watched)
         while not stop:
-            step = next(steps)
+            try:
+                step = next(steps)
+            except FloatingPointError as error:  # raised before the update: the model is still that of the step before
+                raise _not_finite(error, watched.account(model.unet, schedule), model, folder) from error
             model.step = step.k
             average.update(model.averaged.theta, model.unet.theta, config.average, step.k)
             seconds = time.monotonic() - began
@@ -135,13 +175,32 @@ def run(config, folder, resume=False):
                 J = float(bands.mean())
                 record({"k": step.k, "held_out": J, "bands": bands.tolist()})
                 best = model.progress.see(J, step.k)
-                model.save(folder / CHECKPOINT)
-                if best:
-                    model.save(folder / BEST)
+                record.sync()
+                folder.save(model.checkpoint(), best)
                 tqdm.write(f"step {step.k:6d}   J {step.J:.4g}   {held_out_in_words(J, mean)}")
+                if warning := divergence.see(J, config.beta):
+                    _tell(warning)
             stop = "interrupted" if interrupted() else _why_to_stop(config, model, seconds)
-        model.save(folder / CHECKPOINT)
+        if folder.held != model.step:
+            record.sync()
+            folder.save(model.checkpoint(), best=False)
         return Summary(model.step, stop, float(draws.evaluate(denoise).mean()), mean, model.progress)
+
+
+def _not_finite(error, account, model, folder):
+    """The FloatingPointError to raise, once the last good state is saved."""
+    try:
+        if folder.held != model.step:
+            folder.save(model.checkpoint(), best=False)
+        kept = f"The state after step {model.step} is kept"
+    except FloatingPointError:  # θ is lost already, and with it everything since the last checkpoint
+        kept = "No checkpoint was written yet" if folder.held is None else f"The checkpoint of step {folder.held} is kept"
+    beta = model.config.beta
+    return FloatingPointError(f"{error}. {account}. Try --beta {beta / 3:.2g}, or a longer --warmup. {kept}")
+
+
+def _tell(line):
+    tqdm.write(line, file=sys.stderr)
 
 
 def _why_to_stop(config, model, seconds):
@@ -161,24 +220,8 @@ def _check_same_run(saved, config, fingerprint):
     for name in sorted((before.keys() | now.keys()) - set(configuration.MAY_CHANGE)):
         if before.get(name) != now.get(name):
             raise ValueError(f"{name}: the run to resume has {before.get(name)!r}, not {now.get(name)!r}")
-    if saved.state["data"] != fingerprint:
+    if saved.state.get("data") != fingerprint:
         raise ValueError(f"data: {config.data} no longer holds the images that the run to resume was trained on")
-
-
-@contextmanager
-def _metrics(path, start):
-    """A function that writes one JSON line. Lines of steps after `start`, which a resumed run does again, are cut first."""
-    kept = [line for line in (path.read_text().splitlines() if path.exists() else []) if _step_of(line) <= start]
-    path.write_text("".join(line + "\n" for line in kept))
-    with path.open("a", buffering=1) as file:
-        yield lambda values: file.write(json.dumps(values) + "\n")
-
-
-def _step_of(line):
-    try:
-        return json.loads(line)["k"]
-    except (ValueError, KeyError, TypeError):  # half a line: the machine stopped while it was written
-        return math.inf
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The same results, sooner: faster equivalents of the definitions in `tinyddpm.nn` for NumPy on a CPU.
+"""The same results, sooner: faster equivalents of the definitions in `tinyddpm.nn`, for NumPy on a CPU and for CuPy on a GPU.
 
     from tinyddpm import fast
     fast.enable()        # from now on networks use them wherever they apply; nothing else changes
@@ -12,19 +12,35 @@ Nothing here need be read to understand the model, and without this folder every
     convolutions.py  the other shapes of convolution
     buffers.py       memory that is used again
     parallel.py      all cores at once: shards of a batch in worker processes (worker.py), over shared memory (shared.py)
+    cuda/            for GPU arrays: kernels written by hand
 """
+from importlib.util import find_spec
+
+from autograd import Tensor
+from autograd.backend import array_module
+
 from ..nn.equivalents import FASTER
 from . import ops
 from .buffers import keep_freed_memory
 
-EQUIVALENTS = {
-    "norm_silu_conv": (ops.accepts_norm_silu_conv, ops.norm_silu_conv),
-    "upsample_conv": (ops.accepts_upsample_conv, ops.upsample_conv),
-    "conv2d": (ops.accepts_conv2d, ops.conv2d),
-    "linear": (ops.accepts_linear, ops.linear),
-    "group_norm": (ops.accepts_group_norm, ops.group_norm),
-    "attention": (ops.accepts_attention, ops.attention),
-}
+NAMES = "norm_silu_conv", "upsample_conv", "conv2d", "linear", "group_norm", "attention"
+EQUIVALENTS = {name: (getattr(ops, f"accepts_{name}"), getattr(ops, name)) for name in NAMES}
+
+
+def _by_device(name, on_gpu):
+    """(accepts, equivalent) that go where the first argument lies: to the one for a CPU, or to the one for a GPU."""
+    on_cpu = EQUIVALENTS[name]
+
+    def choose(x):
+        return on_cpu if array_module(x.data if isinstance(x, Tensor) else x).__name__ == "numpy" else on_gpu
+
+    return (lambda x, *args, **options: choose(x)[0](x, *args, **options)), (lambda x, *args, **options: choose(x)[1](x, *args, **options))
+
+
+if find_spec("tinyddpm.fast.cuda"):
+    from .cuda import ops as gpu_ops
+    for name in "norm_silu_conv", "conv2d", "group_norm":
+        EQUIVALENTS[name] = _by_device(name, (getattr(gpu_ops, f"accepts_{name}"), getattr(gpu_ops, name)))
 
 
 def enable():

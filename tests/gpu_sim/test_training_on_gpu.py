@@ -1,0 +1,136 @@
+"""Training, averaging, sampling, checkpoints: with everything on the GPU, and begun on one device and ended on the other."""
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from on_gpu import assert_same, bound, on_gpu
+from oracles import SMALL
+
+from autograd import backend
+from autograd.backend import to_device, to_numpy
+from tinyddpm import noise, schedule
+from tinyddpm.app import average, checkpoint, sampling, training
+from tinyddpm.app.computing import computing
+from tinyddpm.app.config import Config
+from tinyddpm.app.heldout import Draws, mean_image
+from tinyddpm.nn import UNet
+from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.train import train
+
+S = schedule.linear(10)
+IMAGES = np.random.default_rng(0).uniform(-1, 1, (20, *SMALL.image)).astype(np.float32)
+CONFIG = Config(unet=SMALL, T=10, batch_size=4, steps=4, every=2, patience=0, workers=1, warmup=0, beta=0.1)
+
+
+def steps_on(device, steps=3, dropout=0.0):
+    """θ, its average and the Steps of a short training on a device."""
+    unet = UNet(replace(SMALL, dropout=dropout)).initialise(0)
+    bound(unet, unet.theta, device)
+    mean, done = unet.theta.copy(), []
+    for step in itertools.islice(train(unet, to_device(IMAGES, device), S, beta=0.1, seed=0, batch_size=5), steps):
+        average.update(mean, unet.theta, 0.99, step.k)
+        done.append(step)
+    return unet, mean, done
+
+
+@pytest.mark.parametrize("dropout", [0.0, 0.3])
+def test_three_steps_of_training(dropout):
+    gpu, gpu_mean, gpu_steps = steps_on("cuda", dropout=dropout)
+    cpu, cpu_mean, cpu_steps = steps_on("cpu", dropout=dropout)
+    assert_same(gpu.theta, cpu.theta, "θ")
+    assert_same(gpu.grad, cpu.grad, "gradient", tolerance=2e-4)
+    assert_same(gpu_mean, cpu_mean, "average")
+    for a, b in zip(gpu_steps, cpu_steps, strict=True):
+        assert a.k == b.k and a.J == pytest.approx(b.J, rel=1e-5)
+        assert_same(a.t, b.t, "t")  # integers: bit-identical
+        assert_same(a.errors, b.errors, "errors")
+
+
+def trained(device):
+    unet = UNet(SMALL).initialise(0)
+    unet.theta += 0.1 * np.random.default_rng(1).standard_normal(unet.theta.shape).astype(np.float32)
+    return bound(unet, unet.theta, device)
+
+
+@pytest.mark.parametrize("sampler", [ancestral, lambda *a: ddim(*a, steps=10), lambda *a: ddim(*a, steps=10, eta=0.5)], ids=["ancestral", "ddim", "ddim η"])
+def test_ten_steps_of_sampling(sampler):
+    films = []
+    for device in ("cuda", "cpu"):
+        def draw(t):
+            return noise.normal(0, "sampling", t, to_device(np.arange(3), device), SMALL.image)
+        films.append(list(sampler(trained(device).denoise, S, draw(0), draw)))
+    assert len(films[0]) == 10
+    for (t, xt, x0_hat), (_, cpu_xt, cpu_x0_hat) in zip(*films, strict=True):
+        assert_same(xt, cpu_xt, f"x_{t}")
+        assert_same(x0_hat, cpu_x0_hat, f"x̂_0 before {t}", tolerance=1e-4)
+
+
+def test_held_out_J_is_that_of_the_cpu_on_the_same_draws():
+    """The draws stay in main memory, and `computing` moves what its network is to denoise."""
+    draws, found = Draws(IMAGES, S), {}
+    for device in ("cuda", "cpu"):
+        unet = trained(device)
+        with computing(unet, unet, S, device, workers=1) as (_, denoise):
+            found[device] = draws.evaluate(denoise)
+            assert type(denoise(draws.xt[:2], draws.t[:2])) is np.ndarray
+            assert on_gpu(denoise(to_device(draws.xt[:2], device), to_device(draws.t[:2], device))) == (device == "cuda")
+    np.testing.assert_allclose(found["cuda"], found["cpu"], rtol=1e-5)
+    np.testing.assert_array_equal(draws.evaluate(mean_image(to_device(IMAGES, "cuda"))), draws.evaluate(mean_image(IMAGES)))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    """A function that trains in a folder on a device, or goes on with what is there, and returns the checkpoint."""
+    data = tmp_path_factory.mktemp("data") / "images.npy"
+    np.save(data, IMAGES)
+
+    def run(folder, device, **changes):
+        training.run(replace(CONFIG, data=str(data), device=device, **changes), folder, resume=True)
+        return checkpoint.load(folder / training.CHECKPOINT)
+
+    return run
+
+
+def assert_same_state(found, expected, tolerance):
+    assert found.step == expected.step
+    for name, theta in expected.theta.items():
+        np.testing.assert_allclose(found.theta[name], theta, rtol=0, atol=tolerance * max(1, abs(theta).max()), err_msg=name)
+        np.testing.assert_allclose(found.average[name], expected.average[name], rtol=0, atol=tolerance * max(1, abs(theta).max()), err_msg=name)
+
+
+@pytest.fixture(scope="module")
+def whole_run(run, tmp_path_factory):
+    """The checkpoint of four steps on the CPU."""
+    return run(tmp_path_factory.mktemp("run") / "cpu", "cpu")
+
+
+@pytest.mark.parametrize("first, second", [("cuda", "cuda"), ("cuda", "cpu"), ("cpu", "cuda"), ("cuda:1", "cuda:0")])
+def test_a_run_goes_on_on_another_device(first, second, run, whole_run, tmp_path):
+    run(tmp_path / "run", first, steps=2)
+    assert_same_state(run(tmp_path / "run", second), whole_run, 2e-5)
+
+
+def test_a_checkpoint_of_a_model_on_the_gpu_is_read_back_bit_by_bit(tmp_path):
+    unet = trained("cuda")
+    values = {name: to_numpy(a) for name, a in unet.state().items()}
+    checkpoint.save(tmp_path / "x.safetensors", checkpoint.Checkpoint(CONFIG, 7, values, values, {}))
+    other = bound(UNet(SMALL).initialise(1), np.zeros(unet.theta.shape, np.float32), "cpu")
+    checkpoint.fill(other, checkpoint.load(tmp_path / "x.safetensors").theta)
+    other.bind(to_device(other.theta, "cuda"))
+    np.testing.assert_array_equal(to_numpy(other.theta), to_numpy(unet.theta))
+
+
+def test_images_from_a_run(run, tmp_path):
+    run(tmp_path / "run", "cuda")
+    for options in ({"sampler": "ddpm"}, {"sampler": "ddim", "steps": 5}):
+        *_, (_, gpu, _) = sampling.Run(tmp_path / "run", "cuda").sample(2, **options)
+        *_, (_, cpu, _) = sampling.Run(tmp_path / "run", "cpu").sample(2, **options)
+        assert_same(gpu, cpu, str(options), tolerance=1e-4)
+
+
+def test_a_write_to_theta_shows_in_every_layer():
+    unet = trained("cuda")
+    unet.theta[...] = 3
+    assert all(bool((p.data == 3).all()) and on_gpu(p.data) for p in unet.parameters().values())
+    assert backend.to_device(unet.theta, "cuda") is unet.theta  # nothing is copied that is there already

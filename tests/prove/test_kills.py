@@ -1,0 +1,128 @@
+"""A run that is killed, however often and at whatever moment, and resumed, is bit for bit the run that was never killed.
+
+Each kill is a SIGKILL of a real process: after a random time; at a random one of the moments at which it opens, renames, links or
+removes a file of the run folder; or half way through the writing of a checkpoint.
+"""
+import json
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from tinyddpm.app import data
+from tinyddpm.app.run_folder import BEST, CHECKPOINT, METRICS, RunFolder
+
+STEPS, EVERY = 60, 2
+TRAIN = f"""
+import os, random, signal, sys
+from tinyddpm.app import checkpoint, training
+from tinyddpm.app.config import Config
+from tinyddpm.nn import UNetConfig
+
+folder, images, kind, number = *sys.argv[1:4], int(sys.argv[4])
+config = Config(data=images, T=20, batch_size=4, beta=0.5, warmup=3, every={EVERY}, steps={STEPS}, patience=0, workers=1, shards=2, keep=3,
+                unet=UNetConfig(base=4, levels=(1,), attention=(), middle_attention=False, groups=2, blocks=1, dropout=0.1))
+moments, written = 0, 0
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+def note(event, args):
+    global moments
+    if event in ("open", "os.rename", "os.link", "os.remove", "os.truncate") and str(args[0]).startswith(folder):
+        moments += 1
+        if kind == "moment" and moments == number:
+            die()
+
+def torn(tensors, path, metadata, save=checkpoint.save_file):
+    global written
+    written += 1
+    save(tensors, path, metadata)
+    if kind == "torn" and written == number:
+        os.truncate(path, random.Random(number).randrange(os.path.getsize(path)))
+        die()
+
+sys.addaudithook(note)
+checkpoint.save_file = torn
+print("ready", flush=True)
+training.run(config, folder, resume=True)
+print(moments, flush=True)
+"""
+
+
+def train(folder, images, kind="", number=0):
+    """Run a process on the folder, kill it as `kind` and `number` say, and return its exit status and what it printed last."""
+    with subprocess.Popen([sys.executable, "-c", TRAIN, folder, images, kind, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        if kind == "time":
+            process.stdout.readline()
+            time.sleep(number / 1000)
+            process.kill()
+        out, err = process.communicate(timeout=120)
+    assert process.returncode in (0, -signal.SIGKILL), err
+    return process.returncode, out.splitlines()[-1] if out else ""
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "digits.npy"
+    np.save(path, data.digits().images[:18, 0, ::2, ::2])
+    return str(path)
+
+
+@pytest.fixture(scope="module")
+def unbroken(images, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("unbroken")
+    assert train(str(folder), images)[0] == 0
+    return folder
+
+
+def records(folder):
+    """The lines of the metrics, wall-clock fields apart. Raises if one is not whole."""
+    text = (folder / METRICS).read_text()
+    assert not text or text.endswith("\n")
+    return [{name: v for name, v in json.loads(line).items() if name != "seconds"} for line in text.splitlines()]
+
+
+def survives(kills, folder, unbroken, images):
+    """Kill a run in all these ways, one after another, then let it finish, and compare."""
+    step = 0
+    for kind, number in kills:
+        assert train(str(folder), images, kind, number)[0] == -signal.SIGKILL, f"it was done before it could be killed: {kind} {number}"
+        found = RunFolder(folder).newest()
+        assert found is None and step == 0 or found.checkpoint.step >= step and not found.damaged
+        step = found.checkpoint.step if found else 0
+        if (folder / METRICS).exists():
+            assert {r["k"] for r in records(folder) if "J" in r} >= set(range(1, step + 1))
+    assert train(str(folder), images)[0] == 0
+    assert records(folder) == records(unbroken)
+    assert [r["k"] for r in records(folder) if "J" in r] == list(range(1, STEPS + 1))
+    files = {p.name: p.read_bytes() for p in folder.glob("*.safetensors")}
+    assert files == {p.name: p.read_bytes() for p in unbroken.glob("*.safetensors")}  # θ, average, progress, step: every byte
+    assert files.keys() == {CHECKPOINT, BEST, f"checkpoint-{STEPS - EVERY:06d}.safetensors", f"checkpoint-{STEPS - 2 * EVERY:06d}.safetensors"}
+    assert not list(folder.glob("*.writing"))
+
+
+def draw_kills(draw, n):
+    kinds = {"time": lambda: draw.randrange(400), "moment": lambda: draw.randrange(1, 60), "torn": lambda: draw.randrange(1, 5)}
+    return [(kind, kinds[kind]()) for kind in (draw.choice(["time", "time", "moment", "moment", "torn"]) for _ in range(n))]
+
+
+def test_five_kills(images, unbroken, tmp_path):
+    survives([("moment", 7), ("time", 120), ("torn", 2), ("moment", 29), ("time", 30)], tmp_path / "run", unbroken, images)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("chain", range(10))
+def test_fifty_kills_at_random(images, unbroken, tmp_path, chain):
+    survives(draw_kills(random.Random(chain), 5), tmp_path / "run", unbroken, images)
+
+
+@pytest.mark.prove
+@pytest.mark.parametrize("first", range(1, 61, 5))
+def test_a_kill_at_every_moment_of_the_first_three_checkpoints(images, unbroken, tmp_path, first):
+    """And at each moment of going on from what the kill before left."""
+    survives([("moment", number) for number in range(first, first + 5)], tmp_path / "run", unbroken, images)

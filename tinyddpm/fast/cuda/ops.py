@@ -1,0 +1,142 @@
+"""Faster equivalents of the definitions in `tinyddpm.nn`, on float32 arrays of a GPU.
+
+Each is a primitive with its definition's arguments and, beside it, `accepts_…`: for which arguments it is the same and faster.
+Everything else (a CPU, float64 in a gradient check, dropout) is left to the definition.
+"""
+import math
+
+from autograd import Tensor, primitive
+from autograd.backend import array_module
+
+from .add import add_on_gpu
+from .columns import col2im_on_gpu, im2col_on_gpu
+from .norm_silu import backward_on_gpu, forward_on_gpu
+
+COLUMNS = 2**26  # numbers in the matrix of windows at any time: 256 MB
+MOST = 2**31     # numbers in an array: the kernels count in 32 bits
+
+
+def is_fast(*arrays):
+    """Are these, or do these Tensors hold, GPU arrays of float32, not empty?"""
+    arrays = [a.data if isinstance(a, Tensor) else a for a in arrays]
+    return all(array_module(a).__name__ == "cupy" and a.dtype.char == "f" and 0 < a.size < MOST for a in arrays)
+
+
+def accepts_norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups, eps=1e-5):
+    """No dropout, a 3×3 kernel, and to be added: nothing, a row for each sample, or a whole image."""
+    if kept is not None or not accepts_group_norm(x, gain, shift, groups=groups) or not is_fast(bias):
+        return False
+    if not accepts_conv2d(x, weight) or weight.shape[:2] != (3, 3) or bias.shape != weight.shape[3:]:
+        return False
+    nothing_added = isinstance(added, float) and added == 0
+    return nothing_added or is_fast(added) and added.shape in ((x.shape[2], *bias.shape), (*x.shape[:3], *bias.shape))
+
+
+@primitive
+def norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups, eps=1e-5, needs=(True,) * 7):
+    """conv2d(silu(group_norm(x)), weight) + bias + added, as `nn.block.norm_silu_conv`."""
+    x, gain, shift, bias = _contiguous(x, gain, shift, bias)
+    hidden, mean, r = forward_on_gpu(x, gain, shift, groups, eps, silu=True)
+    y, conv_backward = _convolve(hidden, weight, 1, ((1, 1), (1, 1)))
+    ndim = getattr(added, "ndim", 0)
+    row, image = (_contiguous(added)[0] if ndim == n else None for n in (2, 4))
+    add_on_gpu(y, bias, row, image)
+
+    def pullback(g):
+        g, = _contiguous(g)
+        gx = g_gain = g_shift = None
+        g_row = _sum_of_pixels(g)
+        g_hidden, g_weight = conv_backward(g, any(needs[:3]), needs[3])
+        if any(needs[:3]):
+            gx, g_gain, g_shift = backward_on_gpu(g_hidden, x, gain, shift, mean, r, silu=True)
+            g_gain, g_shift = g_gain.sum(0), g_shift.sum(0)
+        return gx, g_gain, g_shift, g_weight, g_row.sum(0), g if ndim == 4 else g_row, None
+
+    return y, pullback
+
+
+def accepts_conv2d(x, w, *, stride=1, padding=1):
+    """Any kernel that fits into the image, as long as one row of windows can be held."""
+    if not is_fast(x, w) or x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2]:
+        return False
+    height, width = _output_size(x, w, stride, _padding(padding))
+    row = width * x.shape[2] * math.prod(w.shape[:3])
+    return min(height, width) > 0 and row < MOST and height * width * x.shape[2] * w.shape[3] < MOST
+
+
+@primitive
+def conv2d(x, w, *, stride=1, padding=1, needs=(True, True)):
+    """`nn.conv.conv2d`, with the matrix of windows made a bounded part at a time."""
+    y, backward = _convolve(_contiguous(x)[0], w, stride, _padding(padding))
+    return y, lambda g: backward(_contiguous(g)[0], *needs)
+
+
+def accepts_group_norm(x, gain, bias, *, groups, eps=1e-5):
+    """Any image."""
+    return is_fast(x, gain, bias) and x.ndim == 4 and gain.shape == bias.shape == x.shape[3:] and x.shape[3] % groups == 0
+
+
+@primitive
+def group_norm(x, gain, bias, *, groups, eps=1e-5, needs=(True,) * 3):
+    """As `nn.norm.group_norm`."""
+    x, gain, bias = _contiguous(x, gain, bias)
+    y, mean, r = forward_on_gpu(x, gain, bias, groups, eps, silu=False)
+
+    def pullback(g):
+        gx, g_gain, g_bias = backward_on_gpu(_contiguous(g)[0], x, gain, bias, mean, r, silu=False)
+        return gx, g_gain.sum(0), g_bias.sum(0)
+
+    return y, pullback
+
+
+def _convolve(x, w, stride, padding):
+    """y, and `backward(g, needs_input, needs_weight)`, which gives the gradients of x and w. x and g are contiguous."""
+    xp, c_out = array_module(x), w.shape[3]
+    w_matrix = w.reshape(-1, c_out)
+    size = _output_size(x, w, stride, padding)
+    geometry = w.shape[:2], stride, (padding[0][0], padding[1][0]), size
+    row = size[1] * x.shape[2]  # output pixels
+    step = max(1, COLUMNS // (row * w_matrix.shape[0]))
+    parts = [(start, min(size[0], start + step)) for start in range(0, size[0], step)]
+    pointwise = geometry == ((1, 1), 1, (0, 0), x.shape[:2])
+
+    def columns(rows):
+        return x[slice(*rows)].reshape(-1, x.shape[3]) if pointwise else im2col_on_gpu(x, *geometry, rows)
+
+    y = xp.empty((*size, x.shape[2], c_out), x.dtype)
+    for rows in parts:
+        xp.matmul(columns(rows), w_matrix, out=y[slice(*rows)].reshape(-1, c_out))
+
+    def backward(g, needs_input, needs_weight):
+        gx = xp.zeros_like(x) if needs_input else None
+        gw = xp.zeros_like(w_matrix) if needs_weight else None
+        for rows in parts:
+            g_matrix = g[slice(*rows)].reshape(-1, c_out)
+            if needs_weight:
+                gw += columns(rows).T @ g_matrix
+            if needs_input and pointwise:
+                xp.matmul(g_matrix, w_matrix.T, out=gx[slice(*rows)].reshape(-1, x.shape[3]))
+            elif needs_input:
+                col2im_on_gpu(g_matrix @ w_matrix.T, gx, *geometry, rows)
+        return gx, gw.reshape(w.shape) if needs_weight else None
+
+    return y, backward
+
+
+def _padding(padding):
+    """((top, bottom), (left, right))."""
+    return ((padding, padding), (padding, padding)) if isinstance(padding, int) else padding
+
+
+def _output_size(x, w, stride, padding):
+    """(Ho, Wo), not positive where the kernel does not fit."""
+    return tuple((x.shape[i] + sum(padding[i]) - w.shape[i]) // stride + 1 for i in (0, 1))
+
+
+def _sum_of_pixels(g):
+    """(H, W, N, C) -> (N, C)."""
+    return g.reshape(-1, g.shape[2] * g.shape[3]).sum(0).reshape(g.shape[2:])
+
+
+def _contiguous(*arrays):
+    return [array_module(a).ascontiguousarray(a) for a in arrays]

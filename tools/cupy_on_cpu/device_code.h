@@ -1,0 +1,237 @@
+// What a CUDA kernel finds around it, for a kernel that g++ compiles: threadIdx, barriers, shuffles, atomics.
+//
+// It is put before every kernel (compiler.py). A launch runs block after block. In a block whose kernel meets no barrier,
+// thread after thread is run to its end. Otherwise each thread is a fibre, a function call with a stack of its own, which
+// runs up to a barrier and is put aside there until the others have arrived. So nothing ever runs at the same time: a race
+// inside a block shows if the order of threads brings it out (CUPY_ON_CPU_ORDER=descending is the other order), and a race
+// between blocks hardly ever.
+#pragma once
+#include <cuda_runtime.h>
+#include <math.h>
+#include <algorithm>
+#include <cmath>
+#include <csetjmp>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <memory>
+#include <tuple>
+#include <type_traits>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+
+#undef __global__
+#undef __device__
+#undef __host__
+#undef __shared__
+#undef __constant__
+#undef __forceinline__
+#undef __launch_bounds__
+#define __global__
+#define __device__
+#define __host__
+#define __shared__ static  // blocks run one after another, so one copy serves them all
+#define __constant__ static
+#define __forceinline__ inline
+#define __launch_bounds__(...)
+
+static uint3 threadIdx, blockIdx;
+static dim3 blockDim, gridDim;
+static const int warpSize = 32;
+
+namespace simulator {
+
+typedef void (*Kernel)(void** arguments);
+enum State { READY, AT_BARRIER, AT_WARP_BARRIER, FINISHED };
+
+struct Fibre {
+    jmp_buf registers;
+    std::unique_ptr<char[]> stack;
+    bool started = false;
+    State state = READY;
+    uint64_t lane_value = 0;  // what this thread shows the others of its warp in a shuffle
+};
+
+static const size_t STACK = 128 << 10;
+static std::vector<Fibre> fibres;
+static jmp_buf scheduler;
+static ucontext_t first_context;
+static unsigned current;
+static Kernel kernel;
+static void** arguments;
+static char* dynamic_shared;
+
+static uint3 index_of(unsigned thread) {
+    return uint3{thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / (blockDim.x * blockDim.y)};
+}
+
+// Leave the current fibre in `state`; returns when the scheduler chooses it again.
+static void wait(State state) {
+    fibres[current].state = state;
+    if (!_setjmp(fibres[current].registers)) _longjmp(scheduler, 1);
+}
+
+static void life_of_a_fibre() {
+    for (;;) {  // one round for every block
+        kernel(arguments);
+        wait(FINISHED);
+    }
+}
+
+static void resume(unsigned thread) {
+    Fibre& fibre = fibres[thread];
+    current = thread;
+    threadIdx = index_of(thread);
+    if (_setjmp(scheduler)) return;
+    if (fibre.started) _longjmp(fibre.registers, 1);
+    fibre.started = true;
+    fibre.stack.reset(new char[STACK]);
+    getcontext(&first_context);
+    first_context.uc_stack.ss_sp = fibre.stack.get();
+    first_context.uc_stack.ss_size = STACK;
+    makecontext(&first_context, life_of_a_fibre, 0);
+    setcontext(&first_context);
+}
+
+// Let the fibres of a warp go on if all that have not finished are at its barrier.
+static void open_warp_barriers(unsigned threads) {
+    for (unsigned warp = 0; warp < threads; warp += warpSize) {
+        unsigned end = std::min(warp + warpSize, threads);
+        bool all = true;
+        for (unsigned i = warp; i < end; i++) all &= fibres[i].state == AT_WARP_BARRIER || fibres[i].state == FINISHED;
+        for (unsigned i = warp; all && i < end; i++)
+            if (fibres[i].state == AT_WARP_BARRIER) fibres[i].state = READY;
+    }
+}
+
+static bool run_block_of_fibres(unsigned threads, bool descending) {
+    if (fibres.size() < threads) fibres.resize(threads);
+    for (unsigned i = 0; i < threads; i++) fibres[i].state = READY;
+    for (;;) {
+        unsigned ran = 0, at_barrier = 0, finished = 0;
+        for (unsigned i = 0; i < threads; i++) {
+            unsigned thread = descending ? threads - 1 - i : i;
+            if (fibres[thread].state == READY) resume(thread), ran++;
+        }
+        open_warp_barriers(threads);
+        for (unsigned i = 0; i < threads; i++) {
+            at_barrier += fibres[i].state == AT_BARRIER;
+            finished += fibres[i].state == FINISHED;
+        }
+        if (finished == threads) return true;
+        if (at_barrier == threads)
+            for (unsigned i = 0; i < threads; i++) fibres[i].state = READY;
+        else if (!ran) {
+            fprintf(stderr, "cupy_on_cpu: deadlock: of %u threads %u wait at __syncthreads() and %u have returned\n", threads, at_barrier, finished);
+            for (Fibre& fibre : fibres) fibre.started = false;  // their calls are abandoned
+            return false;
+        }
+    }
+}
+
+// Run a kernel over a grid. False if its barriers do not match.
+static bool launch(Kernel to_run, void** with, const unsigned* grid, const unsigned* block, size_t shared_bytes, bool has_barriers) {
+    const char* order = getenv("CUPY_ON_CPU_ORDER");
+    bool descending = order && !strcmp(order, "descending");
+    kernel = to_run, arguments = with;
+    gridDim = dim3(grid[0], grid[1], grid[2]), blockDim = dim3(block[0], block[1], block[2]);
+    unsigned threads = block[0] * block[1] * block[2];
+    for (unsigned z = 0; z < grid[2]; z++)
+        for (unsigned y = 0; y < grid[1]; y++)
+            for (unsigned x = 0; x < grid[0]; x++) {
+                blockIdx = uint3{x, y, z};
+                std::unique_ptr<char[]> shared(new char[shared_bytes]);
+                memset(shared.get(), 0xFF, shared_bytes);  // NaN: a block must write before it reads
+                dynamic_shared = shared.get();
+                if (has_barriers) {
+                    if (!run_block_of_fibres(threads, descending)) return false;
+                } else
+                    for (unsigned i = 0; i < threads; i++) {
+                        threadIdx = index_of(descending ? threads - 1 - i : i);
+                        kernel(arguments);
+                    }
+            }
+    return true;
+}
+
+// Call a kernel with arguments that the driver was given as pointers to their values.
+template <class... A, size_t... I>
+static void call(void (*function)(A...), void** values, std::index_sequence<I...>) {
+    function(*static_cast<std::remove_cv_t<std::remove_reference_t<A>>*>(values[I])...);
+}
+template <class... A>
+static void call(void (*function)(A...), void** values) { call(function, values, std::index_sequence_for<A...>{}); }
+
+// `value` of another thread of the warp; of one that has returned, what it last showed.
+template <class T>
+static T from_lane(T value, unsigned lane) {
+    static_assert(sizeof(T) <= 8, "a shuffle moves at most 8 bytes");
+    unsigned source = current / warpSize * warpSize + lane;
+    memcpy(&fibres[current].lane_value, &value, sizeof value);
+    wait(AT_WARP_BARRIER);
+    if (source < blockDim.x * blockDim.y * blockDim.z) memcpy(&value, &fibres[source].lane_value, sizeof value);
+    wait(AT_WARP_BARRIER);
+    return value;
+}
+static unsigned lane() { return current % warpSize; }
+
+}  // namespace simulator
+
+static inline void __syncthreads() { simulator::wait(simulator::AT_BARRIER); }
+static inline void __syncwarp(unsigned = ~0u) { simulator::wait(simulator::AT_WARP_BARRIER); }
+static inline void __threadfence() {}
+static inline void __threadfence_block() {}
+
+// Shuffles: `width` is a power of two, the warp's part within which they stay; a thread with nobody to ask keeps its own value.
+template <class T> static inline T shuffle(T v, int source, int width) {
+    int own = simulator::lane(), first = own / width * width;
+    return simulator::from_lane(v, source >= first && source < first + width ? source : own);
+}
+template <class T> static inline T __shfl_sync(unsigned, T v, int lane, int width = 32) { return shuffle(v, int(simulator::lane()) / width * width + lane % width, width); }
+template <class T> static inline T __shfl_xor_sync(unsigned, T v, int mask, int width = 32) { return shuffle(v, int(simulator::lane()) ^ mask, width); }
+template <class T> static inline T __shfl_down_sync(unsigned, T v, unsigned n, int width = 32) { return shuffle(v, int(simulator::lane() + n), width); }
+template <class T> static inline T __shfl_up_sync(unsigned, T v, unsigned n, int width = 32) { return shuffle(v, int(simulator::lane()) - int(n), width); }
+
+// Nothing runs at the same time, so an atomic operation is the plain one.
+template <class T, class U> static inline T atomicAdd(T* p, U v) { T old = *p; *p = T(old + v); return old; }
+template <class T, class U> static inline T atomicMax(T* p, U v) { T old = *p; *p = std::max(old, T(v)); return old; }
+template <class T, class U> static inline T atomicMin(T* p, U v) { T old = *p; *p = std::min(old, T(v)); return old; }
+template <class T> static inline T atomicExch(T* p, T v) { T old = *p; *p = v; return old; }
+template <class T> static inline T atomicCAS(T* p, T compare, T v) { T old = *p; if (old == compare) *p = v; return old; }
+
+// Functions of the CUDA language. Those with two underscores are a GPU's quick, inexact ones; here they are exact.
+using std::max;
+using std::min;
+using std::signbit;
+template <class T> static inline T __ldg(const T* p) { return *p; }
+template <class To, class From> static inline To same_bits(From from) { static_assert(sizeof(To) == sizeof(From)); To to; memcpy(&to, &from, sizeof to); return to; }
+static inline int __float_as_int(float x) { return same_bits<int>(x); }
+static inline unsigned __float_as_uint(float x) { return same_bits<unsigned>(x); }
+static inline float __int_as_float(int x) { return same_bits<float>(x); }
+static inline float __uint_as_float(unsigned x) { return same_bits<float>(x); }
+static inline long long __double_as_longlong(double x) { return same_bits<long long>(x); }
+static inline double __longlong_as_double(long long x) { return same_bits<double>(x); }
+static inline int __popc(unsigned x) { return __builtin_popcount(x); }
+static inline int __popcll(unsigned long long x) { return __builtin_popcountll(x); }
+static inline int __clz(unsigned x) { return x ? __builtin_clz(x) : 32; }
+static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long long)a * b >> 32; }
+static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
+static inline float rsqrt(float x) { return 1.0f / sqrtf(x); }
+static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
+static inline float __expf(float x) { return expf(x); }
+static inline float __logf(float x) { return logf(x); }
+static inline float __fdividef(float x, float y) { return x / y; }
+
+// One rounding each: what a kernel uses whose result must be the same to the last bit everywhere.
+static inline float __fadd_rn(float x, float y) { return x + y; }
+static inline float __fsub_rn(float x, float y) { return x - y; }
+static inline float __fmul_rn(float x, float y) { return x * y; }
+static inline float __fdiv_rn(float x, float y) { return x / y; }
+static inline float __fsqrt_rn(float x) { return sqrtf(x); }
+static inline double __dadd_rn(double x, double y) { return x + y; }
+static inline double __dsub_rn(double x, double y) { return x - y; }
+static inline double __dmul_rn(double x, double y) { return x * y; }
+static inline double __ddiv_rn(double x, double y) { return x / y; }
+static inline double __dsqrt_rn(double x) { return sqrt(x); }

@@ -1,0 +1,185 @@
+// What a CUDA kernel finds around it, for a kernel that g++ compiles: threadIdx, shared memory, barriers, shuffles.
+//
+// A launch runs block after block. In a block each thread is a fibre, a function call with a stack of its own, which runs up
+// to a barrier and is put aside there until the others have arrived. So nothing runs at the same time, but the order of
+// threads and blocks is chosen anew for each launch, and shared memory is full of NaN when a block begins: where a barrier
+// is missing, some order lets a thread read what was not written yet, or write what was not read yet.
+#pragma once
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+#include <numeric>
+#include <random>
+#include <ucontext.h>
+#include <utility>
+#include <vector>
+#ifdef __SANITIZE_ADDRESS__
+#include <sanitizer/asan_interface.h>
+#endif
+
+#define __global__
+#define __device__
+#define __forceinline__ inline
+#define __shared__ static __attribute__((section("shared_memory")))  // blocks run one after another, so one copy serves them all
+
+struct Index { unsigned x, y, z; };
+static Index threadIdx, blockIdx, blockDim, gridDim;
+
+// The linker's names for where the section of shared variables begins and ends; null in a source without such variables.
+extern "C" char __start_shared_memory[] __attribute__((weak, visibility("hidden")));
+extern "C" char __stop_shared_memory[] __attribute__((weak, visibility("hidden")));
+
+namespace on_cpu {
+
+typedef void (*Body)(void** arguments);
+enum State { READY, AT_BARRIER, AT_WARP_BARRIER, FINISHED };
+enum Order { ASCENDING, DESCENDING, SHUFFLED };
+
+struct Fibre {
+    ucontext_t context;
+    std::vector<char> stack;
+    State state;
+    uint64_t shown;  // what this thread shows the others of its warp in a shuffle
+};
+
+static const size_t STACK = 32 << 10;
+static const unsigned WARP = 32;
+static std::vector<Fibre> fibres;
+static ucontext_t scheduler;
+static unsigned current, threads;
+static Body body;
+static void** arguments;
+static const char* failure;
+
+static void life() {
+    body(arguments);
+    fibres[current].state = FINISHED;
+    swapcontext(&fibres[current].context, &scheduler);
+}
+
+static Index index_in(unsigned i, Index size) { return {i % size.x, i / size.x % size.y, i / (size.x * size.y)}; }
+
+// Called by a thread of the kernel: put it aside in this state. Returns when the scheduler resumes it.
+static void wait(State state) {
+    fibres[current].state = state;
+    swapcontext(&fibres[current].context, &scheduler);
+}
+
+static void resume(unsigned thread) {
+    current = thread;
+    threadIdx = index_in(thread, blockDim);
+    swapcontext(&scheduler, &fibres[thread].context);
+}
+
+static void start(unsigned thread) {
+    Fibre& fibre = fibres[thread];
+    fibre.stack.resize(STACK);
+#ifdef __SANITIZE_ADDRESS__
+    __asan_unpoison_memory_region(fibre.stack.data(), STACK);  // the call that last used it never returned
+#endif
+    fibre.state = READY;
+    getcontext(&fibre.context);
+    fibre.context.uc_stack.ss_sp = fibre.stack.data();
+    fibre.context.uc_stack.ss_size = STACK;
+    fibre.context.uc_link = nullptr;
+    makecontext(&fibre.context, life, 0);
+}
+
+static unsigned count(State state, unsigned from, unsigned to) {
+    return std::count_if(fibres.begin() + from, fibres.begin() + to, [=](const Fibre& f) { return f.state == state; });
+}
+
+static void release(State state, unsigned from, unsigned to) {
+    for (unsigned i = from; i < to; i++)
+        if (fibres[i].state == state) fibres[i].state = READY;
+}
+
+__attribute__((no_sanitize("address"))) static void fill_shared_memory_with_nan() {
+    for (volatile char* p = __start_shared_memory; p != __stop_shared_memory; p++) *p = (char)0xFF;
+}
+
+static std::vector<unsigned> in_order(unsigned n, Order order, std::mt19937& random) {
+    std::vector<unsigned> list(n);
+    std::iota(list.begin(), list.end(), 0);
+    if (order == DESCENDING) std::reverse(list.begin(), list.end());
+    if (order == SHUFFLED) std::shuffle(list.begin(), list.end(), random);
+    return list;
+}
+
+// The threads of one warp, as far as they go without the other warps: one warp is then far ahead of the others. In the
+// shuffled order only to their next shuffle: all warps are then about equally far.
+static void run_warp(unsigned from, unsigned to, Order order, std::mt19937& random) {
+    do {
+        for (unsigned i : in_order(to - from, order, random))
+            if (fibres[from + i].state == READY) resume(from + i);
+        const unsigned waiting = count(AT_WARP_BARRIER, from, to);
+        if (waiting && waiting < to - from) failure = "a shuffle was not reached by all 32 threads of a warp";
+        release(AT_WARP_BARRIER, from, to);
+    } while (order != SHUFFLED && !failure && count(READY, from, to));
+}
+
+// All threads of one block, to their ends. Sets `failure` if their barriers do not match.
+static void run_block(Order order, std::mt19937& random) {
+    fill_shared_memory_with_nan();
+    for (unsigned i = 0; i < threads; i++) start(i);
+    while (count(FINISHED, 0, threads) < threads) {
+        for (unsigned warp : in_order((threads + WARP - 1) / WARP, order, random)) {
+            run_warp(warp * WARP, std::min(warp * WARP + WARP, threads), order, random);
+            if (failure) return;
+        }
+        const unsigned waiting = count(AT_BARRIER, 0, threads);
+        if (waiting == threads) release(AT_BARRIER, 0, threads);
+        else if (waiting && waiting + count(FINISHED, 0, threads) == threads) return void(failure = "__syncthreads() was not reached by all threads of a block");
+    }
+}
+
+// Run a kernel over a grid. Returns null, or what went wrong.
+static const char* launch(Body to_run, void** with, const unsigned* grid, const unsigned* block, int order, unsigned seed) {
+    std::mt19937 random(seed);
+    body = to_run, arguments = with, failure = nullptr;
+    gridDim = {grid[0], grid[1], grid[2]}, blockDim = {block[0], block[1], block[2]};
+    threads = block[0] * block[1] * block[2];
+    if (!threads || threads > 1024 || !grid[0] || !grid[1] || !grid[2]) return "a block has 1 to 1024 threads and a grid at least one block";
+    if (fibres.size() < threads) fibres.resize(threads);
+    for (unsigned i : in_order(grid[0] * grid[1] * grid[2], (Order)order, random)) {
+        blockIdx = index_in(i, gridDim);
+        run_block((Order)order, random);
+        if (failure) return failure;
+    }
+    return nullptr;
+}
+
+// Call a kernel with arguments that are given as pointers to their values, as the CUDA driver is given them.
+template <class... A, size_t... I>
+static void call(void (*kernel)(A...), void** values, std::index_sequence<I...>) { kernel(*static_cast<A*>(values[I])...); }
+template <class... A>
+static void call(void (*kernel)(A...), void** values) { call(kernel, values, std::index_sequence_for<A...>{}); }
+
+template <class T>
+static T of_lane(T value, unsigned lane) {
+    static_assert(sizeof(T) <= 8, "a shuffle moves at most 8 bytes");
+    memcpy(&fibres[current].shown, &value, sizeof value);
+    wait(AT_WARP_BARRIER);
+    memcpy(&value, &fibres[current / WARP * WARP + lane % WARP].shown, sizeof value);
+    wait(AT_WARP_BARRIER);  // before anybody shows something else
+    return value;
+}
+
+template <class To, class From>
+static To same_bits(From from) {
+    To to;
+    static_assert(sizeof to == sizeof from, "same_bits: of one size");
+    memcpy(&to, &from, sizeof to);
+    return to;
+}
+
+}  // namespace on_cpu
+
+static inline void __syncthreads() { on_cpu::wait(on_cpu::AT_BARRIER); }
+template <class T> static inline T __shfl_xor_sync(unsigned mask, T value, int with) {
+    if (mask != 0xFFFFFFFFu) on_cpu::failure = "a shuffle among a part of a warp, which is not simulated";
+    return on_cpu::of_lane(value, (on_cpu::current % on_cpu::WARP) ^ with);
+}
+static inline long long __double_as_longlong(double x) { return on_cpu::same_bits<long long>(x); }
+static inline double __longlong_as_double(long long x) { return on_cpu::same_bits<double>(x); }

@@ -1,0 +1,122 @@
+"""A CUDA kernel as a function on NumPy arrays, called as CuPy's RawKernel is: kernel(grid, block, arguments).
+
+    add = Kernel("add", source)
+    add((4,), (256,), (y, x, 1000))       # arrays are written in place; raises KernelError for what a GPU would do silently
+"""
+import ctypes
+import hashlib
+import re
+import subprocess
+import sys
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+HEADER = Path(__file__).with_name("cuda_on_cpu.h")
+CACHE = Path(sys.prefix) / "kernel_on_cpu"  # compiled kernels, in the virtual environment
+GXX = ["g++", "-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-w"]
+SANITIZE = ["-fsanitize=address", "-fsanitize-sections=shared_memory"]
+ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
+POINTERS = {"float*": "float32", "double*": "float64", "unsigned*": "uint32", "long long*": "int64"}
+NUMBERS = {"long long": (int, ctypes.c_longlong), "double": (float, ctypes.c_double)}
+
+
+class KernelError(AssertionError):
+    """A kernel, or the call of one, that would go wrong on a GPU."""
+
+
+class Kernel:
+    """The function `name` of a CUDA source. options are NVRTC's: -fmad=false keeps products and sums apart, as it does there.
+
+    Each call runs three times, with threads and blocks in three orders, and raises KernelError if a single bit of what is
+    written depends on the order. `sanitize` compiles with the address sanitizer (see `sanitizer_environment`), for which
+    one order is enough.
+    """
+
+    def __init__(self, name, source, options=("-fmad=false",), sanitize=False):
+        self.name, self.types, self.orders = name, signature(name, source), ["ascending"] if sanitize else list(ORDERS)
+        library = _library(source, "-fmad=false" not in options, sanitize)
+        self.function = getattr(library, f"on_cpu_{name}")
+        self.function.restype = ctypes.c_char_p
+
+    def __call__(self, grid, block, arguments):
+        values = self.c_values(arguments)
+        pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
+        grid, block = ((ctypes.c_uint * 3)(*size, *(1,) * (3 - len(size))) for size in (grid, block))
+        arrays = [a for a in arguments if isinstance(a, np.ndarray)]
+        before, results = [a.copy() for a in arrays], {}
+        for order in self.orders:
+            for a, original in zip(arrays, before):
+                a[...] = original
+            failure = self.function(pointers, grid, block, ORDERS[order], 1)
+            if failure:
+                raise KernelError(f"{self.name}: {failure.decode()}")
+            results[order] = [a.tobytes() for a in arrays]
+            if results[order] != results["ascending"]:
+                raise KernelError(f"{self.name}: the result depends on the order of threads ({order} is not as ascending): a race")
+
+    def c_values(self, arguments):
+        """The arguments as C values, held against the types in the kernel's signature, which CuPy and a GPU would never look at."""
+        if len(arguments) != len(self.types):
+            raise KernelError(f"{self.name}: expected {len(self.types)} arguments, got {len(arguments)}")
+        return [self.c_value(i, a, kind) for i, (a, kind) in enumerate(zip(arguments, self.types))]
+
+    def c_value(self, i, value, kind):
+        where = f"{self.name}: argument {i} is {kind} in CUDA"
+        if kind in POINTERS:
+            if value is None:
+                return ctypes.c_void_p(None)
+            if not isinstance(value, np.ndarray) or value.dtype != POINTERS[kind]:
+                raise KernelError(f"{where}, got {getattr(value, 'dtype', type(value).__name__)}")
+            if not value.flags.c_contiguous:
+                raise KernelError(f"{where}, got an array that is not contiguous")
+            return ctypes.c_void_p(value.ctypes.data)
+        python_type, c_type = NUMBERS[kind]
+        if type(value) is not python_type:  # NumPy's numbers too: CuPy passes them in their own size
+            raise KernelError(f"{where}, got {type(value).__name__}")
+        return c_type(value)
+
+
+def signature(name, source):
+    """The types of a kernel's arguments: "float*", "long long", ..."""
+    found = re.search(rf"__global__\s+void\s+{name}\s*\(([^)]*)\)", source)
+    if not found:
+        raise KernelError(f"{name}: no such kernel in the source")
+    types = []
+    for argument in found[1].split(","):
+        words = argument.replace("const ", "").replace("__restrict__", "").replace("*", "* ").split()
+        types.append(" ".join(words[:-1]).replace(" *", "*"))
+        if types[-1] not in POINTERS and types[-1] not in NUMBERS:
+            raise KernelError(f"{name}: expected arguments of {', '.join([*POINTERS, *NUMBERS])}, got {types[-1]!r}")
+    return types
+
+
+def kernels_of(source):
+    """The names of all kernels in a source."""
+    return re.findall(r"__global__\s+void\s+(\w+)", source)
+
+
+@cache
+def _library(source, contract, sanitize):
+    entries = "".join(f'extern "C" const char* on_cpu_{name}(void** values, const unsigned* grid, const unsigned* block, int order, unsigned seed) {{\n'
+                      f"    return on_cpu::launch([](void** v) {{ on_cpu::call(&{name}, v); }}, values, grid, block, order, seed);\n}}\n"
+                      for name in kernels_of(source))
+    text = f'#include "{HEADER.name}"\n#line 1 "kernel.cu"\n{source}\n{entries}'
+    flags = [*GXX, *(["-O2", "-ffp-contract=fast", "-march=native"] if contract else ["-ffp-contract=off"]), *(SANITIZE if sanitize else [])]
+    key = hashlib.sha256(repr((text, HEADER.read_text(), flags)).encode()).hexdigest()[:24]
+    library = CACHE / f"{key}.so"
+    if not library.exists():
+        CACHE.mkdir(exist_ok=True)
+        fresh = library.with_suffix(".new")
+        result = subprocess.run([*flags, f"-I{HEADER.parent}", "-x", "c++", "-", "-o", fresh], input=text, capture_output=True, text=True)
+        if result.returncode:
+            raise KernelError(f"g++ does not compile this kernel:\n{result.stderr[:3000]}")
+        fresh.replace(library)
+    return ctypes.CDLL(str(library))
+
+
+def sanitizer_environment():
+    """What must be in a process's environment for sanitized kernels: the sanitizer comes first, to watch over NumPy's memory too."""
+    path = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
+    return {"LD_PRELOAD": path, "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0", "PYTHONMALLOC": "malloc"}
