@@ -30,7 +30,7 @@ def test_every_option_has_a_help_text_and_the_names_of_run_and_network_do_not_me
     ({"multipliers": 1}, "multipliers: expected true or false, got 1"),
     ({"levels": 2}, "levels: expected a list of whole numbers, got 2"),
     ({"levels": [1, "2"]}, "levels: expected a list of whole numbers"),
-    ({"noise_schedule": "square"}, "noise_schedule: expected linear or cosine, got 'square'"),
+    ({"noise_schedule": "square"}, "noise_schedule: expected linear or cosine or scaled_linear or quadratic or sigmoid or sigmoid_beta, got 'square'"),
     ({"beta": 0}, "beta: expected a positive step size"),
     ({"beta": float("nan")}, "beta: expected a positive step size, got nan"),
     ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),

@@ -109,6 +109,7 @@ def test_resuming_falls_back_to_the_newest_whole_checkpoint_and_says_so(config, 
     said = capsys.readouterr().err
     for name in damaged:
         assert f"{folder / name}: not a whole checkpoint: its checksum" in said and f"called {name}.damaged" in said
+        assert (folder / f"{name}.damaged").exists()
     assert f", step {step}" in said
 
 

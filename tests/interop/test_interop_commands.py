@@ -6,13 +6,17 @@ import pytest
 from frozen_networks import CONFIGS, weights
 from safetensors.numpy import load_file, save_file
 
+from tinyddpm import noise
 from tinyddpm.app import checkpoint
+from tinyddpm.app.cli import main
 from tinyddpm.app.config import Config
 from tinyddpm.app.sampling import Run
 from tinyddpm.interop import diffusers_scheduler, diffusers_unet
 from tinyddpm.interop.commands import export_run, import_folder, network
 from tinyddpm.interop.diffusers_unet import WEIGHTS
+from tinyddpm.more.predictions import denoiser
 from tinyddpm.nn import UNetConfig
+from tinyddpm.sampler import ancestral
 
 OPTIONS = CONFIGS["plain"]
 
@@ -97,3 +101,25 @@ def test_nothing_is_written_if_anything_is_wrong(model, tmp_path):
     with pytest.raises(ValueError, match="run: expected a folder that is new or empty"):
         export_run(tmp_path / "c.safetensors", tmp_path / "run")
     assert not (tmp_path / "out").exists() and [p.name for p in (tmp_path / "run").iterdir()] == ["note.txt"]
+
+
+def test_the_command_line_imports_samples_and_exports(model, tmp_path, capsys):
+    """The samples are those of the network read directly, its v turned into x̂_0, with the large or small variance it asks for."""
+    out, samples = tmp_path / "run", tmp_path / "samples.npz"
+    assert main(["import", str(model), "--out", str(out)]) == 0
+    assert main(["sample", str(out), "--n", "2", "--sampler", "ddpm", "--out", str(samples)]) == 0
+    assert main(["export", str(out), str(tmp_path / "again")]) == 0
+    assert "predicts v, T = 40" in capsys.readouterr().out
+
+    unet, scheduler = diffusers_unet.read(model), diffusers_scheduler.read(model)
+    run = Run(out)
+    assert run.predicts == "v" and (run.variance is not None) == scheduler.large_variance
+
+    def draw(step):
+        return noise.normal(0, "sampling", step, np.arange(2), unet.config.image)
+
+    variance = scheduler.schedule.beta if scheduler.large_variance else None
+    *_, (_, expected, _) = ancestral(denoiser(unet.denoise, scheduler.schedule, "v"), scheduler.schedule, draw(0), draw, variance=variance)
+    *_, (_, found, _) = run.sample(2, "ddpm")
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+    assert main(["import", str(tmp_path / "nowhere"), "--out", str(tmp_path / "x")]) == 2 and not (tmp_path / "x").exists()

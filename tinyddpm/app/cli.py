@@ -136,6 +136,26 @@ def info(run):
         click.echo(f"  {name} = {json.dumps(value)}")
 
 
+@cli.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="the run folder to make")
+def import_(path, out):
+    """Make a run folder, to sample from, of the diffusers model (UNet2DModel) in the folder PATH."""
+    from ..interop.commands import import_folder
+    unet, scheduler = import_folder(path, out)
+    click.echo(f"{path}: {sum(p.size for p in unet.parameters().values()):,} parameters, predicts {scheduler.predicts}, T = {scheduler.schedule.T}: {out}")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path))
+def export(run, path):
+    """Write the model in RUN into the new folder PATH, as diffusers has them."""
+    from ..interop.commands import export_run
+    export_run(run, path)
+    click.echo(f"{path}: diffusers.DDPMPipeline.from_pretrained loads it")
+
+
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 def plot(run):

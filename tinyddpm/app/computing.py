@@ -19,12 +19,13 @@ def computing(unet, averaged, schedule, device, workers=None, shards=4):
 
     workers, shards  on a CPU: how many processes (None: all cores), and into how many parts they cut a batch
     """
+    if find_spec("tinyddpm.fast"):
+        from .. import fast
+        fast.enable()
     if device != "cpu" or not find_spec("tinyddpm.fast"):
         yield train.gradient, _from_anywhere(averaged.denoise, device)
         return
-    from .. import fast
     from ..fast.parallel import Shards
-    fast.enable()
     with Shards(unet, schedule, workers, shards, average=None if averaged is unet else averaged) as processes:
         yield processes.gradient, processes.denoise
 

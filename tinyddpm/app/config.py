@@ -21,7 +21,7 @@ from typing import Literal
 
 import tomli_w
 
-from .. import schedule
+from ..more.schedules import SCHEDULES
 from ..nn.unet import UNet, UNetConfig
 from ..nn.multipliers import ONES, Multipliers
 from .image_files import MAX_BYTES
@@ -33,7 +33,7 @@ class Config:
     data: str = "digits"            # "digits", an IDX, .npy or .npz file, or a folder of images
     size: int | None = None         # side to which the images of a folder are resized and cropped
     channels: int | None = None     # 1: greyscale, 3: RGB; the images' own if not given
-    noise_schedule: Literal["linear", "cosine"] = "linear"  # how much noise each of the T steps adds
+    noise_schedule: Literal["linear", "cosine", "scaled_linear", "quadratic", "sigmoid", "sigmoid_beta"] = "linear"  # how much noise each of the T steps adds
     T: int = 1000                   # number of noise steps
     beta: float = 1.4               # step size of gradient descent, θ ← θ − β∇J (for --objective mse)
     warmup: int = 300               # steps over which β rises from 0
@@ -80,7 +80,7 @@ class Config:
         return dataclasses.replace(self, unet=dataclasses.replace(self.unet, image=tuple(image)))
 
     def make_schedule(self):
-        return {"linear": schedule.linear, "cosine": schedule.cosine}[self.noise_schedule](self.T)
+        return SCHEDULES[self.noise_schedule](self.T)
 
     def make_unet(self):
         """The U-Net, with no numbers in it yet: `initialise` it or `bind` it."""

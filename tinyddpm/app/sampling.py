@@ -11,6 +11,7 @@ import numpy as np
 from autograd import backend
 
 from .. import noise
+from ..more.predictions import denoiser
 from ..sampler import ancestral, ddim, timestep_grid
 from . import checkpoint
 from .computing import computing
@@ -21,16 +22,24 @@ from .run_folder import BEST, RunFolder
 class Run:
     """A run folder, or a checkpoint file, ready to be sampled from: with the averaged θ of its best evaluation.
 
-    Attributes: config, step, schedule, unet.
+    Attributes: config, step, schedule, unet, what it predicts ("x0", but "eps" or "v" of an imported one), and the variance of its
+    ancestral sampler (see `ancestral`).
     """
 
     def __init__(self, path, device="cpu"):
         path, saved = _read(Path(path))
         self.config, self.step, self.saved = saved.config, saved.step, saved
-        self.schedule = self.config.make_schedule()
-        self.unet = self.config.make_unet()
-        checkpoint.check(self.unet, saved.average, path)  # before there is room made for what the file claims
-        checkpoint.fill(self.unet.bind(np.zeros(self.unet.theta_size(), np.float32)), saved.average, path)
+        from ..interop.commands import network  # here, as that module imports this one
+        imported = network(saved)
+        if imported:
+            self.unet, scheduler = imported
+            self.schedule, self.predicts = scheduler.schedule, scheduler.predicts
+            self.variance = scheduler.schedule.beta if scheduler.large_variance else None
+        else:
+            self.schedule, self.predicts, self.variance = self.config.make_schedule(), "x0", None
+            self.unet = self.config.make_unet()
+            checkpoint.check(self.unet, saved.average, path)  # before there is room made for what the file claims
+            checkpoint.fill(self.unet.bind(np.zeros(self.unet.theta_size(), np.float32)), saved.average, path)
         self.unet.bind(backend.to_device(self.unet.theta, device))
         self.device = device
 
@@ -61,13 +70,13 @@ class Run:
 
         x_T = draw(0)  # steps of the chain are 1..T, so address 0 is free for the start
         if sampler == "ddpm":
-            return self._computed(ancestral, x_T, draw, clip=clip)
+            return self._computed(ancestral, x_T, draw, clip=clip, variance=self.variance)
         return self._computed(ddim, x_T, draw, steps=steps, eta=eta, clip=clip)
 
     def _computed(self, sampler, x_T, draw, **options):
         """The sampler's chain, on all cores for as long as it lasts."""
         with computing(self.unet, self.unet, self.schedule, self.device, shards=self.config.shards) as (_, denoise):
-            yield from sampler(denoise, self.schedule, x_T, draw, **options)
+            yield from sampler(denoiser(denoise, self.schedule, self.predicts), self.schedule, x_T, draw, **options)
 
 
 def _read(path):
