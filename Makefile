@@ -1,18 +1,24 @@
 # make train   sets everything up, trains on the embedded digits and leaves pictures in runs/digits
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
 # make prove   the long proofs besides: parity with PyTorch, which it installs
+# make test-gpu-sim   tests of the CuPy backend with no GPU: the real CuPy, computing on this CPU (tools/cupy_on_cpu; needs g++), and the CUDA kernels
 # make bench   times training steps, sampling and each op against PyTorch (installs it); make bench-scaling draws how time and memory grow
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
+GPU_SIM ?= .venv-gpu-sim
 
-.PHONY: train test prove bench bench-scaling clean python
+.PHONY: train test test-gpu-sim prove bench bench-scaling clean python
 
 train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume
 
 test: $(VENV)/.ready-test
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove and not gpu_sim"
+
+test-gpu-sim: $(GPU_SIM)/.ready
+	$(PYTHON) tools/cupy_on_cpu/build.py $(GPU_SIM)
+	OPENBLAS_NUM_THREADS=1 TINYDDPM_GPU=simulated $(GPU_SIM)/bin/python -m pytest -n auto --dist worksteal -m gpu_sim
 
 prove: $(VENV)/.ready-test $(VENV)/.ready-bench
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not gpu_sim"
@@ -45,5 +51,10 @@ $(VENV)/.ready-bench: pyproject.toml | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
+$(GPU_SIM)/.ready: pyproject.toml | python
+	$(PYTHON) -m venv $(GPU_SIM)
+	$(GPU_SIM)/bin/python -m pip install --quiet --editable '.[test]' 'nvidia-cuda-nvrtc==13.*'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) build *.egg-info
+	rm -rf $(VENV) $(GPU_SIM) build *.egg-info

@@ -16,7 +16,6 @@ import pytest
 from tests.interop import frozen_networks
 from tinyddpm.interop import diffusers_scheduler, diffusers_unet
 from tinyddpm.interop.commands import export_run
-from tinyddpm.interop.diffusers_scheduler import Scheduler
 from tinyddpm.interop.torch_random import Generator
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.sampler import ancestral, ddim

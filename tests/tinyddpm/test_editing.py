@@ -5,12 +5,12 @@ from functools import partial
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from oracles import noise_table, same, schedules, seeds
 
 from tinyddpm import noise as addressed
-from tinyddpm.diffusion import posterior_variance, q_sample, q_step
+from tinyddpm.diffusion import q_sample, q_step
 from tinyddpm.more.editing import image_to_image, inpaint, interpolate_at, interpolate_latents, q_jump, resampling_path, slerp, truncated
 from tinyddpm.sampler import ancestral, ddim
 from tinyddpm.schedule import cosine, linear

@@ -44,11 +44,12 @@ class Found:
 
 
 class RunFolder:
-    """keep: how many checkpoints to keep, the newest included and the best not counted.  Attribute held: the step that
-    checkpoint.safetensors is known to hold, or None."""
+    """keep: how many checkpoints to keep, the newest included and the best not counted.
+    Attributes: held, the step that checkpoint.safetensors is known to hold, and whole, that of the newest whole checkpoint; or None."""
 
     def __init__(self, path, keep=1):
-        self.path, self.keep, self.held = Path(path), keep, None
+        self.path, self.keep = Path(path), keep
+        self.held = self.whole = None
 
     @contextlib.contextmanager
     def locked(self):
@@ -93,6 +94,7 @@ class RunFolder:
         for path, error in found.damaged.items():
             os.replace(path, path.with_name(path.name + ".damaged"))
             told.append(f"{error}; it is now called {path.name}.damaged, and the run goes on from {found.path.name}, step {found.checkpoint.step}")
+        self.whole = found.checkpoint.step
         self.held = found.checkpoint.step if found.path.name == CHECKPOINT else None
         return told
 
@@ -117,7 +119,7 @@ class RunFolder:
         if self.keep > 1 and self.held is not None and self.held != saved.step:
             _second_name(self.path / CHECKPOINT, self.path / f"checkpoint-{self.held:06d}.safetensors")
         checkpoint.save(self.path / CHECKPOINT, saved)
-        self.held = saved.step
+        self.held = self.whole = saved.step
         before = [path for path in self.checkpoints() if path.name not in (CHECKPOINT, BEST)]
         for path in before[self.keep - 1:]:
             path.unlink(missing_ok=True)

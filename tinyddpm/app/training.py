@@ -130,7 +130,7 @@ def run(config, folder, resume=False):
         try:
             return _train(config, folder, model, schedule, images, Draws(held_out, schedule))
         except OSError as error:
-            saved = "no checkpoint was written yet" if folder.held is None else f"the checkpoint of step {folder.held} is whole: go on from it with --resume"
+            saved = "no checkpoint was written yet" if folder.whole is None else f"the checkpoint of step {folder.whole} is whole: go on from it with --resume"
             raise OSError(f"{in_words(error)}. The run stopped at step {model.step}; {saved}") from error
 
 
@@ -194,7 +194,7 @@ def _not_finite(error, account, model, folder):
             folder.save(model.checkpoint(), best=False)
         kept = f"The state after step {model.step} is kept"
     except FloatingPointError:  # θ is lost already, and with it everything since the last checkpoint
-        kept = "No checkpoint was written yet" if folder.held is None else f"The checkpoint of step {folder.held} is kept"
+        kept = "No checkpoint was written yet" if folder.whole is None else f"The checkpoint of step {folder.whole} is kept"
     beta = model.config.beta
     return FloatingPointError(f"{error}. {account}. Try --beta {beta / 3:.2g}, or a longer --warmup. {kept}")
 
