@@ -22,7 +22,7 @@ def start():
     os.environ["CUPY_ACCELERATORS"] = ""  # no CUB: that is device code inside CuPy's own libraries
     os.environ.setdefault("CUPY_CACHE_DIR", str(compiler.FOLDER / "kernels"))
     for name in sorted(build.LIBRARIES):
-        ctypes.CDLL(str(compiler.FOLDER / name), mode=ctypes.RTLD_GLOBAL)
+        ctypes.CDLL(str(compiler.FOLDER / name))  # whoever asks for a library of this name gets this one
     import cupy
     import cupy.cuda.compiler
     if cupy.__version__ != build.CUPY:
