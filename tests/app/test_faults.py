@@ -16,6 +16,7 @@ import pytest
 
 from tinyddpm.app import checkpoint, cli, data, training
 from tinyddpm.app.config import Config
+from tinyddpm.app.files import replacing
 from tinyddpm.app.run_folder import BEST, CHECKPOINT, CONFIG, LOCK, METRICS, InUse, Record, RunFolder
 from tinyddpm.app.sampling import Run
 from tinyddpm.app.training import run
@@ -313,3 +314,17 @@ def test_the_configuration_is_whole_or_absent(config, tmp_path, monkeypatch):
     with pytest.raises(ZeroDivisionError):
         RunFolder(tmp_path).write_config(config)
     assert not (tmp_path / CONFIG).exists() and not list(tmp_path.iterdir())
+
+
+def test_what_a_killed_process_left_unfinished_is_removed_and_never_written_through(tmp_path):
+    """It may be a second name of a file that is wanted, and to write to it would spoil that one."""
+    wanted, name = tmp_path / "wanted", tmp_path / "name"
+    wanted.write_text("precious")
+    for _ in range(2):
+        os.link(wanted, tmp_path / "name.writing")
+        with replacing(name) as beside:
+            beside.write_text("new")
+        assert (wanted.read_text(), name.read_text()) == ("precious", "new")
+    os.link(wanted, tmp_path / "other.writing")
+    with RunFolder(tmp_path).locked():
+        assert not list(tmp_path.glob("*.writing")) and wanted.read_text() == "precious"
