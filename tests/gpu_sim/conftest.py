@@ -12,7 +12,7 @@ import pytest
 if os.environ.get("TINYDDPM_GPU") == "simulated":
     from tools.cupy_on_cpu import simulator
 
-    CUPY = simulator.start()
+    simulator.start()
     TESTS = Path(__file__).resolve().parent.parent
     sys.path[:0] = [str(TESTS / folder) for folder in ("autograd", "tinyddpm")]  # whose tables and draws are used again here
 else:

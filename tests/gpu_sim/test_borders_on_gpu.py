@@ -8,6 +8,7 @@ from on_gpu import assert_same, moved, on_gpu
 
 from autograd import backend
 from tinyddpm import noise, schedule
+from tinyddpm.app import average
 from tinyddpm.sampler import ancestral, ddim
 from tools.cupy_on_cpu import launches, simulator
 
@@ -64,6 +65,13 @@ def test_a_training_step_moves_nothing_but_J(fast, capsys):
         print(f"\na training step, base 16, 8×8, batch 4, {'fast' if fast else 'definitions'}: {counts}")
     assert counts.get("copy host to device", 0) == 0  # no table, no noise, no t
     assert counts.get("copy device to host", 0) <= 2  # J: is it finite, and what is it
+
+
+def test_averaging_moves_nothing():
+    mean, theta = moved(np.zeros(9, np.float32)), moved(np.ones(9, np.float32))
+    with simulator.counting() as counts:
+        average.update(mean, theta, 0.9, 5)
+    assert counts() and not any(what.startswith("copy") for what in counts())
 
 
 def test_a_sampling_step_moves_nothing():

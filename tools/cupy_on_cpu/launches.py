@@ -1,6 +1,6 @@
 """What one training step asks of the GPU: kernel launches, matrix products, copies, allocations.
 
-    TINYDDPM_GPU=simulated .venv-gpu-sim/bin/python -m tools.cupy_on_cpu.launches
+    .venv-gpu-sim/bin/python -m tools.cupy_on_cpu.launches
 
 For the default network (base 16, 8×8 images) and a batch of 4, with the definitions and with the fused kernels of
 `tinyddpm.fast`. Copies and launches are the same on a GPU; times are not, so none are shown.
