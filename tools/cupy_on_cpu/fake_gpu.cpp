@@ -112,7 +112,7 @@ CUresult cuCtxGetDevice(CUdevice* d) { *d = device; return CUDA_SUCCESS; }
 CUresult cuDevicePrimaryCtxRelease(CUdevice) { return CUDA_SUCCESS; }
 
 CUresult cuModuleLoadData(CUmodule* module, const void* image) {  // the image is a shared library, as compiler.py made it
-    char path[] = "/tmp/cupy_on_cpu_XXXXXX";
+    char path[] = P_tmpdir "/cupy_on_cpu_XXXXXX";  // the system's own folder for such files
     int file = mkstemp(path);
     if (file < 0 || write(file, image, bytes_of_elf(image)) != (ssize_t)bytes_of_elf(image)) return CUDA_ERROR_INVALID_IMAGE;
     *module = (CUmodule)dlopen(path, RTLD_NOW | RTLD_LOCAL);
