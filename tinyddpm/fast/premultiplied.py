@@ -6,8 +6,6 @@ With small images a step is mostly overhead, and two ops in three only multiply 
     c = factors(unet, unet.theta.dtype)
     net = twin(unet).bind(c * unet.theta, grad)      # and then ∇_θ J = c · ∇_w J, by the chain rule
 """
-import dataclasses
-
 import numpy as np
 
 
@@ -20,7 +18,10 @@ class One(float):
 
 def twin(unet):
     """A U-Net of the same kind that takes parameters as they are: what `unet` computes with θ, it computes with c·θ."""
-    return type(unet)(unet.config, dataclasses.replace(unet.c, **{f.name: One(1) for f in dataclasses.fields(unet.c)}))
+    net = type(unet)(unet.config, unet.c)
+    for name in net.slices():
+        layer_of(net, name).c = One(1)
+    return net
 
 
 def factors(unet, dtype):
