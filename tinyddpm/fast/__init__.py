@@ -23,7 +23,7 @@ from ..nn.equivalents import FASTER
 from . import ops
 from .buffers import keep_freed_memory
 
-NAMES = "norm_silu_conv", "upsample_conv", "conv2d", "linear", "group_norm", "attention"
+NAMES = "norm_silu_conv", "upsample_conv", "conv2d", "conv2d_bias", "linear", "group_norm", "attention"
 EQUIVALENTS = {name: (getattr(ops, f"accepts_{name}"), getattr(ops, name)) for name in NAMES}
 
 

@@ -10,7 +10,7 @@ from autograd import Tensor, primitive
 from . import norm_silu
 from .buffers import ones
 from .convolutions import by_tiles, few_outputs, one_by_one, pixels_times
-from .tiles import CONV3, UPSAMPLE_CONV3
+from .tiles import UPSAMPLE_CONV3, conv3
 
 FEW = 4     # channels up to which tiles do not pay
 SMALL = 2   # side of an image up to which they do not: a tile has 4×4 outputs
@@ -50,9 +50,10 @@ def norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups, eps=1e-
         y += row
         y = y + image if is_image else y
     else:
-        padded, hidden = CONV3.padded(x, size, keep)
+        algorithm = conv3(size)
+        padded, hidden = algorithm.padded(x, size, keep)
         saved = norm_silu.forward(x, gain, shift, groups, hidden, keep, eps)
-        y, conv_backward = by_tiles(CONV3, padded, size, weight, row, image)
+        y, conv_backward = by_tiles(algorithm, padded, size, weight, row, image)
 
     def pullback(g):
         g = np.ascontiguousarray(g)
@@ -100,6 +101,24 @@ def conv2d(x, w, *, stride=1, padding=1, needs=(True, True)):
     return y, lambda g: conv_backward(np.ascontiguousarray(g), *needs)
 
 
+def accepts_conv2d_bias(x, w, bias, *, stride, padding):
+    """As `accepts_conv2d`."""
+    return accepts_conv2d(x, w, stride=stride, padding=padding) and is_fast(bias) and bias.shape == w.shape[3:]
+
+
+@primitive
+def conv2d_bias(x, w, bias, *, stride, padding, needs=(True,) * 3):
+    """conv2d(x, w) + bias, as `nn.conv.conv2d_bias`, in place."""
+    y, conv_backward = _convolution(x, w, stride, padding)(np.ascontiguousarray(x), w, any(needs))
+    y += bias
+
+    def pullback(g):
+        g = np.ascontiguousarray(g)
+        return *conv_backward(g, *needs[:2]), sum_of_pixels(g).sum(0)
+
+    return y, pullback
+
+
 def _convolution(x, w, stride, padding):
     """The function that convolves such arrays, or None if it is the definition that does."""
     if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2] or padding not in (0, 1):
@@ -114,9 +133,10 @@ def _convolution(x, w, stride, padding):
 
 def _conv3(x, w, keep):
     size, n, c_out = x.shape[:2], x.shape[2], w.shape[3]
-    padded, hole = CONV3.padded(x, size, keep)
+    algorithm = conv3(size)
+    padded, hole = algorithm.padded(x, size, keep)
     hole[...] = x
-    y, conv_backward = by_tiles(CONV3, padded, size, w, np.zeros((n, c_out), x.dtype))
+    y, conv_backward = by_tiles(algorithm, padded, size, w, np.zeros((n, c_out), x.dtype))
 
     def backward(g, needs_input, needs_weight):
         gx, gw = conv_backward(g, needs_input, needs_weight)

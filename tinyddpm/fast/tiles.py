@@ -34,10 +34,12 @@ to 1e-14.
 Shape letters: H, W the output image; th = ⌈H/m⌉, tw = ⌈W/m⌉ tiles; p points; q and m sides of an input and an output tile;
 s from one input tile to the next; K = N·Cin and L = N·Cout, the numbers in a pixel; b tile rows in a band.
 """
+import math
 from functools import cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.polynomial.polynomial import polyfromroots
 
 from .buffers import scratch
 from .products import multiply
@@ -73,8 +75,11 @@ class TileAlgorithm:
         return Matrices(*(np.ascontiguousarray(matrix, dtype) for matrix in found))
 
     def _weight_transform(self, w):
-        """w (3, 3, Cin, Cout) -> u (p², Cin, Cout): G w Gᵀ."""
-        return multiply(self.matrices(w.dtype).GG, w.reshape(9, -1)).reshape(-1, *w.shape[2:])
+        """w (3, 3, Cin, Cout) -> u (p², Cin, Cout), in scratch memory: G w Gᵀ."""
+        w = w.reshape(9, *w.shape[2:])
+        u = scratch("u", (self.p**2, *w.shape[1:]), w.dtype)
+        multiply(self.matrices(w.dtype).GG, w.reshape(9, -1), u.reshape(len(u), -1))
+        return u
 
     def _weight_adjoint(self, gu):
         """The adjoint of `_weight_transform`: (p², Cin, Cout) -> (3, 3, Cin, Cout)."""
@@ -160,7 +165,7 @@ class TileAlgorithm:
         (th, tw), c_in, dtype = self.tiles(height, width), w.shape[2], g.dtype
         b = self.band(th, tw, n * max(c_in, c_out))
         g = self._whole_tiles(g, th, tw)
-        gu = np.empty((self.p**2, c_in, c_out), dtype) if needs_weight else None
+        gu = scratch("gu", (self.p**2, c_in, c_out), dtype) if needs_weight else None
         ut = self._weight_transform(w.swapaxes(2, 3))  # not a view of u: BLAS multiplies small matrices faster as they lie
         row = (self.s * tw + self.overlap) * n * c_in
         gx = scratch("gx", (self.s * th + self.overlap, row), dtype) if needs_input else None
@@ -171,7 +176,7 @@ class TileAlgorithm:
             self._output_adjoint(g[i * b:(i + 1) * b], b, tw, n * c_out, g_products)
             if needs_weight:
                 vt = self._input_transform(padded, i * b, b, tw).transpose(0, 2, 1)
-                gu_band = multiply(vt, g_products, scratch("gu", gu.shape, dtype) if i else gu)
+                gu_band = multiply(vt, g_products, scratch("gu of a band", gu.shape, dtype) if i else gu)
                 if i:
                     gu += gu_band
             if needs_input:
@@ -226,24 +231,30 @@ def _view(a, shape, strides, start=0):
     return np.ndarray(shape, a.dtype, a, start * a.itemsize, [stride * a.itemsize for stride in strides])
 
 
-CONV3 = TileAlgorithm(  # Lavin & Gray 2016, section 4.3: the points 0, 1, −1, 2, −2, ∞
-    Bt=[[4, 0, -5, 0, 1, 0],
-        [0, -4, -4, 1, 1, 0],
-        [0, 4, -4, -1, 1, 0],
-        [0, -2, -1, 2, 1, 0],
-        [0, 2, -1, -2, 1, 0],
-        [0, 4, 0, -5, 0, 1]],
-    G=[[1 / 4, 0, 0],
-       [-1 / 6, -1 / 6, -1 / 6],
-       [-1 / 6, 1 / 6, -1 / 6],
-       [1 / 24, 1 / 12, 1 / 6],
-       [1 / 24, -1 / 12, 1 / 6],
-       [0, 0, 1]],
-    At=[[1, 1, 1, 1, 1, 0],
-        [0, 1, -1, 2, -2, 0],
-        [0, 1, 1, 4, 4, 0],
-        [0, 1, -1, 8, -8, 1]],
-    s=4)
+def winograd(m, points):
+    """Bᵀ, G and Aᵀ for m outputs of a filter with 3 taps, from m + 1 points of evaluation beside ∞, whose row is the last.
+
+    A row of Aᵀ or G evaluates at each point, by the point's powers. A row of Bᵀ interpolates: the coefficients of the polynomial
+    that is zero at all other points, whose value at its own, Π (a − b), G divides by. (Lavin & Gray 2016, section 4.3, have
+    just these matrices for m = 4; Blahut 2010, "Fast algorithms for signal processing", section 5.2, derives them.)
+    """
+    others = [[b for b in points if b != a] for a in points]
+    Bt = np.zeros((m + 2, m + 2))
+    Bt[:-1, :-1] = [polyfromroots(found) for found in others]
+    Bt[-1] = polyfromroots(points)
+    own = [math.prod(a - b for b in found) for a, found in zip(points, others)]
+    G = np.vstack([np.vander(points, 3, increasing=True) / np.array(own)[:, None], np.eye(3)[-1]])
+    At = np.vstack([np.vander(points, m, increasing=True), np.eye(m)[-1]]).T  # at ∞ only the highest power counts
+    return Bt, G, At
+
+
+CONV3 = TileAlgorithm(*winograd(4, [0, 1, -1, 2, -2]), s=4)
+CONV3_BY_5 = TileAlgorithm(*winograd(5, [0, 1, -1, 2, -2, -1 / 2]), s=5)
+
+
+def conv3(size):
+    """The one of the two that takes fewer products for an output image (height, width): 14×14 is 3 tiles of 5 wide, or 4 of 4."""
+    return min(CONV3, CONV3_BY_5, key=lambda algorithm: math.prod(algorithm.tiles(*size)) * algorithm.p**2)
 
 
 def _with_upsampling(algorithm, choice):

@@ -84,5 +84,9 @@ class Conv2d(Module):
         return self.c * self.weight, self.c * self.bias
 
     def forward(self, x):
-        weight, bias = self.effective()
-        return conv2d(x, weight, stride=self.stride, padding=self.padding) + bias
+        return conv2d_bias(x, *self.effective(), stride=self.stride, padding=self.padding)
+
+
+@replaceable
+def conv2d_bias(x, w, bias, *, stride, padding):
+    return conv2d(x, w, stride=stride, padding=padding) + bias
