@@ -5,11 +5,11 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tinyddpm.fast import buffers
-from tinyddpm.fast.tiles import CONV3, UPSAMPLE_CONV3, _view
+from tinyddpm.fast.tiles import CONV3, CONV3_BY_5, UPSAMPLE_CONV3, _view, conv3, winograd
 from tinyddpm.nn.block import repeat2
 from tinyddpm.nn.conv import conv2d
 
-ALGORITHMS = pytest.mark.parametrize("algorithm, factor", [(CONV3, 1), (UPSAMPLE_CONV3, 2)], ids=["plain", "up-sampling"])
+ALGORITHMS = pytest.mark.parametrize("algorithm, factor", [(CONV3, 1), (CONV3_BY_5, 1), (UPSAMPLE_CONV3, 2)], ids=["by 4", "by 5", "up-sampling"])
 side, few = st.integers(1, 13), st.integers(1, 5)
 
 
@@ -91,22 +91,52 @@ def test_what_nobody_needs_is_not_computed(algorithm, factor):
     assert none is None and np.array_equal(only_weight, both[1])
 
 
-def test_every_entry_of_the_matrices_matters():
+@pytest.mark.parametrize("algorithm", [CONV3, CONV3_BY_5], ids=["by 4", "by 5"])
+def test_every_entry_of_the_matrices_matters(algorithm):
     """One-dimensional: Aᵀ[(G w)·(Bᵀ x)] is the correlation of x with w, exactly enough to catch an entry off by 1e-3."""
     rng = np.random.default_rng(5)
-    x, w = rng.standard_normal(6), rng.standard_normal(3)
-    expected = np.correlate(x, w, "valid")
-    assert np.allclose(CONV3.At @ ((CONV3.G @ w) * (CONV3.Bt @ x)), expected, rtol=0, atol=1e-13)
-    small = rng.standard_normal(4)
+    x, w = rng.standard_normal(algorithm.m + 2), rng.standard_normal(3)
+    assert np.allclose(algorithm.At @ ((algorithm.G @ w) * (algorithm.Bt @ x)), np.correlate(x, w, "valid"), rtol=0, atol=1e-13)
+
+
+def test_every_entry_matters_with_up_sampling():
+    rng = np.random.default_rng(5)
+    small, w = rng.standard_normal(4), rng.standard_normal(3)
     expected = np.correlate(small[[0, 1, 1, 2, 2, 3]], w, "valid")
     assert np.allclose(UPSAMPLE_CONV3.At @ ((UPSAMPLE_CONV3.G @ w) * (UPSAMPLE_CONV3.Bt @ small)), expected, rtol=0, atol=1e-13)
     assert UPSAMPLE_CONV3.Bt.shape == (5, 4)
+
+
+def test_the_published_matrices():
+    """Lavin & Gray 2016, section 4.3: F(4×4, 3×3)."""
+    Bt, G, At = winograd(4, [0, 1, -1, 2, -2])
+    assert np.array_equal(Bt, [[4, 0, -5, 0, 1, 0], [0, -4, -4, 1, 1, 0], [0, 4, -4, -1, 1, 0],
+                               [0, -2, -1, 2, 1, 0], [0, 2, -1, -2, 1, 0], [0, 4, 0, -5, 0, 1]])
+    assert np.allclose(24 * G, [[6, 0, 0], [-4, -4, -4], [-4, 4, -4], [1, 2, 4], [1, -2, 4], [0, 0, 24]], rtol=0, atol=1e-14)
+    assert np.array_equal(At, [[1, 1, 1, 1, 1, 0], [0, 1, -1, 2, -2, 0], [0, 1, 1, 4, 4, 0], [0, 1, -1, 8, -8, 1]])
+
+
+def test_the_tile_that_fits_is_taken():
+    assert [conv3((side, side)) is CONV3_BY_5 for side in (4, 5, 7, 8, 10, 14, 16, 28, 32)] == [
+        False, True, False, False, True, True, False, False, False]
 
 
 def test_a_view_stays_inside_its_array():
     """NumPy refuses strides that reach beyond the buffer, so a wrong shape cannot read foreign memory."""
     with pytest.raises((TypeError, ValueError)):
         _view(np.zeros(10), (2, 6), (5, 1))
+
+
+def test_views_are_made_again_when_scratch_memory_moves():
+    """A small image, then a large one that needs more memory, then the small one: its remembered views must not be of the old memory."""
+    small, large = draw(7, 1, 4, 4, 1, 2, 2), draw(8, 1, 24, 24, 4, 6, 6)
+    buffers.drop_scratch()
+    first = by_tiles(CONV3, *small, 1)
+    space = CONV3._space(1, 1, 1, 2, 2, np.dtype(float))
+    by_tiles(CONV3, *large, 1)
+    again = CONV3._space(1, 1, 1, 2, 2, np.dtype(float))
+    assert again is not space and np.shares_memory(again.v, buffers.scratch("v", again.v.shape, np.dtype(float)))
+    assert all(np.array_equal(a, b) for a, b in zip(first, by_tiles(CONV3, *small, 1), strict=True))
 
 
 def test_nothing_depends_on_what_scratch_memory_held():

@@ -4,6 +4,7 @@ Fresh memory is dear: the operating system hands it out in pages of 4 KB and cle
 more than many an operation on it. Two remedies stand here:
 
     scratch(name, shape, dtype)   an array for intermediate results, valid until the same thread asks for the same name again
+    kept(make, *shape)            views of such arrays, made once: making one takes as long as a small product
     keep_freed_memory()           lets the C library keep what NumPy frees, for the arrays that do outlive a call
 
 A scratch array must never be returned, saved for backward or held across a call of something that may use its name.
@@ -20,10 +21,10 @@ MOST_VIEWS = 2000  # shapes remembered in one thread
 
 
 class _Own(threading.local):
-    """What one thread has: memory by name, and views of it by name, shape and dtype."""
+    """What one thread has: memory by name, views of it by name, shape and dtype, and what else was made of it."""
 
     def __init__(self):
-        self.memory, self.views = {}, {}
+        self.memory, self.views, self.kept = {}, {}, {}
 
 
 _own = _Own()
@@ -45,6 +46,7 @@ def _new_view(name, shape, dtype):
     if memory is None or len(memory) < size:
         _own.views = {key: view for key, view in _own.views.items() if key[0] != name}  # they hold the memory that was too small
         memory = _own.memory[name] = _aligned(size)
+        _own.kept = {}  # some of it may hold the old memory
     view = _own.views[name, shape, dtype] = memory[:size].view(dtype).reshape(shape)
     return view
 
@@ -56,9 +58,23 @@ def _aligned(size):
     return memory[start:start + size]
 
 
+def kept(make, *shape):
+    """make(*shape), remembered: what is built of scratch arrays once, and again only if such memory moves.
+
+    Not for arrays too large to be scratch memory: they would stay for ever.
+    """
+    found = _own.kept.get((make, shape))
+    if found is None:
+        found = make(*shape)
+        if len(_own.kept) >= MOST_VIEWS:
+            _own.kept = {}
+        _own.kept[make, shape] = found
+    return found
+
+
 def drop_scratch():
     """Give back the calling thread's scratch memory."""
-    _own.memory, _own.views = {}, {}
+    _own.memory, _own.views, _own.kept = {}, {}, {}
 
 
 def keep_freed_memory():

@@ -10,20 +10,30 @@ import numpy as np
 SMALL = 10**6  # multiplications in a product
 
 
-def multiply(a, b, out=None):
-    """a @ b for matrices or stacks of them: a (…, M, K), b (…, K, N) -> out (…, M, N), which may be given."""
+def multiply(a, b, out):
+    """a @ b for matrices or stacks of them: a (…, M, K), b (…, K, N) -> out (…, M, N)."""
+    a, b, pieces = cut(a, b, out)
+    np.matmul(a, b, out=pieces)
+    return out
+
+
+def cut(a, b, out):
+    """a, b and out as views such that `np.matmul(a, b, out=out)` multiplies them piece by piece."""
     (m, k), n = a.shape[-2:], b.shape[-1]
-    if m * k * n <= SMALL:
-        return np.matmul(a, b, out=out)
-    if out is None:
-        out = np.empty((*np.broadcast_shapes(a.shape[:-2], b.shape[:-2]), m, n), a.dtype)
     if m >= n:
         rows = block(m, k * n)
-        np.matmul(_rows(a, rows), b[..., None, :, :], out=_rows(out, rows))
-    else:
-        columns = block(n, m * k)
-        np.matmul(a[..., None, :, :], _columns(b, columns), out=_columns(out, columns))
-    return out
+        return _rows(a, rows), b[..., None, :, :], _rows(out, rows)
+    return a[..., None, :, :], columns(b, m * k), columns(out, m * k)
+
+
+def columns(a, products):
+    """(…, M, N) -> (…, N/size, M, size), a view, in pieces of as many columns as suit, if each takes so many products."""
+    return a.reshape(*a.shape[:-1], -1, block(a.shape[-1], products)).swapaxes(-2, -3)
+
+
+def _rows(a, size):
+    """(…, M, N) -> (…, M/size, size, N), a view."""
+    return a.reshape(*a.shape[:-2], -1, size, a.shape[-1])
 
 
 def block(length, products, least=8):
@@ -34,13 +44,3 @@ def block(length, products, least=8):
     while size * products > SMALL:
         size //= 2
     return size if size >= least else length
-
-
-def _rows(a, size):
-    """(…, M, N) -> (…, M/size, size, N), a view."""
-    return a.reshape(*a.shape[:-2], -1, size, a.shape[-1])
-
-
-def _columns(a, size):
-    """(…, M, N) -> (…, N/size, M, size), a view."""
-    return a.reshape(*a.shape[:-1], -1, size).swapaxes(-2, -3)

@@ -41,8 +41,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.polynomial.polynomial import polyfromroots
 
-from .buffers import scratch
-from .products import multiply
+from .buffers import LARGEST, kept, scratch
+from .products import columns, cut, multiply
 
 BAND = 2**18  # numbers in a band's largest intermediate: a few of them fit into the cache beside each other
 
@@ -74,17 +74,6 @@ class TileAlgorithm:
                  self.At.T, self.At, np.hstack([self.At, np.ones((m, 1))]))
         return Matrices(*(np.ascontiguousarray(matrix, dtype) for matrix in found))
 
-    def _weight_transform(self, w):
-        """w (3, 3, Cin, Cout) -> u (p², Cin, Cout), in scratch memory: G w Gᵀ."""
-        w = w.reshape(9, *w.shape[2:])
-        u = scratch("u", (self.p**2, *w.shape[1:]), w.dtype)
-        multiply(self.matrices(w.dtype).GG, w.reshape(9, -1), u.reshape(len(u), -1))
-        return u
-
-    def _weight_adjoint(self, gu):
-        """The adjoint of `_weight_transform`: (p², Cin, Cout) -> (3, 3, Cin, Cout)."""
-        return multiply(self.matrices(gu.dtype).GG.T, gu.reshape(len(gu), -1)).reshape(3, 3, *gu.shape[1:])
-
     def tiles(self, height, width):
         """Tile rows and columns that cover an output image."""
         return -(-height // self.m), -(-width // self.m)
@@ -104,121 +93,138 @@ class TileAlgorithm:
         padded[1:height + 1, width + 1:] = 0
         return padded, padded[1:height + 1, 1:width + 1]
 
-    def band(self, th, tw, largest):
-        """Tile rows in a band: a divisor of th, so that all bands are alike."""
-        b = max(1, min(th, BAND // (self.p**2 * tw * largest)))
-        while th % b:
-            b -= 1
-        return b
-
     def forward(self, padded, w, size, row, residual=None):
         """The convolution plus row plus residual, (H, W, N, Cout).
 
         padded  as `padded` made it;  w (3, 3, Cin, Cout);  row (N, Cout), added to every pixel;  residual None or (H, W, N, Cout)
         """
         (th, tw), n, (c_in, c_out), dtype = self.tiles(*size), padded.shape[2], w.shape[2:], padded.dtype
-        u = self._weight_transform(w)
-        b = self.band(th, tw, n * max(c_in, c_out))
+        a, space = self.matrices(dtype), self._space(th, tw, n, c_in, c_out, dtype)
         ragged = size != (self.m * th, self.m * tw)
-        rows = (th, self.m, self.m * tw * n * c_out)
-        y = scratch("ragged", rows, dtype) if ragged else np.empty(rows, dtype)
-        z = scratch("z", (b, self.p + 1, self.m * tw * n * c_out), dtype)
-        z[:, self.p].reshape(b, self.m * tw, n, c_out)[...] = row
-        for i in range(th // b):
-            v = self._input_transform(padded, i * b, b, tw)
-            products = multiply(v, u, scratch("products", (self.p**2, b * tw * n, c_out), dtype))
-            here = slice(i * b, (i + 1) * b)
-            self._output_transform(products, z, b, tw, n * c_out, y[here])
-            if residual is not None and not ragged:
-                np.add(y[here], residual.reshape(rows)[here], out=y[here])
-        y = y.reshape(self.m * th, self.m * tw, n, c_out)
+        whole = (self.m * th, self.m * tw, n, c_out)
+        y = scratch("ragged", whole, dtype) if ragged else np.empty(whole, dtype)
+        _transform(a.GG, w, space.u)
+        space.row[...] = row
+        added = [None] * th if residual is None or ragged else space.output_bands(residual)
+        for image_rows, y_band, more in zip(space.input_bands(padded), space.output_bands(y), added):
+            np.matmul(a.Bt, image_rows, out=space.t)                    # (1)
+            np.matmul(a.Bt, space.t_tiles, out=space.v_tiles)           # (2)
+            np.matmul(space.v, space.u_wide, out=space.products)        # (3)
+            np.matmul(a.At, space.products_tiles, out=space.z_tiles)    # (4)
+            np.matmul(a.At_one, space.z, out=y_band)                    # (5)
+            if more is not None:
+                np.add(y_band, more, out=y_band)
         if ragged:
             inside = y[:size[0], :size[1]]
             y = inside.copy() if residual is None else inside + residual
         return y
-
-    def _input_transform(self, padded, start, b, tw):
-        """Steps 1 and 2: v (p², b·tw·N, Cin), in scratch memory, from tile rows start … start+b−1 of the padded image."""
-        p, q, s, Bt = self.p, self.q, self.s, self.matrices(padded.dtype).Bt
-        width, k = padded.shape[1], padded.shape[2] * padded.shape[3]
-        row = width * k
-        bands = _view(padded, (b, q, row), (s * row, row, 1), start * s * row)
-        t = scratch("t", (b, p, row), padded.dtype)
-        multiply(Bt, bands, t)
-        columns = _view(t, (b, p, tw, q, k), (p * row, row, s * k, k, 1))
-        v = scratch("v", (p * p, b * tw * padded.shape[2], padded.shape[3]), padded.dtype)
-        np.matmul(Bt, columns, out=_by_tile(v, p, b, tw, k))
-        return v
-
-    def _output_transform(self, products, z, b, tw, pixel, y):
-        """Steps 4 and 5: y (b, m, m·tw·L) from the products (p², b·tw·N, Cout). The last row of z (b, p+1, m·tw·L) is added."""
-        p, m, a = self.p, self.m, self.matrices(y.dtype)
-        np.matmul(a.At, _by_tile(products, p, b, tw, pixel), out=z[:, :p].reshape(b, p, tw, m, pixel))
-        multiply(a.At_one, z, y)
 
     def backward(self, g, padded, w, needs_input=True, needs_weight=True):
         """The gradients of the padded image (a scratch array) and of w, from g (H, W, N, Cout), contiguous; None where not needed.
 
         The transformed input is computed again: that takes no longer than to keep it in memory, of which it is twice as much.
         """
-        height, width, n, c_out = g.shape
-        (th, tw), c_in, dtype = self.tiles(height, width), w.shape[2], g.dtype
-        b = self.band(th, tw, n * max(c_in, c_out))
-        g = self._whole_tiles(g, th, tw)
-        gu = scratch("gu", (self.p**2, c_in, c_out), dtype) if needs_weight else None
-        ut = self._weight_transform(w.swapaxes(2, 3))  # not a view of u: BLAS multiplies small matrices faster as they lie
-        row = (self.s * tw + self.overlap) * n * c_in
-        gx = scratch("gx", (self.s * th + self.overlap, row), dtype) if needs_input else None
-        if needs_input:
-            gx[:self.overlap] = 0
-        for i in range(th // b):
-            g_products = scratch("products", (self.p**2, b * tw * n, c_out), dtype)
-            self._output_adjoint(g[i * b:(i + 1) * b], b, tw, n * c_out, g_products)
+        (th, tw), n, (c_in, c_out), dtype = self.tiles(*g.shape[:2]), g.shape[2], w.shape[2:], g.dtype
+        a, space = self.matrices(dtype), self._space(th, tw, n, c_in, c_out, dtype)
+        _transform(a.GG, w.swapaxes(2, 3), space.ut)  # not a view of u: BLAS multiplies small matrices faster as they lie
+        space.gx[:self.overlap] = 0
+        bands = zip(space.input_bands(padded), space.output_bands(self._whole_tiles(g, th, tw)), space.gx_bands)
+        for i, (image_rows, g_band, gx_band) in enumerate(bands):
+            np.matmul(a.A, g_band, out=space.gz)                        # the adjoint of (5)
+            np.matmul(a.A, space.z_tiles, out=space.products_tiles)     # of (4)
             if needs_weight:
-                vt = self._input_transform(padded, i * b, b, tw).transpose(0, 2, 1)
-                gu_band = multiply(vt, g_products, scratch("gu of a band", gu.shape, dtype) if i else gu)
+                np.matmul(a.Bt, image_rows, out=space.t)
+                np.matmul(a.Bt, space.t_tiles, out=space.v_tiles)
+                np.matmul(*space.for_gu, out=space.gu_band if i else space.gu)  # of (3), for its right factor
                 if i:
-                    gu += gu_band
+                    np.add(space.gu, space.gu_band, out=space.gu)
             if needs_input:
-                gv = multiply(g_products, ut, scratch("v", (self.p**2, b * tw * n, c_in), dtype))
-                self._input_adjoint(gv, gx, i * b, b, tw, n * c_in)
-        return (gx.reshape(len(gx), -1, n, c_in) if needs_input else None,
-                self._weight_adjoint(gu) if needs_weight else None)
+                np.matmul(*space.for_gv, out=space.gv)                  # of (3), for its left factor
+                self._input_adjoint(a, space, gx_band)                  # of (2) and (1)
+        return (space.gx.reshape(len(space.gx), -1, n, c_in) if needs_input else None,
+                multiply(a.GG.T, space.gu_flat, np.empty((9, c_in * c_out), dtype)).reshape(w.shape) if needs_weight else None)
+
+    def _input_adjoint(self, a, space, gx_band):
+        """The adjoint of steps 2 and 1: adds to gx what this band says of it."""
+        np.matmul(a.B_own, space.v_tiles, out=space.own)
+        np.matmul(a.B_shared, space.v_tiles, out=space.shared)
+        np.add(space.own_overlap, space.shared_inner, out=space.own_overlap)
+        space.last[...] = space.shared_last
+        for (above, t), (gx_above, gx_rows) in zip(space.tile_rows, gx_band):
+            above[...] = gx_above
+            np.matmul(a.B_carry, t, out=gx_rows)
+
+    def _space(self, th, tw, n, c_in, c_out, dtype):
+        shape = self, th, tw, n, c_in, c_out, dtype
+        largest = max(self.p**2 * tw, (self.s * th + self.overlap) * (self.s * tw + self.overlap)) * n * max(c_in, c_out)
+        return Space(*shape) if largest * dtype.itemsize > LARGEST else kept(Space, *shape)
 
     def _whole_tiles(self, g, th, tw):
-        """g as (th, m, m·tw·L), with zeros where the last tiles go beyond the image."""
+        """g with zeros where the last tiles go beyond the image."""
         height, width, n, c_out = g.shape
-        if (height, width) != (self.m * th, self.m * tw):
-            whole = scratch("ragged", (self.m * th, self.m * tw, n, c_out), g.dtype)
-            whole[:height, :width] = g
-            whole[height:] = 0
-            whole[:height, width:] = 0
-            g = whole
-        return g.reshape(th, self.m, self.m * tw * n * c_out)
+        if (height, width) == (self.m * th, self.m * tw):
+            return g
+        whole = scratch("ragged", (self.m * th, self.m * tw, n, c_out), g.dtype)
+        whole[:height, :width] = g
+        whole[height:] = 0
+        whole[:height, width:] = 0
+        return whole
 
-    def _output_adjoint(self, g, b, tw, pixel, g_products):
-        """The adjoint of `_output_transform`: g (b, m, m·tw·L) -> g_products (p², b·tw·N, Cout)."""
-        p, A = self.p, self.matrices(g.dtype).A
-        z = scratch("z", (b, p, g.shape[2]), g.dtype)
-        multiply(A, g, z)
-        np.matmul(A, z.reshape(b, p, tw, self.m, pixel), out=_by_tile(g_products, p, b, tw, pixel))
 
-    def _input_adjoint(self, gv, gx, start, b, tw, k):
-        """The adjoint of `_input_transform`: adds to gx (padded height, padded width · K) what this band says of it."""
-        p, q, s, overlap, a = self.p, self.q, self.s, self.overlap, self.matrices(gv.dtype)
-        t = scratch("t", (b, p + overlap, gx.shape[1]), gv.dtype)  # its last rows are for what the tiles above said
-        tiles = _by_tile(gv, p, b, tw, k)
-        columns = t[:, :p].reshape(b, p, s * tw + overlap, k)
-        own = columns[:, :, :s * tw].reshape(b, p, tw, s, k)
-        shared = scratch("shared", (b, p, tw, overlap, k), gv.dtype)
-        np.matmul(a.B_own, tiles, out=own)
-        np.matmul(a.B_shared, tiles, out=shared)
-        own[:, :, 1:, :overlap] += shared[:, :, :-1]
-        columns[:, :, s * tw:] = shared[:, :, -1]
-        for j in range(b):
-            first = s * (start + j)
-            t[j, p:] = gx[first:first + overlap]
-            multiply(a.B_carry, t[j], gx[first:first + q])
+class Space:
+    """Scratch memory for a band of th×tw tiles, and each way that the steps look at it, cut as suits BLAS (`products.py`)."""
+
+    def __init__(self, algorithm, th, tw, n, c_in, c_out, dtype):
+        p, q, s, m, overlap = algorithm.p, algorithm.q, algorithm.s, algorithm.m, algorithm.overlap
+        k, row = n * c_in, m * tw * n * c_out
+        width = (s * tw + overlap) * k
+        b = max(1, min(th, BAND // (p * p * tw * n * max(c_in, c_out))))
+        while th % b:  # all bands alike
+            b -= 1
+        self.inputs = (th // b, b, q, width), (b * s * width, s * width, width, 1), p * q
+        self.outputs = (th // b, b, m, row), m * (p + 1)
+
+        t = scratch("t", (b, p + overlap, width), dtype)  # its last rows are for what the tiles above said, in backward
+        v = scratch("v", (p * p, b * tw * n, c_in), dtype)
+        products = scratch("products", (p * p, b * tw * n, c_out), dtype)
+        z = scratch("z", (b, p + 1, row), dtype)          # its last row is what is added to all pixels
+        self.u = scratch("u", (p * p, c_in, c_out), dtype)
+        self.t, self.t_tiles = columns(t[:, :p], p * q), _view(t, (b, p, tw, q, k), ((p + overlap) * width, width, s * k, k, 1))
+        self.v_tiles, self.products_tiles = _by_tile(v, p, b, tw, k), _by_tile(products, p, b, tw, n * c_out)
+        self.v, self.u_wide, self.products = cut(v, self.u, products)
+        self.z, self.z_tiles = columns(z, m * (p + 1)), z[:, :p].reshape(b, p, tw, m, n * c_out)
+        self.row = z[:, p].reshape(b, m * tw, n, c_out)
+
+        self.ut = self.u.reshape(p * p, c_out, c_in)
+        self.gz = columns(z[:, :p], m * (p + 1))
+        gu, gu_band = (scratch(name, (p * p, c_in, c_out), dtype) for name in ("gu", "gu of a band"))
+        self.gu_flat = gu.reshape(p * p, -1)
+        *self.for_gu, self.gu = cut(v.transpose(0, 2, 1), products, gu)
+        self.gu_band = cut(v.transpose(0, 2, 1), products, gu_band)[2]
+        *self.for_gv, self.gv = cut(products, self.ut, v)
+        by_column = t[:, :p].reshape(b, p, s * tw + overlap, k)
+        self.own, self.last = by_column[:, :, :s * tw].reshape(b, p, tw, s, k), by_column[:, :, s * tw:]
+        self.shared = scratch("shared", (b, p, tw, overlap, k), dtype)
+        self.own_overlap, self.shared_inner, self.shared_last = self.own[:, :, 1:, :overlap], self.shared[:, :, :-1], self.shared[:, :, -1]
+        self.tile_rows = [(t[j, p:], columns(t[j], q * (p + overlap))) for j in range(b)]
+        self.gx = scratch("gx", (s * th + overlap, width), dtype)
+        rows = [(self.gx[i:i + overlap], columns(self.gx[i:i + q], q * (p + overlap))) for i in range(0, s * th, s)]
+        self.gx_bands = [rows[i:i + b] for i in range(0, th, b)]
+
+    def input_bands(self, padded):
+        """For each band the rows of the padded image under its tiles, (b, ·, q, ·): they overlap, and nothing is copied."""
+        shape, strides, products = self.inputs
+        return columns(_view(padded, shape, strides), products)
+
+    def output_bands(self, y):
+        """For each band its rows of an image of whole tiles, (b, ·, m, ·)."""
+        shape, products = self.outputs
+        return columns(y.reshape(shape), products)
+
+
+def _transform(GG, w, u):
+    """w (3, 3, Cin, Cout) -> u (p², Cin, Cout): G w Gᵀ."""
+    multiply(GG, w.reshape(9, -1), u.reshape(len(u), -1))
 
 
 def _by_tile(a, p, b, tw, pixel):
