@@ -10,8 +10,7 @@ import pytest
 
 from autograd import Tensor, backend, backward, leaf, ops
 from tinyddpm import fast
-from tinyddpm.app import average
-from tinyddpm.fast.cuda import add, columns, descent, norm_silu
+from tinyddpm.fast.cuda import add, columns, norm_silu
 from tinyddpm.fast.cuda import ops as gpu_ops
 from tinyddpm.nn import block, conv, norm
 
@@ -86,17 +85,6 @@ def test_only_the_gradients_that_are_needed(with_twins, needs):
     arrays = [leaf(a) if i in needs else a for i, a in enumerate(arrays)]
     backward(gpu_ops.norm_silu_conv(*arrays, None, groups=2), np.ones((3, 5, 2, 4)))
     assert all(np.abs(arrays[i].node.grad).max() > 0 for i in needs)
-
-
-@pytest.mark.parametrize("with_average", [True, False])
-def test_descent_is_the_update_and_the_average(with_average):
-    theta, grad, mean = (a.astype(np.float32) for a in draw(*[(50,)] * 3))
-    expected, expected_mean = theta - 0.3 * grad, mean.copy()
-    average.update(expected_mean, expected, 0.99, k=4)
-    descent.descend(theta, grad, mean if with_average else None, 0.3, 5 / 14)
-    np.testing.assert_array_equal(theta, expected)
-    if with_average:
-        np.testing.assert_array_equal(mean, expected_mean)
 
 
 # ---- what goes to the GPU's ops, and what does not ----------------------------------------------
