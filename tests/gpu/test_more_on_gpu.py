@@ -56,7 +56,7 @@ CASES = {f.__name__: lambda x0, eps, xt, t, f=f: f(S, eps, xt, t) for f in SIMPL
     "interpolate_latents": lambda x0, eps, xt, t: last(editing.interpolate_latents(half, S, x0[0], x0[1], SHARES, lambda pair: pair, noise=None, steps=3)),
     "inpaint": lambda x0, eps, xt, t: last(editing.inpaint(half, S, x0, array_module(x0).asarray(MASK), xt, draws(x0), resamplings=2, jump=3)),
     "respaced": lambda x0, eps, xt, t: last(ancestral(half, reverse.respaced(S, [2, 5, 8]), xt, draws(xt))),
-    "dropped": lambda x0, eps, xt, t: classes.dropped(array_module(xt).asarray(LABELS), 3, 0.5)(7, t - 2 - (t > 5)),
+    "dropped": lambda x0, eps, xt, t: classes.dropped(array_module(xt).asarray(LABELS), 3, 0.5)(7, t // 3),
     "guided": lambda x0, eps, xt, t: classes.guided(lambda xt, t, labels: xt * labels[:, None, None, None], array_module(xt).asarray(LABELS), 3, 2.0)(xt, t),
 }
 
