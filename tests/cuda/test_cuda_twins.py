@@ -3,16 +3,18 @@
 That the kernels do what their twins do is shown in test_kernels_on_cpu.py.
 """
 import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from autograd import Tensor, backend, backward, leaf, ops
-from tinyddpm import fast
+from tinyddpm import fast, schedule
+from tinyddpm.app.computing import computing
 from tinyddpm.fast.cuda import add, columns, norm_silu
 from tinyddpm.fast.cuda import ops as gpu_ops
-from tinyddpm.nn import block, conv, norm
+from tinyddpm.nn import UNet, UNetConfig, block, conv, norm
 
 
 @pytest.fixture
@@ -133,3 +135,23 @@ def test_tf32_is_set_and_put_back(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy._core", None)  # not installed
     with backend.tf32():
         assert now == {"f": 1}
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_run_computes_within_tf32_where_it_is_asked_for(monkeypatch, asked):
+    within = []
+
+    @contextmanager
+    def tf32():
+        within.append("in")
+        yield
+        within.append("out")
+
+    monkeypatch.setattr(backend, "tf32", tf32)
+    unet = UNet(UNetConfig(base=4, groups=2))
+    try:
+        with computing(unet, unet, schedule.linear(10), "cuda", tf32=asked):
+            assert within == ["in"] * asked
+    finally:
+        fast.disable()
+    assert within == ["in", "out"] * asked
