@@ -2,13 +2,14 @@
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
 # make prove   the long proofs besides: parity with PyTorch, which it installs
 # make test-gpu-sim   tests of the CuPy backend with no GPU: the real CuPy, computing on this CPU (tools/cupy_on_cpu; needs g++), and the CUDA kernels
+# make bench-gpu   times kernels and training steps on a GPU against PyTorch; tests on a GPU: pytest -m gpu (README)
 # make bench   times training steps, sampling and each op against PyTorch (installs it); make bench-scaling draws how time and memory grow
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
 GPU_SIM ?= .venv-gpu-sim
 
-.PHONY: train test test-gpu-sim prove bench bench-scaling clean python
+.PHONY: train test test-gpu-sim prove bench bench-gpu bench-scaling clean python
 
 train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume
@@ -18,17 +19,23 @@ test: $(VENV)/.ready-test
 
 test-gpu-sim: $(GPU_SIM)/.ready
 	$(PYTHON) tools/cupy_on_cpu/build.py $(GPU_SIM)
-	OPENBLAS_NUM_THREADS=1 TINYDDPM_GPU=simulated $(GPU_SIM)/bin/python -m pytest -n auto --dist worksteal -m gpu_sim tests/gpu_sim
+	OPENBLAS_NUM_THREADS=1 TINYDDPM_GPU=simulated $(GPU_SIM)/bin/python -m pytest -n auto --dist worksteal -m gpu_sim tests/gpu
 	OPENBLAS_NUM_THREADS=1 $(GPU_SIM)/bin/python -m pytest -n auto -m gpu_sim tests/cuda  # apart: NVIDIA's compiler dies beside the stand-in for its driver
 
-prove: $(VENV)/.ready-test $(VENV)/.ready-bench
+prove: $(VENV)/.ready-test $(VENV)/.ready-bench $(GPU_SIM)/.ready
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not gpu_sim"
 	$(RUN) tests/mutants/run.py
+	$(PYTHON) tools/cupy_on_cpu/build.py $(GPU_SIM)
+	$(GPU_SIM)/bin/python tests/mutants/gpu.py
 
 bench: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.step --memory
 	$(RUN) -m benchmarks.sample
 	$(RUN) -m benchmarks.ops
+
+bench-gpu: $(VENV)/.ready-bench
+	@$(RUN) -c 'import cupy' 2>/dev/null || { echo "make: CuPy is not installed: $(RUN) -m pip install '.[cuda12]', or '.[cuda13]', as your driver has it"; exit 1; }
+	$(RUN) -m benchmarks.gpu
 
 bench-scaling: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.scaling --out docs/scaling.png

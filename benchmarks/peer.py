@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from autograd.backend import to_numpy
 from tinyddpm.fast.premultiplied import layer_of
 
 
@@ -91,7 +92,7 @@ class Peer(nn.Module):
 
     def forward(self, x, t):
         half = self.base // 2
-        angles = t[:, None].float() * torch.exp(-math.log(10_000) * torch.arange(half) / half)
+        angles = t[:, None].float() * torch.exp(-math.log(10_000) * torch.arange(half, device=t.device) / half)
         temb = F.silu(self.time2(F.silu(self.time1(torch.cat([angles.sin(), angles.cos()], 1)))))
         h = self.first(x)
         skips = [h]
@@ -134,12 +135,12 @@ def difference(unet, peer, ours, theirs):
     peer.zero_grad()
     J, J_peer = float(ours()), theirs().item()
     worst = abs(J - J_peer) / abs(J_peer)
-    grads = {name: p.grad.numpy() for name, p in peer.named_parameters()}
-    slices = unet.slices()
+    grads = {name: p.grad.cpu().numpy() for name, p in peer.named_parameters()}
+    slices, grad = unet.slices(), to_numpy(unet.grad)
     for name, value in unet.state().items():
         if name.endswith(".k.bias"):  # the same number added to all keys changes no softmax: the gradient is 0 but for rounding
             continue
-        g = unet.grad[slices[name]].reshape(value.shape)
+        g = grad[slices[name]].reshape(value.shape)
         reference = grads[name_in_peer(name)]
         assert np.abs(reference).max() > 0, f"{name}: the reference gradient is zero, so nothing is compared"
         worst = max(worst, np.abs(in_peer_layout(g) / layer_of(unet, name).c - reference).max() / np.abs(reference).max())

@@ -9,8 +9,9 @@ import pytest
 from test_architecture import ROOT
 
 DEVICE_CODE = sorted([*(ROOT / "autograd" / f"{name}.py" for name in ("engine", "ops", "more_ops", "tensor")),
-                      *(ROOT / "tinyddpm" / f"{name}.py" for name in ("schedule", "diffusion", "objective", "sampler", "train", "noise")),
-                      *(ROOT / "tinyddpm" / "nn").glob("*.py"), ROOT / "tinyddpm" / "app" / "average.py"])
+                      *(ROOT / "tinyddpm" / f"{name}.py" for name in ("schedule", "diffusion", "objective", "sampler", "train", "noise", "philox", "box_muller")),
+                      *(path for folder in ("nn", "more", "fast/cuda") for path in (ROOT / "tinyddpm" / folder).glob("*.py")),
+                      ROOT / "tinyddpm" / "app" / "average.py"])
 
 DTYPES = {"float32", "float64", "uint32", "uint64", "int64", "dtype", "ndarray"}
 
@@ -21,6 +22,20 @@ ON_THE_HOST = {
     "tinyddpm/diffusion.py": {"q_sample": "tables", "q_step": "tables", "posterior_coefficients": "tables", "posterior_variance": "tables",
                               "predicted_noise": "tables", "q_chain": "t, which may lie on the host: `at` takes it to the table"},
     "tinyddpm/sampler.py": {"ancestral": "a table", "ddim": "numbers out of a table"},
+    "tinyddpm/philox.py": {"philox": "the NumPy twin of the kernel", "words": "the NumPy twin of the kernel"},
+    "tinyddpm/box_muller.py": {"box_muller": "the NumPy twin of the kernel", "cosine_and_sine": "the NumPy twin of the kernel"},
+    "tinyddpm/fast/cuda/columns.py": {"col2im": "the NumPy twin of the kernel", "_pad": "the NumPy twin of the kernel"},
+    "tinyddpm/fast/cuda/norm_silu.py": {name: "the NumPy twin of the kernel" for name in ("forward", "_slope", "_spread")},
+    "tinyddpm/more/editing.py": {"inpaint": "shapes"},
+    "tinyddpm/more/gaussian.py": {"least_J": "tables", "probability_flow": "tables", "moments": "takes samplers on the host", "moments.units": "takes samplers on the host",
+                                  "_principal": "a covariance, on the host"},
+    "tinyddpm/more/likelihood.py": {"step_coefficients": "tables", "model_variance": "a table", "_squares": "a dtype", "Bound.__init__": "what `terms` gave, brought to the host",
+                                    "mean_and_error": "of a Bound"},
+    "tinyddpm/more/predictions.py": {"weights": "tables", "gradient": "a table", "_signal": "a table", "_noise": "a table"},
+    "tinyddpm/more/reverse.py": {"posterior_mean_from_eps": "tables", "posterior_mean_from_v": "tables", "interpolated_variance": "tables", "_visited": "timesteps, on the host"},
+    "tinyddpm/more/schedules.py": dict.fromkeys(["", "quadratic", "sigmoid_beta", "sigmoid", "zero_terminal_snr", "from_alpha_bar", "snr", "log_snr", "share_of_steps",
+                                                 "_of_any_length", "_sequence", "_check_each"], "tables"),
+    "tinyddpm/more/solvers.py": {"_amplitudes": "tables"},
     "tinyddpm/nn/module.py": {"Parameter.__init__": "no numbers yet", "Module.initialise": "θ starts on the host, and is moved by `bind`"},
 }
 

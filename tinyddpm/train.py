@@ -68,10 +68,10 @@ def train(unet, images, schedule, beta, *, seed, batch_size=64, form="mse", star
 
         unet.grad[...] = 0
         J, errors = gradient(unet, schedule, x0, t, eps, form, dropout=noise.Stream(seed, "dropout", k, m), given=given and given(k, drawn))
-        if not math.isfinite(J):
+        if not math.isfinite(J := float(J)):  # with a GPU: here the step's work is waited for
             raise FloatingPointError(f"J is {J} at step {k}: β = {_step_size(beta, k)} is probably too large")
         unet.theta -= _step_size(beta, k) * unet.grad
-        yield Step(k, float(J), errors, t)
+        yield Step(k, J, errors, t)
 
 
 def _step_size(beta, k):

@@ -13,10 +13,10 @@ if __name__ == "__main__":
 
 from autograd import backend
 from tinyddpm import box_muller, philox
-from tinyddpm.fast.cuda import add, columns, descent, norm_silu
+from tinyddpm.fast.cuda import add, columns, norm_silu
 from tools.kernel_on_cpu import Kernel
 
-SOURCES = {module.__name__.split(".")[-1]: module.SOURCE for module in (philox, box_muller, norm_silu, columns, add, descent)}
+SOURCES = {module.__name__.split(".")[-1]: module.SOURCE for module in (philox, box_muller, norm_silu, columns, add)}
 
 
 class Case:
@@ -106,11 +106,6 @@ def cases():
         y, bias, row, image = normal(h, w, n, c), normal(c), normal(n, c), normal(h, w, n, c)
         for label, given in {"bias": (None, None), "row": (row, None), "image": (None, image), "all": (row, image)}.items():
             yield Case(f"add-{h, w, n, c}-{label}", add.add_on_gpu, add.add, (y, bias, *given), True)
-
-    for size in (1, 255, 256, 1000):
-        theta, grad, average = normal(3, size)
-        yield Case(f"descend-{size}", descent.descend_on_gpu, descent.descend, (theta, grad, average, 1.4 / 3, 0.999), True)
-        yield Case(f"descend-{size}-alone", descent.descend_on_gpu, descent.descend, (theta, grad, None, 1.4 / 3, 0.999), True)
 
 
 if __name__ == "__main__":

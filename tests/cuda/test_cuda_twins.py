@@ -3,17 +3,18 @@
 That the kernels do what their twins do is shown in test_kernels_on_cpu.py.
 """
 import sys
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from autograd import Tensor, backend, backward, leaf, ops
-from tinyddpm import fast
-from tinyddpm.app import average
-from tinyddpm.fast.cuda import add, columns, descent, norm_silu
+from tinyddpm import fast, schedule
+from tinyddpm.app.computing import computing
+from tinyddpm.fast.cuda import add, columns, norm_silu
 from tinyddpm.fast.cuda import ops as gpu_ops
-from tinyddpm.nn import block, conv, norm
+from tinyddpm.nn import UNet, UNetConfig, block, conv, norm
 
 
 @pytest.fixture
@@ -88,17 +89,6 @@ def test_only_the_gradients_that_are_needed(with_twins, needs):
     assert all(np.abs(arrays[i].node.grad).max() > 0 for i in needs)
 
 
-@pytest.mark.parametrize("with_average", [True, False])
-def test_descent_is_the_update_and_the_average(with_average):
-    theta, grad, mean = (a.astype(np.float32) for a in draw(*[(50,)] * 3))
-    expected, expected_mean = theta - 0.3 * grad, mean.copy()
-    average.update(expected_mean, expected, 0.99, k=4)
-    descent.descend(theta, grad, mean if with_average else None, 0.3, 5 / 14)
-    np.testing.assert_array_equal(theta, expected)
-    if with_average:
-        np.testing.assert_array_equal(mean, expected_mean)
-
-
 # ---- what goes to the GPU's ops, and what does not ----------------------------------------------
 
 
@@ -145,3 +135,23 @@ def test_tf32_is_set_and_put_back(monkeypatch):
     monkeypatch.setitem(sys.modules, "cupy._core", None)  # not installed
     with backend.tf32():
         assert now == {"f": 1}
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_run_computes_within_tf32_where_it_is_asked_for(monkeypatch, asked):
+    within = []
+
+    @contextmanager
+    def tf32():
+        within.append("in")
+        yield
+        within.append("out")
+
+    monkeypatch.setattr(backend, "tf32", tf32)
+    unet = UNet(UNetConfig(base=4, groups=2))
+    try:
+        with computing(unet, unet, schedule.linear(10), "cuda", tf32=asked):
+            assert within == ["in"] * asked
+    finally:
+        fast.disable()
+    assert within == ["in", "out"] * asked

@@ -37,15 +37,20 @@ def fails(folder, *tests):
     return result.returncode == 1
 
 
+def planted(bug, folder):
+    """A copy of the project in the folder, with the bug in it."""
+    path = copy_to(folder) / bug.file
+    source = path.read_text(encoding="utf-8")
+    if source.count(bug.right) != 1:
+        raise RuntimeError(f"{bug.name}: expected {bug.right!r} once in {bug.file}, found it {source.count(bug.right)} times")
+    path.write_text(source.replace(bug.right, bug.wrong), encoding="utf-8")
+    return Path(folder)
+
+
 def killed(bug):
     """Is the test for this bug red once the bug is planted?"""
     with tempfile.TemporaryDirectory() as folder:
-        path = copy_to(folder) / bug.file
-        source = path.read_text(encoding="utf-8")
-        if source.count(bug.right) != 1:
-            raise RuntimeError(f"{bug.name}: expected {bug.right!r} once in {bug.file}, found it {source.count(bug.right)} times")
-        path.write_text(source.replace(bug.right, bug.wrong), encoding="utf-8")
-        return fails(Path(folder), bug.test)
+        return fails(planted(bug, folder), bug.test)
 
 
 def main():

@@ -105,9 +105,10 @@ def train(out, resume, recipe, file, pictures, **given):
 @click.option("--clip", type=click.Choice(["yes", "no"]), default="yes", help="hold x̂_0 within [-1, 1] [yes]")
 @click.option("--seed", default=0, help="the images are a function of it [0]")
 @click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
+@click.option("--tf32/--no-tf32", default=False, help="on a GPU: let its tensor cores multiply, faster and a little less exact [false]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="samples.png",
               help="a grid (.png), the chain (.gif), or the arrays (.npz) [samples.png]")
-def sample(run, n, sampler, steps, eta, clip, seed, device, out):
+def sample(run, n, sampler, steps, eta, clip, seed, device, tf32, out):
     """Draw images from the model in RUN, a run folder or a checkpoint file."""
     from . import pictures
     from .sampling import Run
@@ -115,7 +116,7 @@ def sample(run, n, sampler, steps, eta, clip, seed, device, out):
         raise ValueError(f"--out: expected a name that ends in {', '.join(pictures.WRITERS)}, got {out}")
     if not out.parent.is_dir():
         raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
-    model = Run(run, device)
+    model = Run(run, device, tf32)
     total = model.schedule.T if sampler == "ddpm" else steps or min(50, model.schedule.T)
     chain = model.sample(n, sampler, steps, seed, eta, 1.0 if clip == "yes" else None)
     pictures.write_samples(_with_bar(chain, total), out)

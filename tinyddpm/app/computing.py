@@ -5,7 +5,7 @@
 
 Without the folder `fast/` it is the definitions that compute, in this process: the same results but for the last digits, later.
 """
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
 
 from autograd import backend
@@ -14,16 +14,18 @@ from .. import train
 
 
 @contextmanager
-def computing(unet, averaged, schedule, device, workers=None, shards=4):
+def computing(unet, averaged, schedule, device, workers=None, shards=4, tf32=False):
     """`train.gradient` of `unet`, and the denoiser that `averaged` is (both may be one network, bound to arrays on the device).
 
     workers, shards  on a CPU: how many processes (None: all cores), and into how many parts they cut a batch
+    tf32             on a GPU: see `backend.tf32`
     """
     if find_spec("tinyddpm.fast"):
         from .. import fast
         fast.enable()
     if device != "cpu" or not find_spec("tinyddpm.fast"):
-        yield train.gradient, _from_anywhere(averaged.denoise, device)
+        with backend.tf32() if tf32 else nullcontext():
+            yield train.gradient, _from_anywhere(averaged.denoise, device)
         return
     from ..fast.parallel import Shards
     with Shards(unet, schedule, workers, shards, average=None if averaged is unet else averaged) as processes:

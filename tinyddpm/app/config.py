@@ -48,6 +48,7 @@ class Config:
     every: int = 100                # steps from one evaluation and checkpoint to the next
     keep: int = 3                   # how many checkpoints to keep, the newest included and the best besides
     device: str = "cpu"             # cpu, cuda or cuda:1
+    tf32: bool = False              # on a GPU: let its tensor cores multiply, faster, with factors rounded to 10 bits after the point
     workers: int | None = None      # processes to compute with on a CPU; one for each core if not given
     shards: int = 4                 # parts into which they cut a batch; results depend on it in their last digits
     unet: UNetConfig = field(default_factory=UNetConfig)
@@ -95,7 +96,7 @@ class Config:
 
 
 # What may change when a run is resumed: all else would make it another run.
-MAY_CHANGE = ("steps", "minutes", "patience", "keep", "device", "workers")
+MAY_CHANGE = ("steps", "minutes", "patience", "keep", "device", "tf32", "workers")
 # More than anyone has a use for. A larger number is a slip, and would take the machine's memory before it is noticed.
 AT_MOST = {"T": 10**6, "blocks": 100, "workers": 1024, "shards": 1024}
 LONGEST_FILE = 2**20  # bytes

@@ -23,10 +23,10 @@ class Run:
     """A run folder, or a checkpoint file, ready to be sampled from: with the averaged θ of its best evaluation.
 
     Attributes: config, step, schedule, unet, what it predicts ("x0", but "eps" or "v" of an imported one), and the variance of its
-    ancestral sampler (see `ancestral`).
+    ancestral sampler (see `ancestral`). tf32: on a GPU, see `backend.tf32`.
     """
 
-    def __init__(self, path, device="cpu"):
+    def __init__(self, path, device="cpu", tf32=False):
         path, saved = _read(Path(path))
         self.config, self.step, self.saved = saved.config, saved.step, saved
         from ..interop.commands import network  # here, as that module imports this one
@@ -41,7 +41,7 @@ class Run:
             checkpoint.check(self.unet, saved.average, path)  # before there is room made for what the file claims
             checkpoint.fill(self.unet.bind(np.zeros(self.unet.theta_size(), np.float32)), saved.average, path)
         self.unet.bind(backend.to_device(self.unet.theta, device))
-        self.device = device
+        self.device, self.tf32 = device, tf32
 
     def sample(self, n, sampler="ddpm", steps=None, seed=0, eta=0.0, clip=1.0):
         """A generator of (t, x_t, x̂_0), each (n, C, H, W); the last has t = 0.
@@ -75,7 +75,7 @@ class Run:
 
     def _computed(self, sampler, x_T, draw, **options):
         """The sampler's chain, on all cores for as long as it lasts."""
-        with computing(self.unet, self.unet, self.schedule, self.device, shards=self.config.shards) as (_, denoise):
+        with computing(self.unet, self.unet, self.schedule, self.device, shards=self.config.shards, tf32=self.tf32) as (_, denoise):
             yield from sampler(denoiser(denoise, self.schedule, self.predicts), self.schedule, x_T, draw, **options)
 
 

@@ -150,8 +150,10 @@ def _train(config, folder, model, schedule, images, draws):
     """The loop, from where the model is until there is a reason to stop. Returns the Summary."""
     mean = float(draws.evaluate(mean_image(images)).mean())
     divergence = Divergence(mean)
+    D = images[0].size
+    per_value = {"sum": 1 / (config.batch_size * D), "batch_mean": 1 / D, "mse": 1.0}[config.objective]  # the record's J is "mse" for every objective
     stop, start, began = _why_to_stop(config, model, 0.0), model.step, time.monotonic()
-    with computing(model.unet, model.averaged, schedule, config.device, config.workers, config.shards) as (gradient, denoise), \
+    with computing(model.unet, model.averaged, schedule, config.device, config.workers, config.shards, config.tf32) as (gradient, denoise), \
             folder.metrics(start) as record, _interruptible() as interrupted, np.errstate(over="ignore", invalid="ignore"), \
             tqdm(total=config.steps, initial=start, unit=" steps", desc="training", disable=None) as bar:
         watched = Watched(gradient)
@@ -165,7 +167,7 @@ def _train(config, folder, model, schedule, images, draws):
             model.step = step.k
             average.update(model.averaged.theta, model.unet.theta, config.average, step.k)
             seconds = time.monotonic() - began
-            record({"k": step.k, "J": float(step.errors.mean()) / images[0].size, "seconds": round(seconds, 3)})
+            record({"k": step.k, "J": step.J * per_value, "seconds": round(seconds, 3)})
             bar.update()
             bar.set_postfix_str(f"J {step.J:.4g}, {(step.k - start) * config.batch_size / seconds:.0f} images/s", refresh=False)
 

@@ -220,6 +220,14 @@ static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long 
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline float rsqrt(float x) { return 1.0f / sqrtf(x); }
 static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
+// e^(x²) erfc(x): far out, where the two factors would leave the range of numbers, by its asymptotic series.
+static inline double erfcx(double x) {
+    if (x < 9) return exp(x * x) * erfc(x);
+    double term = 1, sum = 1;
+    for (int n = 1; n < 20; n++) sum += term *= (1 - 2 * n) / (2 * x * x);
+    return sum / (x * 1.7724538509055160273);  // the root of π
+}
+static inline float erfcxf(float x) { return (float)erfcx(x); }
 static inline float __expf(float x) { return expf(x); }
 static inline float __logf(float x) { return logf(x); }
 static inline float __fdividef(float x, float y) { return x / y; }

@@ -106,7 +106,9 @@ def whole_run(run, tmp_path_factory):
 
 
 @pytest.mark.parametrize("first, second", [("cuda", "cuda"), ("cuda", "cpu"), ("cpu", "cuda"), ("cuda:1", "cuda:0")])
-def test_a_run_goes_on_on_another_device(first, second, run, whole_run, tmp_path):
+def test_a_run_goes_on_on_another_device(first, second, run, whole_run, tmp_path, request):
+    if first == "cuda:1":
+        request.getfixturevalue("two_gpus")
     run(tmp_path / "run", first, steps=2)
     assert_same_state(run(tmp_path / "run", second), whole_run, 2e-5)
 
