@@ -14,6 +14,7 @@ from .. import noise
 from ..more.ideal import ideal_denoiser
 from . import data, pictures, plots
 from .heldout import Draws, mean_image
+from .labels import labelled
 from .sampling import Run
 from .training import METRICS
 from .unet_walk import unet_walk
@@ -30,8 +31,12 @@ def draw(folder, watch=lambda chain, total: chain):
     run = Run(folder)
     config, schedule = run.config, run.schedule
     dataset = data.load(config.data, config.size, config.channels)
-    images, held_out = (part.images for part in data.split(dataset))
-    memoriser, draws = ideal_denoiser(images, schedule), Draws(held_out, schedule)
+    if config.classes:
+        dataset, _ = labelled(dataset, config.data)
+    training, held_out = data.split(dataset)
+    images = training.images
+    memoriser, draws = ideal_denoiser(images, schedule), Draws(held_out.images, schedule)
+    told = Draws(held_out.images, schedule, labels=held_out.labels if config.classes else None)
     on_training = Draws(images, schedule, purpose="training")
     mean, memorised = draws.evaluate(mean_image(images)), draws.evaluate(memoriser)
 
@@ -41,7 +46,7 @@ def draw(folder, watch=lambda chain, total: chain):
                mean_J=mean.mean(), floor_J=on_training.evaluate(memoriser).mean(), memoriser_J=memorised.mean())
     yield folder / "loss.png"
     bands = list(zip(draws.edges[:-1] + 1, draws.edges[1:]))
-    plots.loss_by_t(folder / "loss_by_t.png", bands, draws.evaluate(run.unet.denoise), mean, memorised)
+    plots.loss_by_t(folder / "loss_by_t.png", bands, told.evaluate(run.unet.denoise), mean, memorised)
     yield folder / "loss_by_t.png"
 
     x0, t, eps = images[:1], np.array([schedule.T // 5]), noise.normal(config.seed, "forward.png", 0, np.arange(1), images.shape[1:])
