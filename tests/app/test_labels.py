@@ -17,7 +17,7 @@ from tinyddpm.more.classes import ClassUNet, guided
 from tinyddpm.nn import UNetConfig
 from tinyddpm.schedule import linear
 
-SMALL = Config(classes=True, class_dropout=0.3, T=20, batch_size=8, beta=0.5, warmup=3, every=4, steps=8, unet=UNetConfig(base=4, groups=2, blocks=1))
+SMALL = Config(classes=True, class_dropout=0.3, T=20, batch_size=8, beta=1.0, warmup=3, average=0.5, every=20, steps=40, unet=UNetConfig(base=4, groups=2, blocks=1))
 DIGITS = data.digits()
 IMAGES, LABELS = np.rint((DIGITS.images[:60, 0] + 1) * 127.5).astype(np.uint8), DIGITS.labels[:60].astype(np.uint8)
 
@@ -139,14 +139,14 @@ def test_the_held_out_J_is_that_of_a_network_which_is_told_the_class(trained, fe
     recorded = [line["held_out"] for line in map(json.loads, (trained / METRICS).read_text().splitlines()) if line.get("k") == loaded.step and "held_out" in line]
     told = Draws(held.images, loaded.schedule, labels=held.labels).evaluate(loaded.unet.denoise).mean()
     other = Draws(held.images, loaded.schedule, labels=9 - held.labels).evaluate(loaded.unet.denoise).mean()
-    assert recorded == [pytest.approx(told, rel=1e-5)] and abs(other - told) > 1e-4 * told
+    assert recorded == [pytest.approx(told, rel=1e-7)] and abs(other - told) > 1e-5 * told  # so short a run tells classes apart a little
 
 
 def test_resumed_is_bit_identical_to_unbroken(few_digits, trained, tmp_path):
-    run(dataclasses.replace(few_digits, steps=5), tmp_path)
+    run(dataclasses.replace(few_digits, steps=25), tmp_path)
     run(few_digits, tmp_path, resume=True)
     whole, broken = (checkpoint.load(folder / CHECKPOINT) for folder in (trained, tmp_path))
-    assert whole.step == broken.step == 8
+    assert whole.step == broken.step == 40
     assert all(whole.theta[name].tobytes() == broken.theta[name].tobytes() for name in whole.theta)
 
 
@@ -157,8 +157,8 @@ def test_with_other_labels_it_is_another_run(few_digits, tmp_path):
     run(config, tmp_path / "x")
     np.savez(copy, images=IMAGES, labels=LABELS[::-1])
     with pytest.raises(ValueError, match="no longer holds the images and labels"):
-        run(dataclasses.replace(config, steps=20), tmp_path / "x", resume=True)
-    with pytest.raises(ValueError, match="classes: the run to resume has True, not False"):
+        run(dataclasses.replace(config, steps=60), tmp_path / "x", resume=True)
+    with pytest.raises(ValueError, match="class_names: the run to resume has .*, not \\[\\]"):
         run(dataclasses.replace(config, classes=False), tmp_path / "x", resume=True)
     with pytest.raises(ValueError, match="class_dropout: the run to resume has 0.3, not 0.5"):
         run(dataclasses.replace(config, class_dropout=0.5), tmp_path / "x", resume=True)
