@@ -217,7 +217,7 @@ def bound(model, held_out, size, path):
 
 def save(path, cells, rows, columns, in_a_row):
     """A table of grids of digits, cells[row][column] (n, 1, 8, 8), with a title for each row and each column."""
-    zoom, gap, left, top = 4, 3, 130, 24 if any(columns) else 4
+    zoom, gap, left, top = 5, 3, 24 + 7 * max(map(len, rows)), 24 if any(columns) else 4
     grids = [[np.asarray(image_grid(images, in_a_row, zoom, gap)) for images in row] for row in cells]
     (high, wide), apart = grids[0][0].shape, 10
     width, height = left + len(grids[0]) * (wide + apart), top + len(grids) * (high + apart)
