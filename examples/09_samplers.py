@@ -29,7 +29,7 @@ from tinyddpm.app.bound_plot import bound_terms
 from tinyddpm.app.pictures import image_grid
 from tinyddpm.app.plots import GREY, INK, save_figure
 from tinyddpm.app.sampling import Run
-from tinyddpm.more.classes import guided
+from tinyddpm.more.classes import by_class, guided
 from tinyddpm.more.editing import inpaint, interpolate_at, interpolate_latents
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.likelihood import Bound, terms
@@ -51,20 +51,12 @@ class StandIn:
 
     def __init__(self, digits, T=1000):
         self.schedule = schedule.linear(T)
-        of_class = [ideal_denoiser(digits.images[digits.labels == c], self.schedule) for c in CLASSES]
-        self.of = [*of_class, ideal_denoiser(digits.images, self.schedule)]
+        of_class = [digits.images[digits.labels == c] for c in CLASSES]
+        self.denoise = by_class([ideal_denoiser(images, self.schedule) for images in (*of_class, digits.images)])
 
     @contextmanager
     def denoiser(self, labels=None, guidance=1.0):
         yield self.denoise if labels is None else guided(self.denoise, labels, len(CLASSES), guidance)
-
-    def denoise(self, xt, t, labels=None):
-        x0_hat = np.empty_like(xt)
-        labels = np.full(len(xt), len(CLASSES)) if labels is None else labels
-        for c in np.unique(labels):
-            x0_hat[labels == c] = self.of[c](xt[labels == c], t[labels == c])
-        return x0_hat
-
 
 def normal(purpose, n, step=0):
     """Standard normal noise for n digits, always the same for the same purpose and step."""

@@ -195,7 +195,18 @@ def test_the_command_line(trained, tmp_path, capsys):
     assert "4 images, 3 steps of ddim, seed 0, class 3" in capsys.readouterr().out
     with np.load(out) as found:
         np.testing.assert_allclose(found["images"], list(Run(trained).sample(4, "ddim", 3, label="3", guidance=3.0))[-1][1], atol=1e-5)
-    assert cli.main(["plot", str(trained)]) == 0 and (trained / "samples.png").exists()
+
+
+def test_the_curves_compare_it_with_denoisers_that_are_told_the_class_too(trained, monkeypatch):
+    from tinyddpm.app import report
+    seen = {}
+    monkeypatch.setattr(report.plots, "loss", lambda *args, **names: seen.update(names))
+    list(report.draw(trained))
+    assert (trained / "samples.png").exists() and seen["note"] == ", all told the class"
+    training, held = data.split(data.load(Run(trained).config.data))
+    of_class = [training.images[training.labels == c].mean(axis=0) for c in held.labels]
+    assert seen["mean_J"] == pytest.approx(np.square(held.images - of_class).mean(), rel=1e-5)
+    assert seen["floor_J"] < seen["mean_J"]
 
 
 @pytest.mark.parametrize("options, problem", [("--class 10", "class: expected one of 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, got '10'"), ("--class cat", "got 'cat'"),

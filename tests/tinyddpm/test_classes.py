@@ -11,7 +11,7 @@ from oracles import SMALL, TINY_STEP, check_module, perturb
 
 from tinyddpm import noise
 from tinyddpm.diffusion import predicted_noise
-from tinyddpm.more.classes import ClassConfig, ClassEmbedding, ClassUNet, dropped, guided
+from tinyddpm.more.classes import ClassConfig, ClassEmbedding, ClassUNet, by_class, dropped, guided
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.sampler import ddim
 from tinyddpm.schedule import linear
@@ -252,6 +252,16 @@ def test_the_null_class_may_be_the_only_one_there_is_to_ask_for():
     unet = shaken()
     xt, t, _, _ = batch()
     np.testing.assert_allclose(guided(unet.denoise, np.full(7, NULL), 3, 4.0)(xt, t), unet.denoise(xt, t), rtol=1e-9)
+
+
+def test_by_class_asks_the_denoiser_of_each_images_class_and_of_none_the_last():
+    denoise = by_class([lambda xt, t, c=c: 10 * c + t[:, None, None, None] + xt for c in range(4)])
+    xt, t, labels = np.arange(7.0).reshape(7, 1, 1, 1), np.arange(1, 8), np.array([2, 0, 3, 2, 1, 0, 3])
+    np.testing.assert_array_equal(denoise(xt, t, labels).ravel(), 10 * labels + t + np.arange(7))
+    np.testing.assert_array_equal(denoise(xt, t), denoise(xt, t, np.full(7, NULL)))
+    np.testing.assert_array_equal(guided(denoise, labels, 3, 2.0)(xt, t).ravel(), 2 * denoise(xt, t, labels).ravel() - denoise(xt, t).ravel())
+    with pytest.raises(ValueError, match="^labels: expected classes from 0 to 3"):
+        denoise(xt, t, labels + 1)
 
 
 # ---- together with the rest ----------------------------------------------------------------------

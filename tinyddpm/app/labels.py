@@ -14,9 +14,16 @@ from pathlib import Path
 
 import numpy as np
 
+from . import data
 from .image_files import bad, find_pictures, read_labels
 
 MOST = 10_000  # classes; a larger number is no class, or a slip
+
+
+def load(config):
+    """The Dataset of a run, with labels only if its network is told them, and the names of their classes."""
+    dataset = data.load(config.data, config.size, config.channels)
+    return labelled(dataset, config.data) if config.classes else (dataclasses.replace(dataset, labels=None), ())
 
 
 def labelled(dataset, source):
@@ -58,7 +65,9 @@ def _beside(path):
 
 
 def fingerprint(dataset):
-    """sha256 (hex) of the images and their labels."""
+    """sha256 (hex) of the images, and of their labels if there are any."""
+    if dataset.labels is None:
+        return dataset.fingerprint()
     return hashlib.sha256(dataset.fingerprint().encode() + np.ascontiguousarray(dataset.labels, dtype="<i8").tobytes()).hexdigest()
 
 

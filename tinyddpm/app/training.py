@@ -116,19 +116,15 @@ def run(config, folder, resume=False):
     longer finite. Whatever it is: the folder holds a whole checkpoint from which to go on.
     """
     folder = RunFolder(folder, config.keep)
-    dataset = data.load(config.data, config.size, config.channels)
-    names, fingerprint = (), dataset.fingerprint()
-    if config.classes:
-        dataset, names = labels.labelled(dataset, config.data)
-        fingerprint = labels.fingerprint(dataset)
+    dataset, names = labels.load(config)
     training, held_out = data.split(dataset)
     config = config.for_images(training.images.shape[1:], names)
     schedule = config.make_schedule()
-    model = Model(config, fingerprint)
+    model = Model(config, labels.fingerprint(dataset))
     images, given = backend.to_device(training.images, config.device), None
     if config.classes:
         given = dropped(backend.to_device(training.labels, config.device), len(names), config.class_dropout, config.seed)
-    draws = Draws(held_out.images, schedule, labels=held_out.labels if config.classes else None)
+    draws = Draws(held_out.images, schedule, labels=held_out.labels)
     with folder.locked():  # makes the folder: last of all, when nothing can be wrong with the input any more
         if folder.checkpoints() and not resume:
             raise ValueError(f"{folder.path} holds a run already: go on with it (--resume), or choose another folder (--out)")

@@ -89,6 +89,25 @@ def dropped(labels, classes, share=0.1, seed=0):
     return given
 
 
+def by_class(denoisers):
+    """A denoise(xt, t, labels) as `guided` takes it, made of one denoiser(xt, t) for each class and a last one for the null class.
+
+    Such as the ideal denoisers of the images of each class (`ideal.py`): what a ClassUNet would be at its best on training draws.
+    """
+    def denoise(xt, t, labels=None):
+        xp, null = array_module(xt), len(denoisers) - 1
+        labels = xp.full(len(xt), null) if labels is None else labels
+        _check_labels("labels", labels, null, "the null class")
+        x0_hat = xp.empty_like(xt)
+        for c in range(null + 1):
+            of_class = labels == c
+            if of_class.any():
+                x0_hat[of_class] = denoisers[c](xt[of_class], t[of_class])
+        return x0_hat
+
+    return denoise
+
+
 def guided(denoise, labels, classes, weight=1.0):
     """A denoiser(xt, t) with classifier-free guidance: x̂_0 = x̂_null + weight·(x̂_class − x̂_null).
 
