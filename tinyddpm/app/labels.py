@@ -54,7 +54,8 @@ def _of_folder(folder):
     if loose:
         raise bad(folder, f"classes: expected one sub-folder for each class and no picture outside them, got {loose[0]}")
     names = sorted({parts[0] for parts in inside})
-    return np.array([names.index(parts[0]) for parts in inside]), tuple(names)
+    numbers = {name: i for i, name in enumerate(names)}
+    return np.array([numbers[parts[0]] for parts in inside]), tuple(names)
 
 
 def _beside(path):
