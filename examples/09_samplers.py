@@ -178,17 +178,17 @@ def inpainting(model, held_out, real, size, path):
 def interpolation(model, held_out, size, path):
     """How far the ends of the way through noise are from the digits that they should be, RMS of a pixel."""
     a, b = (held_out.images[held_out.labels == c][0] for c in (1, 0))
-    shares, steps, t = np.linspace(0, 1, 9), size.chain, model.schedule.T // 2
+    shares, steps, ts = np.linspace(0, 1, 9), size.chain, [model.schedule.T * share // 100 for share in (20, 35, 50)]
     pixels = (1 - shares)[:, None, None, None] * a + shares[:, None, None, None] * b
     with model.denoiser() as denoiser:
         by_noise = last(interpolate_latents(denoiser, model.schedule, a, b, shares, lambda x: last(ddim_inversion(denoiser, model.schedule, x, steps)), steps=steps))
-        same = [np.repeat(normal(f"blend {i}", 1), len(shares), axis=0) for i in range(3)]  # one noise for all shares
-        at_t = [last(interpolate_at(denoiser, model.schedule, a, b, shares, t, eps[0], sampler=ddim, steps=steps // 2)) for eps in same]
+        at_t = [last(interpolate_at(denoiser, model.schedule, a, b, shares, t, normal("blend", 1)[0], sampler=ddim, steps=steps // 2)) for t in ts]
     ends = float(np.sqrt(np.square(by_noise[[0, -1]] - np.stack([a, b])).mean()))
-    contrast = {"in pixels": float(abs(pixels[4]).mean()), "by way of x_T": float(abs(by_noise[4]).mean()), f"at t = {t}": float(np.mean([abs(x[4]).mean() for x in at_t]))}
+    rows = {"in pixels": pixels, "by way of x_T": by_noise, **{f"at t = {t}": x for t, x in zip(ts, at_t)}}
+    contrast = {name: float(abs(x[4]).mean()) for name, x in rows.items()}
     print(f"4. To noise and back the two ends are {ends:.3f} from the digits (RMS). Halfway the mean contrast |x| is "
           + ", ".join(f"{value:.2f} {name}" for name, value in contrast.items()) + f"; that of real digits is {abs(held_out.images).mean():.2f}.")
-    save(path, [[x] for x in (pixels, by_noise, *at_t)], rows=["in pixels", "by way of x_T", f"at t = {t}", "", ""], columns=[""], in_a_row=len(shares))
+    save(path, [[x] for x in rows.values()], rows=list(rows), columns=[""], in_a_row=len(shares))
     return ends, contrast
 
 
@@ -211,7 +211,7 @@ def bound(model, held_out, size, path):
 
 def save(path, cells, rows, columns, in_a_row):
     """A table of grids of digits, cells[row][column] (n, 1, 8, 8), with a title for each row and each column."""
-    zoom, gap, left, top = 5, 3, 24 + 7 * max(map(len, rows)), 24 if any(columns) else 4
+    zoom, gap, left, top = 5, 3, 24 + 8 * max(map(len, rows)), 24 if any(columns) else 4
     grids = [[np.asarray(image_grid(images, in_a_row, zoom, gap)) for images in row] for row in cells]
     (high, wide), apart = grids[0][0].shape, 10
     width, height = left + len(grids[0]) * (wide + apart), top + len(grids) * (high + apart)

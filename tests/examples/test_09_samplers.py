@@ -38,7 +38,7 @@ def test_resampling_makes_what_is_painted_go_with_what_is_known(quick):
 
 def test_a_blend_of_pixels_is_paler_than_a_digit_and_one_made_again_from_t_is_not(quick):
     _, contrast = quick[0].interpolation
-    assert contrast["in pixels"] < contrast["by way of x_T"] < contrast["at t = 500"]
+    assert contrast["in pixels"] < min(contrast["by way of x_T"], contrast["at t = 200"], contrast["at t = 350"], contrast["at t = 500"])
 
 
 def test_a_memoriser_finds_no_short_code_for_digits_that_it_never_saw(quick):
