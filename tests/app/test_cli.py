@@ -69,7 +69,7 @@ def test_info_and_plot(trained):
     ("train --out x --bse 4", "No such option"),
     ("train --out x --groups 3", "16 channels cannot be divided into 3 groups"),
     ("train --out x --levels 1,b", "expected whole numbers with commas between them, got '1,b'"),
-    ("train --out x --recipe nothing", "--recipe: expected one of digits"),
+    ("train --out x --recipe nothing", "--recipe: expected one of digits, digits_classes"),
     ("train --out x --recipe digits --config y", "expected one of them, not both"),
     ("train --out x --config absent.toml", "absent.toml: cannot be read"),
     ("train --out x --data absent", "absent"),
@@ -106,7 +106,7 @@ def test_help(command, capsys):
     assert said.startswith("Usage: tinyddpm")
     if command == "train":
         from tinyddpm.app.config import option_types
-        assert all(f"--{name.replace('_', '-')}" in said for name in option_types() if name != "image")
+        assert all(f"--{name.replace('_', '-')}" in said for name in option_types() if name not in ("image", "class_names"))
 
 
 def test_ctrl_c_stops_with_a_checkpoint(tmp_path):

@@ -98,7 +98,7 @@ def test_the_means_keep_dtype_shape_and_the_order_of_the_batch(dtype, seed):
 
 
 @given(schedules, st.floats(0, 1))
-def test_the_interpolated_variance_is_equation_15(schedule, large):
+def test_the_interpolated_variance_is_a_line_in_the_logarithm(schedule, large):
     small, beta = posterior_variance(schedule), schedule.beta
     table = interpolated_variance(schedule, large)
     assert table.shape == (schedule.T + 1,) and table[0] == 0

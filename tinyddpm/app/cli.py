@@ -33,7 +33,7 @@ def config_options(command):
     aliases = {"beta": ["--learning-rate"], "average": ["--ema"]}
     defaults, texts = configuration.to_dict(configuration.Config()), configuration.option_help()
     for name, kind in reversed(configuration.option_types().items()):
-        if name == "image":  # the data says
+        if name in configuration.THE_DATA_SAYS:
             continue
         flag, text = name.replace("_", "-"), texts[name]
         if name in defaults:
@@ -102,13 +102,15 @@ def train(out, resume, recipe, file, pictures, **given):
 @click.option("--sampler", type=click.Choice(["ddpm", "ddim"]), default="ddim", help="ddpm: all T steps; ddim: fewer [ddim]")
 @click.option("--steps", type=int, help="steps of ddim [50]")
 @click.option("--eta", default=0.0, help="noise of ddim, from 0 to 1 [0]")
+@click.option("--class", "label", help="draw this class, by name or number, if the run was trained with --classes [each in turn]")
+@click.option("--guidance", type=float, help="how plainly of that class: 0 is not at all, 1 as learned, 3 more so, with less variety [1]")
 @click.option("--clip", type=click.Choice(["yes", "no"]), default="yes", help="hold x̂_0 within [-1, 1] [yes]")
 @click.option("--seed", default=0, help="the images are a function of it [0]")
 @click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
 @click.option("--tf32/--no-tf32", default=False, help="on a GPU: let its tensor cores multiply, faster and a little less exact [false]")
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="samples.png",
               help="a grid (.png), the chain (.gif), or the arrays (.npz) [samples.png]")
-def sample(run, n, sampler, steps, eta, clip, seed, device, tf32, out):
+def sample(run, n, sampler, steps, eta, label, guidance, clip, seed, device, tf32, out):
     """Draw images from the model in RUN, a run folder or a checkpoint file."""
     from . import pictures
     from .sampling import Run
@@ -118,9 +120,9 @@ def sample(run, n, sampler, steps, eta, clip, seed, device, tf32, out):
         raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
     model = Run(run, device, tf32)
     total = model.schedule.T if sampler == "ddpm" else steps or min(50, model.schedule.T)
-    chain = model.sample(n, sampler, steps, seed, eta, 1.0 if clip == "yes" else None)
+    chain = model.sample(n, sampler, steps, seed, eta, 1.0 if clip == "yes" else None, label, guidance)
     pictures.write_samples(_with_bar(chain, total), out)
-    click.echo(f"{n} images, {total} steps of {sampler}, seed {seed}: {out}")
+    click.echo(f"{n} images, {total} steps of {sampler}, seed {seed}{'' if label is None else f', class {label}'}: {out}")
 
 
 @cli.command()

@@ -34,7 +34,7 @@ def computing(unet, averaged, schedule, device, workers=None, shards=4, tf32=Fal
 
 def _from_anywhere(denoiser, device):
     """The same denoiser for arrays on the device or in main memory, where the held-out draws are; x̂_0 comes back to where xt lies."""
-    def denoise(xt, t):
-        x0_hat = denoiser(backend.to_device(xt, device), backend.to_device(t, device))
+    def denoise(xt, t, *given):
+        x0_hat = denoiser(*(backend.to_device(a, device) for a in (xt, t, *given)))
         return x0_hat if backend.array_module(xt) is backend.array_module(x0_hat) else backend.to_numpy(x0_hat)
     return denoise

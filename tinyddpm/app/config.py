@@ -21,6 +21,7 @@ from typing import Literal
 
 import tomli_w
 
+from ..more.classes import ClassConfig, ClassUNet
 from ..more.schedules import SCHEDULES
 from ..nn.unet import UNet, UNetConfig
 from ..nn.multipliers import ONES, Multipliers
@@ -39,6 +40,9 @@ class Config:
     warmup: int = 300               # steps over which β rises from 0
     objective: Literal["sum", "batch_mean", "mse"] = "mse"  # J: sum or mean over the batch, or mean over every value
     batch_size: int = 64            # images in a mini-batch
+    classes: bool = False           # tell the network the class of each image: the label in the data, or the sub-folder it lies in
+    class_dropout: float = 0.1      # with --classes: share of images whose class is kept from it, so that --guidance has something to start from
+    class_names: tuple[str, ...] = ()  # of the classes, numbered in this order
     multipliers: bool = True        # even out the layers' step sizes (nn/multipliers.py); without, β must be about 0.1
     average: float = 0.995          # decay of the running average of θ that samples are drawn with; 0: no average
     seed: int = 0                   # every random number is a function of it
@@ -73,19 +77,27 @@ class Config:
             raise ValueError(f"beta: expected a positive step size, got {self.beta}")
         if not 0 <= self.average < 1:
             raise ValueError(f"average: expected a decay from 0 up to, but not including, 1, got {self.average}")
+        if not 0 <= self.class_dropout < 1:
+            raise ValueError(f"class_dropout: expected a share from 0 up to, but not including, 1, got {self.class_dropout}")
+        if self.classes and not self.unet.told_t:
+            raise ValueError("classes: expected a network that is told t, since it is told the class together with it, got told_t = False")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes: expected a positive number, got {self.minutes}")
 
-    def for_images(self, image):
-        """This configuration for images of shape (C, H, W)."""
-        return dataclasses.replace(self, unet=dataclasses.replace(self.unet, image=tuple(image)))
+    def for_images(self, image, class_names=()):
+        """This configuration for images of shape (C, H, W), and of these classes if it has a use for them."""
+        return dataclasses.replace(self, class_names=tuple(class_names), unet=dataclasses.replace(self.unet, image=tuple(image)))
 
     def make_schedule(self):
         return SCHEDULES[self.noise_schedule](self.T)
 
     def make_unet(self):
         """The U-Net, with no numbers in it yet: `initialise` it or `bind` it."""
-        unet = UNet(self.unet, Multipliers() if self.multipliers else ONES)
+        c = Multipliers() if self.multipliers else ONES
+        if self.classes:
+            unet = ClassUNet(ClassConfig(**vars(self.unet), classes=len(self.class_names)), c)
+        else:
+            unet = UNet(self.unet, c)
         if 4 * unet.theta_size() > MAX_BYTES:
             raise ValueError(f"base, levels: expected a network that fits in {MAX_BYTES} bytes, got one of {unet.theta_size():,} parameters")
         return unet
@@ -100,6 +112,7 @@ MAY_CHANGE = ("steps", "minutes", "patience", "keep", "device", "tf32", "workers
 # More than anyone has a use for. A larger number is a slip, and would take the machine's memory before it is noticed.
 AT_MOST = {"T": 10**6, "blocks": 100, "workers": 1024, "shards": 1024}
 LONGEST_FILE = 2**20  # bytes
+THE_DATA_SAYS = ("image", "class_names")  # names that are no options of the command line
 
 
 @functools.cache
@@ -158,9 +171,9 @@ def _checked(name, value, kind):
     """`value` if it is of the type that the option has; whole numbers serve as float, lists as tuples."""
     options = typing.get_args(kind)
     if typing.get_origin(kind) is tuple:
-        if isinstance(value, (list, tuple)) and all(type(v) is int and abs(v) < 2**63 for v in value):
+        if isinstance(value, (list, tuple)) and all(type(v) is options[0] and (type(v) is str or abs(v) < 2**63) for v in value):
             return tuple(value)
-        raise ValueError(f"{name}: expected a list of whole numbers, got {_shown(value)}")
+        raise ValueError(f"{name}: expected a list of {'texts' if options[0] is str else 'whole numbers'}, got {_shown(value)}")
     if typing.get_origin(kind) is Literal:
         if value in options:
             return value

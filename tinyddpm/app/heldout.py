@@ -19,22 +19,26 @@ SEED = 0  # not the run's: runs of different seeds are compared on the same draw
 
 
 class Draws:
-    """Fixed x_0, t, ε and x_t: BANDS draws for each of at most `most` images (n, C, H, W). All in main memory, so the same for every device."""
+    """Fixed x_0, t, ε and x_t: BANDS draws for each of at most `most` images (n, C, H, W). All in main memory, so the same for every device.
 
-    def __init__(self, images, schedule, most=300, purpose="held out"):
+    labels  the class of each image (n,), if the denoisers to come shall be told it
+    """
+
+    def __init__(self, images, schedule, most=300, purpose="held out", labels=None):
         images = images[:most]
         sample = np.arange(len(images) * BANDS)
         band = sample % BANDS
         edges = schedule.T * np.arange(BANDS + 1) // BANDS  # band i is {edges[i]+1 .. edges[i+1]}
         place = noise.uniform(SEED, f"{purpose} t", 0, sample, dtype=np.float64)
         self.x0 = np.repeat(images, BANDS, axis=0)
+        self.given = [] if labels is None else [np.repeat(labels[:most], BANDS)]
         self.t = 1 + np.minimum(edges[band] + (place * (edges[band + 1] - edges[band])).astype(np.int64), schedule.T - 1)
         self.band, self.edges = band, edges
         self.xt = q_sample(schedule, self.x0, self.t, noise.normal(SEED, f"{purpose} eps", 0, sample, images.shape[1:], images.dtype))
 
     def evaluate(self, denoiser, chunk=250):
         """J in the form "mse" for each band of t: (BANDS,) float64. Its mean is the held-out J."""
-        J = [np.square(denoiser(self.xt[i:i + chunk], self.t[i:i + chunk]) - self.x0[i:i + chunk]).mean(axis=(1, 2, 3), dtype=np.float64)
+        J = [np.square(denoiser(*(a[i:i + chunk] for a in (self.xt, self.t, *self.given))) - self.x0[i:i + chunk]).mean(axis=(1, 2, 3), dtype=np.float64)
              for i in range(0, len(self.xt), chunk)]
         return np.bincount(self.band, np.concatenate(J), BANDS) / np.bincount(self.band, minlength=BANDS)
 
@@ -42,4 +46,4 @@ class Draws:
 def mean_image(images):
     """The denoiser that answers with the mean of `images`, on any device, whatever it is shown: the best there is without looking."""
     mean = to_numpy(images.mean(axis=0, dtype=np.float64).astype(images.dtype))
-    return lambda xt, t: np.broadcast_to(mean, xt.shape)
+    return lambda xt, t, *given: np.broadcast_to(mean, xt.shape)

@@ -104,8 +104,16 @@ def _read_array(path, stream, shape, dtype, available=None):
     return buffer.view(dtype)  # flat
 
 
-def _read_idx(path, gzipped):
-    """uint8 (n, H, W) or four axes. IDX: 0 0 type rank, then each axis as a big-endian uint32, then the elements."""
+def read_labels(path):
+    """int64 (n,) from an IDX file with one axis, plain or gzipped."""
+    with blaming(path):
+        with path.open("rb") as file:
+            gzipped = file.read(2) == b"\x1f\x8b"
+        return _read_idx(path, gzipped, of_labels=True).astype(np.int64)
+
+
+def _read_idx(path, gzipped, of_labels=False):
+    """uint8 (n, H, W) or four axes; labels (n,). IDX: 0 0 type rank, then each axis as a big-endian uint32, then the elements."""
     with gzip.open(path) if gzipped else path.open("rb") as stream:
         magic = stream.read(4)
         if len(magic) < 4 or magic[:2] != b"\0\0":
@@ -113,9 +121,11 @@ def _read_idx(path, gzipped):
         element, rank = magic[2:]
         if element != 8:
             raise bad(path, f"expected an IDX file of unsigned bytes (type 8), got type {element}")
-        if rank == 1:
+        if of_labels and rank != 1:
+            raise bad(path, f"expected an IDX file of labels (one axis), got {rank} axes")
+        if rank == 1 and not of_labels:
             raise bad(path, "this is an IDX file of labels (one axis): expected the file of images (three axes)")
-        if rank not in (3, 4):
+        if rank not in (1, 3, 4):
             raise bad(path, f"expected an IDX file with 3 or 4 axes, got {rank}")
         axes = stream.read(4 * rank)
         if len(axes) < 4 * rank:

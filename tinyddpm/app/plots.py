@@ -36,13 +36,14 @@ def save_figure(figure, path):
         figure.savefig(part, format="png", facecolor="white")
 
 
-def loss(path, steps, J, held_steps, held_J, *, mean_J, floor_J, memoriser_J):
+def loss(path, steps, J, held_steps, held_J, *, mean_J, floor_J, memoriser_J, note=""):
     """Training and held-out J against steps, with three lines that say what these numbers mean.
 
     steps, J            (n,) each: of every training step
     held_steps, held_J  (m,) each: of the averaged θ on the held-out draws
     mean_J              of predicting the training images' mean, on the held-out draws
     floor_J, memoriser_J  of the training set's ideal denoiser (`more.ideal`) on training draws and on the held-out ones
+    note                what the title has to add
     """
     steps, J = np.asarray(steps), np.asarray(J, dtype=np.float64)
     figure, axes = _figure(9.5, 5.2, right=0.70)
@@ -67,12 +68,12 @@ def loss(path, steps, J, held_steps, held_J, *, mean_J, floor_J, memoriser_J):
     axes.set_xlim(0, max([1, *steps[-1:], *held_steps[-1:]]))
     axes.set_xlabel("step k")
     axes.set_ylabel("J  (mean squared error of each value)")
-    axes.set_title("The objective on the way down", loc="left", color=INK, fontsize=12, fontweight="bold")
+    axes.set_title(f"The objective on the way down{note}", loc="left", color=INK, fontsize=12, fontweight="bold")
     _margin_labels(axes, labels)
     save_figure(figure, path)
 
 
-def loss_by_t(path, bands, model_J, mean_J, memoriser_J):
+def loss_by_t(path, bands, model_J, mean_J, memoriser_J, note=""):
     """Held-out J in each band of t: of the model, of predicting the mean and of the memoriser, and the model's lead.
 
     bands  [(first t, last t), …], in order, together {1..T};  model_J, mean_J, memoriser_J  one number for each band
@@ -89,7 +90,7 @@ def loss_by_t(path, bands, model_J, mean_J, memoriser_J):
     top.set_ylim(0, 1.12 * max(mean_J.max(), model_J.max(), memoriser_J.max()))
     top.set_ylabel("held-out J")
     top.legend(loc="lower right", frameon=False, labelcolor="linecolor", fontsize=10)
-    top.set_title("Held-out J by t: little noise at the left, nothing but noise at the right",
+    top.set_title(f"Held-out J by t: little noise at the left, nothing but noise at the right{note}",
                   loc="left", color=INK, fontsize=12, fontweight="bold")
 
     lead = model_J - memoriser_J

@@ -12,7 +12,8 @@ from autograd.backend import to_numpy
 
 from .. import noise
 from ..more.ideal import ideal_denoiser
-from . import data, pictures, plots
+from ..more.classes import by_class
+from . import data, labels, pictures, plots
 from .heldout import Draws, mean_image
 from .sampling import Run
 from .training import METRICS
@@ -29,19 +30,22 @@ def draw(folder, watch=lambda chain, total: chain):
     folder = Path(folder)
     run = Run(folder)
     config, schedule = run.config, run.schedule
-    dataset = data.load(config.data, config.size, config.channels)
-    images, held_out = (part.images for part in data.split(dataset))
-    memoriser, draws = ideal_denoiser(images, schedule), Draws(held_out, schedule)
-    on_training = Draws(images, schedule, purpose="training")
-    mean, memorised = draws.evaluate(mean_image(images)), draws.evaluate(memoriser)
+    dataset, _ = labels.load(config)
+    training, held_out = data.split(dataset)
+    images, draws = training.images, Draws(held_out.images, schedule, labels=held_out.labels)
+    memoriser = _told(training, config, lambda images: ideal_denoiser(images, schedule))
+    mean, memorised = draws.evaluate(_told(training, config, mean_image)), draws.evaluate(memoriser)
+    shares = [(1 - config.class_dropout, training.labels), (config.class_dropout, None)] if config.classes else [(1, None)]  # as in training
+    floor = sum(share * Draws(images, schedule, purpose="training", labels=given).evaluate(memoriser).mean() for share, given in shares)
+    note = ", all told the class" if config.classes else ""
 
     steps, evaluations = read_metrics(folder / METRICS)
     plots.loss(folder / "loss.png", [s["k"] for s in steps], [s["J"] for s in steps],
                [e["k"] for e in evaluations], [e["held_out"] for e in evaluations],
-               mean_J=mean.mean(), floor_J=on_training.evaluate(memoriser).mean(), memoriser_J=memorised.mean())
+               mean_J=mean.mean(), floor_J=floor, memoriser_J=memorised.mean(), note=note)
     yield folder / "loss.png"
     bands = list(zip(draws.edges[:-1] + 1, draws.edges[1:]))
-    plots.loss_by_t(folder / "loss_by_t.png", bands, draws.evaluate(run.unet.denoise), mean, memorised)
+    plots.loss_by_t(folder / "loss_by_t.png", bands, draws.evaluate(run.unet.denoise), mean, memorised, note)
     yield folder / "loss_by_t.png"
 
     x0, t, eps = images[:1], np.array([schedule.T // 5]), noise.normal(config.seed, "forward.png", 0, np.arange(1), images.shape[1:])
@@ -59,6 +63,15 @@ def draw(folder, watch=lambda chain, total: chain):
     yield folder / "samples.png"
     pictures.denoising(folder / "denoising.gif", film)
     yield folder / "denoising.gif"
+
+
+def _told(training, config, make):
+    """The denoiser that `make` makes of the images; where the network is told their class, so is this: it is made of those of the class."""
+    images = training.images
+    if not config.classes:
+        return make(images)
+    of_class = [images[training.labels == c] for c in range(len(config.class_names))]
+    return by_class([make(some if len(some) else images) for some in (*of_class, images)])
 
 
 def read_metrics(path):

@@ -20,7 +20,8 @@ from tqdm import tqdm
 from autograd import backend
 
 from .. import train
-from . import average, checkpoint, config as configuration, data
+from ..more.classes import dropped
+from . import average, checkpoint, config as configuration, data, labels
 from .computing import computing
 from .divergence import Divergence, Watched
 from .files import in_words
@@ -115,12 +116,15 @@ def run(config, folder, resume=False):
     longer finite. Whatever it is: the folder holds a whole checkpoint from which to go on.
     """
     folder = RunFolder(folder, config.keep)
-    dataset = data.load(config.data, config.size, config.channels)
-    images, held_out = (part.images for part in data.split(dataset))
-    config = config.for_images(images.shape[1:])
+    dataset, names = labels.load(config)
+    training, held_out = data.split(dataset)
+    config = config.for_images(training.images.shape[1:], names)
     schedule = config.make_schedule()
-    model = Model(config, dataset.fingerprint())
-    images = backend.to_device(images, config.device)
+    model = Model(config, labels.fingerprint(dataset))
+    images, given = backend.to_device(training.images, config.device), None
+    if config.classes:
+        given = dropped(backend.to_device(training.labels, config.device), len(names), config.class_dropout, config.seed)
+    draws = Draws(held_out.images, schedule, labels=held_out.labels)
     with folder.locked():  # makes the folder: last of all, when nothing can be wrong with the input any more
         if folder.checkpoints() and not resume:
             raise ValueError(f"{folder.path} holds a run already: go on with it (--resume), or choose another folder (--out)")
@@ -128,7 +132,7 @@ def run(config, folder, resume=False):
         model.move(config.device)
         folder.write_config(config)
         try:
-            return _train(config, folder, model, schedule, images, Draws(held_out, schedule))
+            return _train(config, folder, model, schedule, images, given, draws)
         except OSError as error:
             saved = "no checkpoint was written yet" if folder.whole is None else f"the checkpoint of step {folder.whole} is whole: go on from it with --resume"
             raise OSError(f"{in_words(error)}. The run stopped at step {model.step}; {saved}") from error
@@ -146,7 +150,7 @@ def _go_on(model, folder):
             _tell(f"{folder.path / BEST} is not whole: the next evaluation will be the best until there is a better one")
 
 
-def _train(config, folder, model, schedule, images, draws):
+def _train(config, folder, model, schedule, images, given, draws):
     """The loop, from where the model is until there is a reason to stop. Returns the Summary."""
     mean = float(draws.evaluate(mean_image(images)).mean())
     divergence = Divergence(mean)
@@ -158,7 +162,7 @@ def _train(config, folder, model, schedule, images, draws):
             tqdm(total=config.steps, initial=start, unit=" steps", desc="training", disable=None) as bar:
         watched = Watched(gradient)
         steps = train.train(model.unet, images, schedule, config.step_size, seed=config.seed, batch_size=config.batch_size,
-                            form=config.objective, start=start, gradient=watched)
+                            form=config.objective, start=start, gradient=watched, given=given)
         while not stop:
             try:
                 step = next(steps)
@@ -223,7 +227,7 @@ def _check_same_run(saved, config, fingerprint):
         if before.get(name) != now.get(name):
             raise ValueError(f"{name}: the run to resume has {before.get(name)!r}, not {now.get(name)!r}")
     if saved.state.get("data") != fingerprint:
-        raise ValueError(f"data: {config.data} no longer holds the images that the run to resume was trained on")
+        raise ValueError(f"data: {config.data} no longer holds the images{' and labels' if config.classes else ''} that the run to resume was trained on")
 
 
 @contextmanager

@@ -89,6 +89,25 @@ def dropped(labels, classes, share=0.1, seed=0):
     return given
 
 
+def by_class(denoisers):
+    """A denoise(xt, t, labels) as `guided` takes it, made of one denoiser(xt, t) for each class and a last one for the null class.
+
+    Such as the ideal denoisers of the images of each class (`ideal.py`): what a ClassUNet would be at its best on training draws.
+    """
+    def denoise(xt, t, labels=None):
+        xp, null = array_module(xt), len(denoisers) - 1
+        labels = xp.full(len(xt), null) if labels is None else labels
+        _check_labels("labels", labels, null, "the null class")
+        x0_hat = xp.empty_like(xt)
+        for c in range(null + 1):
+            of_class = labels == c
+            if of_class.any():
+                x0_hat[of_class] = denoisers[c](xt[of_class], t[of_class])
+        return x0_hat
+
+    return denoise
+
+
 def guided(denoise, labels, classes, weight=1.0):
     """A denoiser(xt, t) with classifier-free guidance: x̂_0 = x̂_null + weight·(x̂_class − x̂_null).
 
@@ -97,7 +116,7 @@ def guided(denoise, labels, classes, weight=1.0):
     weight   0 is the unconditional model, 1 the conditional one, more than 1 goes beyond it. It costs one call of the network
              on twice as many images, at 0 and 1 on as many.
 
-    Ho & Salimans 2022, equation 6, states it for ε̂ with w + 1 for `weight`; ε̂ is affine in x̂_0, so it is the same there. Beyond
+    Ho & Salimans 2022, section 3.2, state it for ε̂ with w + 1 for `weight`; ε̂ is affine in x̂_0, so it is the same there. Beyond
     1 x̂_0 leaves [−1, 1] easily: keep the sampler's clip.
     """
     _check_labels("labels", labels, classes, "the null class")
@@ -121,5 +140,5 @@ def _check_labels(name, labels, last, what):
     if getattr(labels, "ndim", None) != 1 or labels.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected a class for each image, integers (N,), got {getattr(labels, 'dtype', type(labels).__name__)} "
                         f"of shape {getattr(labels, 'shape', ())}")
-    if labels.size and not (0 <= int(labels.min()) and int(labels.max()) <= last):
+    if not ((0 <= labels) & (labels <= last)).all():  # one number to wait for, if they lie on a GPU
         raise ValueError(f"{name}: expected classes from 0 to {last} ({what}), got {int(labels.min())} to {int(labels.max())}")

@@ -27,7 +27,7 @@ PROBE = -2.0  # neither 1 nor positive: |x| and x³ are linear as far as unit ve
 
 def gaussian_denoiser(schedule, mean, covariance):
     """E[x_0 | x_t] = μ + √ᾱ_t Σ (ᾱ_t Σ + (1−ᾱ_t) I)⁻¹ (x_t − √ᾱ_t μ): a denoiser(xt, t) for every sampler (Gaussian conditioning;
-    Bishop 2006, equation 2.116).
+    Bishop 2006, section 2.3.3).
 
     mean (C, H, W), covariance a number ≥ 0 or (D, D). The denoiser takes xt (N, C, H, W), t (N,) in {1..T}; it computes in
     float64 and returns xt's dtype.

@@ -106,12 +106,12 @@ def gradient(unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=No
     """
     xt = q_sample(schedule, x0, t, eps)
     x0_hat = _converter(predicts, schedule)(schedule, unet(xt, t, dropout, given), xt, t)
-    J, errors = objective(x0_hat, x0, form, batch_size)
+    root = 1
     if weight != "none":
         root = at(np.sqrt(weights(schedule, weight, gamma)), t, xt)  # w‖x̂_0 − x_0‖² = ‖√w x̂_0 − √w x_0‖²
-        J, _ = objective(root * x0_hat, root * x0, form, batch_size)
+    J, _ = objective(root * x0_hat, root * x0, form, batch_size)
     J.backward()
-    return J.data, errors.data
+    return J.data, ((x0_hat.data - x0) ** 2).sum(axis=(1, 2, 3))
 
 
 def denoiser(denoise, schedule, predicts):

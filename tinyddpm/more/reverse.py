@@ -49,7 +49,7 @@ def posterior_mean_from_v(schedule, v, xt, t):
 
 
 def interpolated_variance(schedule, large):
-    """β^large · β̃^(1−large), between them in the logarithm: a table (T+1,), for `ancestral` (Nichol & Dhariwal 2021, equation 15).
+    """β^large · β̃^(1−large), between them in the logarithm: a table (T+1,), for `ancestral` (Nichol & Dhariwal 2021, section 3.1).
 
     large  the share of β: a number or a table (T+1,) from 0, which gives β̃, to 1, which gives β. There, a network learns it
     β̃_1 = 0, and so is this at t = 1 unless large is 1; the sampler adds no noise at that step.
@@ -83,7 +83,7 @@ def thresholded(denoiser, percentile):
 
 def respaced(schedule, timesteps):
     """The schedule of a chain that visits only these timesteps, of {1..T}, in any order: its ᾱ are theirs (Nichol & Dhariwal 2021,
-    section 4, equation 19). Step i of it is the i-th smallest of them. Its β̃ and β are those of the longer strides.
+    section 4). Step i of it is the i-th smallest of them. Its β̃ and β are those of the longer strides.
     """
     return from_alpha_bar(schedule.alpha_bar[_visited(timesteps, schedule.T)[1:]])
 

@@ -12,7 +12,7 @@ Why they belong together. DDIM with η = 0 follows, in straight strides, the cur
 probability flow (Song et al. 2021, "Score-based generative modeling through stochastic differential equations", section 4.3). With
 y = x_t/√ᾱ_t and σ = √((1−ᾱ_t)/ᾱ_t), the image's own units, it is
 
-    dy/dσ = (y − x̂_0(y, σ)) / σ            (Karras et al. 2022, equations 1 and 3)
+    dy/dσ = (y − x̂_0(y, σ)) / σ            (Karras et al. 2022, section 2)
 
 and DDIM is Euler's method for it: halve the stride and the error halves. Heun's method and 2M are of second order: halve the stride
 and the error is a quarter. Heun looks at the slope at both ends of a stride, which costs two calls of the denoiser. 2M

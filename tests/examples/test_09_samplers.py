@@ -1,0 +1,66 @@
+"""What examples/09_samplers.py finds, in its quick setting, where the ideal denoiser of the digits stands in for a network."""
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_architecture import ROOT
+
+EXAMPLE = runpy.run_path(str(ROOT / "examples/09_samplers.py"))
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    return EXAMPLE["main"](["--quick", "--out", str(folder)]), folder
+
+
+def test_solvers_of_second_order_are_sooner_where_they_go(quick):
+    from_real, from_end = quick[0].samplers
+    for steps in (5, 20):
+        assert max(from_end["DPM-Solver++(2M)", steps], from_end["Heun", steps]) < from_end["DDIM", steps]
+    for name in ("DDIM", "DPM-Solver++(2M)", "Heun"):
+        assert from_end[name, 5] > from_end[name, 20] > from_end[name, 100] == 0
+    assert max(from_real.values()) < 0.1  # what the ideal denoiser draws are digits, whatever the sampler
+
+
+def test_guidance_asks_for_the_class_and_takes_variety_away(quick):
+    obeyed, spread = quick[0].guidance
+    assert obeyed[0] == pytest.approx(0.1)  # ten times the same images, whatever is asked for
+    assert min(obeyed[w] for w in (1, 3, 6)) > 0.95
+    assert spread[0] > spread[1] > spread[3]
+
+
+def test_resampling_makes_what_is_painted_go_with_what_is_known(quick):
+    kept, right = quick[0].inpainting
+    assert kept and right[10] > right[1]
+
+
+def test_a_blend_of_pixels_is_paler_than_a_digit_and_one_made_again_from_t_is_not(quick):
+    _, contrast = quick[0].interpolation
+    assert contrast["in pixels"] < min(contrast["by way of x_T"], contrast["at t = 200"], contrast["at t = 350"], contrast["at t = 500"])
+
+
+def test_a_memoriser_finds_no_short_code_for_digits_that_it_never_saw(quick):
+    bound = quick[0].bound
+    assert bound.total - 2 * bound.error > np.log2(17)
+
+
+def test_the_pictures_are_there_and_small(quick):
+    for name in ("samplers", "guidance", "inpainting", "interpolation", "bound"):
+        path = quick[1] / f"{name}.png"
+        with Image.open(path) as picture:
+            assert min(picture.size) > 150
+        assert path.stat().st_size < 100_000
+
+
+def test_the_distance_of_two_samples_of_one_distribution_is_about_0_and_of_two_others_is_not():
+    rng = np.random.default_rng(0)
+    a, b = rng.standard_normal((2, 300, 1, 2, 2))
+    assert abs(EXAMPLE["distance"](a, b)) < 0.03 < 0.3 < EXAMPLE["distance"](a, b + 1)
+
+
+def test_without_a_run_it_says_what_to_do(capsys):
+    with pytest.raises(SystemExit):
+        EXAMPLE["main"]([])
+    assert "tinyddpm train --recipe digits_classes" in capsys.readouterr().err
