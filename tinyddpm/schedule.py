@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from autograd.backend import constant
+from autograd.backend import constant, kind_of, within
 
 
 class Schedule:
@@ -54,9 +54,13 @@ def cosine(T=1000, s=0.008):
 
 
 def at(table, t, x):
-    """table[t] for each sample: (T+1,) float64 and (N,) integers -> (N, 1, 1, 1), of the dtype and on the device of x (N, C, H, W).
+    """table[t] for each sample: (T+1,) float64 and (N,) integers in {1..T} -> (N, 1, 1, 1), of the dtype and on the device of x (N, C, H, W).
 
-    A GPU keeps the table, so only the first call copies it there."""
+    Raises ValueError for any other t; one on a GPU, which is not waited for, gives NaN. A GPU keeps the table: only the first call copies it.
+    """
+    if getattr(t, "shape", None) != x.shape[:1] or t.dtype.kind not in "iu":
+        raise ValueError(f"t: expected an integer for each of {len(x)} images, got {kind_of(t)}")
+    t, table = within("t", t, 1, len(table) - 1), np.concatenate([[math.nan], table[1:], [math.nan]])
     return constant(table, x)[t].reshape(-1, *[1] * (x.ndim - 1))
 
 

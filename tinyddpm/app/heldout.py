@@ -9,7 +9,7 @@ each held-out image with ten t's, one from each tenth of {1..T}. Ten bands of t 
 """
 import numpy as np
 
-from autograd.backend import to_numpy
+from autograd.backend import alike, to_numpy
 
 from .. import noise
 from ..diffusion import q_sample
@@ -34,8 +34,11 @@ class Draws:
 
     def evaluate(self, denoiser, chunk=250):
         """J in the form "mse" for each band of t: (BANDS,) float64. Its mean is the held-out J."""
-        J = [np.square(denoiser(self.xt[i:i + chunk], self.t[i:i + chunk]) - self.x0[i:i + chunk]).mean(axis=(1, 2, 3), dtype=np.float64)
-             for i in range(0, len(self.xt), chunk)]
+        J = []
+        for i in range(0, len(self.xt), chunk):
+            x0 = self.x0[i:i + chunk]
+            x0_hat = alike("x0_hat", denoiser(self.xt[i:i + chunk], self.t[i:i + chunk]), x0)
+            J.append(np.square(x0_hat - x0).mean(axis=(1, 2, 3), dtype=np.float64))
         return np.bincount(self.band, np.concatenate(J), BANDS) / np.bincount(self.band, minlength=BANDS)
 
 
