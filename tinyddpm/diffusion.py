@@ -11,10 +11,10 @@ from .schedule import at
 
 
 def q_sample(schedule, x0, t, eps):
-    """x_t given x_0, for any t at once: √ᾱ_t x_0 + √(1−ᾱ_t) ε  (equation 4)."""
+    """x_t given x_0, for any t at once: √ᾱ_t x_0 + √(1−ᾱ_t) ε  (equation 4). Here t may be 0: that is x_0 itself."""
     alike("eps", eps, x0)
     alpha_bar = schedule.alpha_bar
-    return at(np.sqrt(alpha_bar), t, x0) * x0 + at(np.sqrt(1 - alpha_bar), t, x0) * eps
+    return at(np.sqrt(alpha_bar), t, x0, first=0) * x0 + at(np.sqrt(1 - alpha_bar), t, x0, first=0) * eps
 
 
 def q_step(schedule, x_before, t, eps):

@@ -47,7 +47,7 @@ def test_a_workers_exception_arrives_as_text():
     x0, t, eps = some_batch(6)
     t[-1] = SCHEDULE.T + 1  # the last sample is not this process's
     with Shards(unet, SCHEDULE, 2) as shards:
-        with pytest.raises(WorkerError, match="worker 1 (.|\n)*Traceback(.|\n)*q_sample(.|\n)*ValueError: t: expected 1 to 50, got .*51"):
+        with pytest.raises(WorkerError, match="worker 1 (.|\n)*Traceback(.|\n)*q_sample(.|\n)*ValueError: t: expected 0 to 50, got .*51"):
             shards.gradient(unet, SCHEDULE, x0, t, eps)
         assert not shards.workers
 

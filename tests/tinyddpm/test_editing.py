@@ -102,7 +102,7 @@ def test_gallery_interpolation_denoises_from_the_very_t_that_it_noised_to(t, sha
     blend, n, seen = (1 - share) * a + share * b, len(shares), []
     chain = interpolate_at(noting(lambda xt, t: blend, seen), S, a, b, shares, t, eps, ddim, steps=t, clip=None)
     for s, xt, _ in chain:
-        np.testing.assert_allclose(xt, q_sample(S, blend, same(s, n), np.stack([eps] * n)) if s else blend, rtol=0, atol=1e-9)
+        np.testing.assert_allclose(xt, q_sample(S, blend, same(s, n), np.stack([eps] * n)), rtol=0, atol=1e-9)
     assert [s for s, _ in seen] == [[s] * n for s in range(t, 0, -1)]
     np.testing.assert_allclose(seen[0][1], q_sample(S, blend, same(t, n), np.stack([eps] * n)), rtol=0, atol=1e-12)
 

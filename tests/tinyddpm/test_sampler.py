@@ -58,7 +58,7 @@ def test_ddim_that_knows_x0_follows_the_noise_back_with_its_sign(schedule, seed)
     x0, eps = rng.standard_normal((2, *SHAPE))
     x_T = q_sample(schedule, x0, same(schedule.T, 3), eps)
     for t, xt, _ in ddim(lambda xt, t: x0, schedule, x_T, steps=max(1, schedule.T // 2), clip=None):
-        expected = q_sample(schedule, x0, same(t, 3), eps) if t else x0
+        expected = q_sample(schedule, x0, same(t, 3), eps)
         np.testing.assert_allclose(xt, expected, rtol=0, atol=1e-10 / np.sqrt(schedule.alpha_bar[-1]))
 
 
