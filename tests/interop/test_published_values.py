@@ -59,7 +59,7 @@ def test_ddpm_over_all_steps(predicts, published):
     """`ancestral`, with PyTorch's noise after seed 0."""
     generator = Generator(0)
     *_, (_, xt, _) = ancestral(lambda xt, t: X0[predicts](SCHEDULE, stand_in_for_a_network(xt, t), xt, t), SCHEDULE, ramp(),
-                               lambda t: generator.normal((4, 3, 8, 8)))
+                               lambda t: generator.normal((4, 3, 8, 8)).astype(ramp().dtype))
     assert abs(abs(xt).sum() - published) < 2e-3
 
 

@@ -13,6 +13,7 @@ import click
 from .. import __version__
 from . import config as configuration
 from .files import in_words
+from .run_folder import CONFIG
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -95,8 +96,8 @@ def train(out, resume, recipe, file, pictures, **given):
         file = RECIPES / f"{recipe}.toml"
         if not file.exists():
             raise ValueError(f"--recipe: expected one of {', '.join(sorted(p.stem for p in RECIPES.glob('*.toml')))}, got {recipe!r}")
-    if resume and not file and (out / training.CONFIG).exists():
-        file = out / training.CONFIG
+    if resume and not file and (out / CONFIG).exists():
+        file = out / CONFIG
     if file:
         values = configuration.read(file)
     config = configuration.from_dict(values | {name: v for name, v in given.items() if v is not None})

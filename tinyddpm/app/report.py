@@ -14,8 +14,8 @@ from .. import noise
 from ..more.ideal import ideal_denoiser
 from . import data, pictures, plots
 from .heldout import Draws, mean_image
+from .run_folder import METRICS
 from .sampling import Run
-from .training import METRICS
 from .unet_walk import unet_walk
 
 SAMPLES, FILM = 64, 16  # images in samples.png and in the film
