@@ -1,6 +1,6 @@
 # make train   sets everything up, trains on the embedded digits and leaves pictures in runs/digits
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
-# make prove   the long proofs besides: parity with PyTorch, which it installs
+# make prove   the long proofs besides: parity with PyTorch and fuzzing, for which it installs PyTorch, diffusers and (on Linux, x86-64) atheris
 # make test-gpu-sim   tests of the CuPy backend with no GPU: the real CuPy, computing on this CPU (tools/cupy_on_cpu; needs g++), and the CUDA kernels
 # make bench-gpu   times kernels and training steps on a GPU against PyTorch; tests on a GPU: pytest -m gpu (README)
 # make bench   times training steps, sampling and each op against PyTorch (installs it); make bench-scaling draws how time and memory grow
@@ -22,8 +22,8 @@ test-gpu-sim: $(GPU_SIM)/.ready
 	OPENBLAS_NUM_THREADS=1 TINYDDPM_GPU=simulated $(GPU_SIM)/bin/python -m pytest -n auto --dist worksteal -m gpu_sim tests/gpu
 	OPENBLAS_NUM_THREADS=1 $(GPU_SIM)/bin/python -m pytest -n auto -m gpu_sim tests/cuda  # apart: NVIDIA's compiler dies beside the stand-in for its driver
 
-prove: $(VENV)/.ready-test $(VENV)/.ready-bench $(GPU_SIM)/.ready
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not gpu_sim"
+prove: $(VENV)/.ready-test $(VENV)/.ready-bench $(VENV)/.ready-fuzz $(GPU_SIM)/.ready
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist worksteal -m prove -rs
 	$(RUN) tests/mutants/run.py
 	$(PYTHON) tools/cupy_on_cpu/build.py $(GPU_SIM)
 	$(GPU_SIM)/bin/python tests/mutants/gpu.py
@@ -57,6 +57,10 @@ $(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready
 
 $(VENV)/.ready-bench: pyproject.toml | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+$(VENV)/.ready-fuzz: pyproject.toml | $(VENV)/.ready
+	$(RUN) -m pip install --quiet --editable '.[fuzz]'
 	@touch $@
 
 $(GPU_SIM)/.ready: pyproject.toml | python

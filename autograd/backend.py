@@ -68,6 +68,31 @@ def _resident(data, shape, dtype, index):
         return cupy.asarray(np.frombuffer(data, dtype).reshape(shape))
 
 
+def within(name, numbers, low, high):
+    """The integers `numbers`, if all of them are in {low..high}; ValueError, which names them, if not.
+
+    To look at numbers on a GPU means to wait for it. So there one that is out of range comes back as low - 1 or high + 1, for
+    the caller to make NaN of: an index itself would be taken modulo the array's length, without a word.
+    """
+    if array_module(numbers) is not np:
+        return numbers.astype(np.int64, copy=False).clip(low - 1, high + 1)
+    if numbers.size and not low <= numbers.min() <= numbers.max() <= high:
+        raise ValueError(f"{name}: expected {low} to {high}, got {numbers.min()} to {numbers.max()}")
+    return numbers
+
+
+def alike(name, array, like):
+    """The array, if it has the shape and the dtype of the array `like`; ValueError, which names it, if not: broadcast, one number might be taken for many."""
+    if getattr(array, "shape", None) != like.shape or array.dtype != like.dtype:
+        raise ValueError(f"{name}: expected {kind_of(like)}, got {kind_of(array)}")
+    return array
+
+
+def kind_of(thing):
+    """In words: the dtype and shape of an array, or what else it is."""
+    return f"{thing.dtype} of shape {thing.shape}" if hasattr(thing, "dtype") else repr(thing)
+
+
 def _cuda(device):
     """CuPy and the index of a GPU that answers, or an error that says what was found and what to install."""
     name, _, index = device.partition(":")

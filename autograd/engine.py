@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 
-from .backend import array_module, as_array
+from .backend import alike, array_module, as_array
 from .tensor import Tensor
 
 _recording = ContextVar("recording", default=True)  # a global of which every thread has its own
@@ -45,9 +45,11 @@ class Node:
 
 
 def leaf(array, grad=None):
-    """A Tensor to differentiate with respect to. `backward` adds to `grad`, an array of the same shape, if one is given."""
+    """A Tensor to differentiate with respect to. `backward` adds to `grad`, an array of the same shape and dtype, if one is given."""
     array = as_array(array)
-    return Tensor(array, Node("leaf", array, grad=grad))
+    if array.dtype.kind not in "fc":
+        raise TypeError(f"leaf: expected an array of floats, got {array.dtype}")
+    return Tensor(array, Node("leaf", array, grad=None if grad is None else alike("grad", grad, array)))
 
 
 def primitive(function):
@@ -85,7 +87,7 @@ def backward(tensor, g=None):
         raise ValueError("backward: nothing this Tensor was computed from is a leaf (or it was made under no_grad)")
     if g is None and tensor.size != 1:
         raise ValueError(f"backward: a Tensor of shape {tensor.shape} needs a gradient g of that shape; only a single number has a default")
-    g = array_module(tensor.data).ones_like(tensor.data) if g is None else _fit(as_array(g), tensor.node, "backward")
+    g = array_module(tensor.data).ones_like(tensor.data) if g is None else alike("g", as_array(g), tensor)
 
     waiting = _count_uses(tensor.node)
     gradients = {tensor.node: g}

@@ -18,7 +18,7 @@ DTYPES = {"float32", "float64", "uint32", "uint64", "int64", "dtype", "ndarray"}
 # What may call NumPy, and why: it works on tables of a schedule (float64, on the host, cast and moved by `at`) or on other host data.
 ON_THE_HOST = {
     "autograd/more_ops.py": {"pad": "`width` is numbers, not an array"},
-    "tinyddpm/schedule.py": {"Schedule.__init__": "tables", "linear": "tables", "cosine": "tables"},
+    "tinyddpm/schedule.py": {"Schedule.__init__": "tables", "linear": "tables", "cosine": "tables", "at": "a table"},
     "tinyddpm/diffusion.py": {"q_sample": "tables", "q_step": "tables", "posterior_coefficients": "tables", "posterior_variance": "tables",
                               "predicted_noise": "tables", "q_chain": "t, which may lie on the host: `at` takes it to the table"},
     "tinyddpm/sampler.py": {"ancestral": "a table", "ddim": "numbers out of a table"},

@@ -1,21 +1,25 @@
 """The two processes of diffusion in closed form: noise is added by q, and removed by its posterior.
 
 Everything here is an equation of Ho et al. 2020, "Denoising diffusion probabilistic models", and knows no network.
-Shapes: images x0, xt and noise eps (N, C, H, W); timesteps t (N,) integers in {1..T}.
+Shapes: images x0, xt and noise eps (N, C, H, W), all of one dtype; timesteps t (N,) integers in {1..T}. ValueError for others.
 """
 import numpy as np
+
+from autograd.backend import alike
 
 from .schedule import at
 
 
 def q_sample(schedule, x0, t, eps):
-    """x_t given x_0, for any t at once: √ᾱ_t x_0 + √(1−ᾱ_t) ε  (equation 4)."""
+    """x_t given x_0, for any t at once: √ᾱ_t x_0 + √(1−ᾱ_t) ε  (equation 4). Here t may be 0: that is x_0 itself."""
+    alike("eps", eps, x0)
     alpha_bar = schedule.alpha_bar
-    return at(np.sqrt(alpha_bar), t, x0) * x0 + at(np.sqrt(1 - alpha_bar), t, x0) * eps
+    return at(np.sqrt(alpha_bar), t, x0, first=0) * x0 + at(np.sqrt(1 - alpha_bar), t, x0, first=0) * eps
 
 
 def q_step(schedule, x_before, t, eps):
     """x_t given x_{t−1}, one step of the chain: √(1−β_t) x_{t−1} + √β_t ε  (equation 2)."""
+    alike("eps", eps, x_before)
     return at(np.sqrt(schedule.alpha), t, x_before) * x_before + at(np.sqrt(schedule.beta), t, x_before) * eps
 
 
@@ -32,6 +36,7 @@ def q_chain(schedule, x0, noise):
 
 def posterior_mean(schedule, x0, xt, t):
     """The mean of x_{t−1} given x_t and x_0: c_1 x_0 + c_2 x_t  (equation 7). At t = 1 it is x_0 itself."""
+    alike("x0", x0, xt)
     c1, c2 = posterior_coefficients(schedule)
     return at(c1, t, xt) * x0 + at(c2, t, xt) * xt
 
@@ -53,5 +58,6 @@ def posterior_variance(schedule):
 
 def predicted_noise(schedule, x0, xt, t):
     """The ε that leads from x_0 to x_t: equation 4 solved for it."""
+    alike("x0", x0, xt)
     alpha_bar = schedule.alpha_bar
     return (xt - at(np.sqrt(alpha_bar), t, xt) * x0) / at(np.sqrt(1 - alpha_bar), t, xt)

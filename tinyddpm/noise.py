@@ -23,7 +23,7 @@ import numpy as np
 from autograd.backend import array_module
 
 from .box_muller import box_muller
-from .philox import philox, words as words_at  # noqa: F401  (philox, the cipher itself, for whoever wants to check it)
+from .philox import words as words_at
 
 
 def bits(seed, purpose, step, index, words):

@@ -29,7 +29,9 @@ def objective(x0_hat, x0, form="mse", batch_size=None):
         raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
     if x0_hat.shape != x0.shape:
         raise ValueError(f"objective: the prediction has shape {x0_hat.shape}, the images {x0.shape}")
-    M = batch_size or len(x0)
+    M = len(x0) if batch_size is None else batch_size
+    if M < 1:
+        raise ValueError(f"batch_size: expected at least one image, got {M}")
     D = math.prod(x0.shape[1:])
     factor = {"sum": 1.0, "batch_mean": 1 / M, "mse": 1 / (M * D)}[form]
     errors = ops.sum(ops.square(x0_hat - x0), axis=(1, 2, 3))

@@ -10,7 +10,7 @@ distribution. xt is (N, C, H, W), t (N,) integers. `noise(t)` returns standard n
 """
 import numpy as np
 
-from autograd.backend import array_module
+from autograd.backend import alike, array_module
 
 from .diffusion import posterior_mean, posterior_variance, predicted_noise
 from .schedule import at
@@ -23,13 +23,15 @@ def ancestral(denoiser, schedule, x_T, noise, clip=1.0, variance=None):
     variance  a table (T+1,) of the noise variance of each step; β̃ of equation 7 if None, `schedule.beta` is the other usual one
     """
     variance = posterior_variance(schedule) if variance is None else variance
+    if len(variance) != schedule.T + 1:
+        raise ValueError(f"variance: expected a table of T + 1 = {schedule.T + 1} numbers, got {len(variance)}")
     xt = x_T
     for step in range(schedule.T, 0, -1):
         t = _same_t(step, xt)
         x0_hat = _clipped(denoiser(xt, t), clip)
         xt = posterior_mean(schedule, x0_hat, xt, t)
         if step > 1:  # the last step adds no noise: its result is the image
-            xt = xt + at(np.sqrt(variance), t, xt) * noise(step)
+            xt = xt + at(np.sqrt(variance), t, xt) * alike(f"noise({step})", noise(step), xt)
         yield step - 1, xt, x0_hat
 
 
@@ -40,6 +42,8 @@ def ddim(denoiser, schedule, x_T, noise=None, steps=50, eta=0.0, clip=1.0):
     eta    0: no noise, the image is a function of x_T; 1: the noise of `ancestral`, and its result if steps == T
     noise  may be None if eta is 0
     """
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta: expected 0 to 1, got {eta}")
     if eta and noise is None:
         raise ValueError(f"noise: eta = {eta} needs a function noise(t), got None")
     alpha_bar = schedule.alpha_bar
@@ -52,14 +56,14 @@ def ddim(denoiser, schedule, x_T, noise=None, steps=50, eta=0.0, clip=1.0):
         sigma2 = eta**2 * (1 - alpha_bar[then]) / (1 - alpha_bar[now]) * (1 - alpha_bar[now] / alpha_bar[then])
         xt = float(np.sqrt(alpha_bar[then])) * x0_hat + float(np.sqrt(1 - alpha_bar[then] - sigma2)) * eps_hat
         if sigma2 > 0:
-            xt = xt + float(np.sqrt(sigma2)) * noise(now)
+            xt = xt + float(np.sqrt(sigma2)) * alike(f"noise({now})", noise(now), xt)
         yield then, xt, x0_hat
 
 
 def timestep_grid(T, steps):
     """`steps` timesteps from T down, evenly spaced: T·i/steps, rounded, for i = steps..1. T is always the first."""
-    if not 1 <= steps <= T:
-        raise ValueError(f"steps: expected 1 to T = {T}, got {steps}")
+    if not isinstance(steps, int) or not 1 <= steps <= T:
+        raise ValueError(f"steps: expected 1 to T = {T}, got {steps!r}")
     return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
 
 
@@ -69,4 +73,6 @@ def _same_t(step, xt):
 
 
 def _clipped(x0_hat, clip):
+    if clip is not None and not clip > 0:
+        raise ValueError(f"clip: expected a positive bound or None, got {clip}")
     return x0_hat if clip is None else x0_hat.clip(-clip, clip)

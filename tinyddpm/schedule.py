@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from autograd.backend import constant
+from autograd.backend import constant, kind_of, within
 
 
 class Schedule:
@@ -53,11 +53,16 @@ def cosine(T=1000, s=0.008):
     return Schedule(np.minimum(1 - f[1:] / f[:-1], 0.999))
 
 
-def at(table, t, x):
-    """table[t] for each sample: (T+1,) float64 and (N,) integers -> (N, 1, 1, 1), of the dtype and on the device of x (N, C, H, W).
+def at(table, t, x, first=1):
+    """table[t] for each sample: (T+1,) float64 and (N,) integers in {first..T} -> (N, 1, 1, 1), of the dtype and on the device of x (N, C, H, W).
 
-    A GPU keeps the table, so only the first call copies it there."""
-    return constant(table, x)[t].reshape(-1, *[1] * (x.ndim - 1))
+    Raises ValueError for any other t; one on a GPU, which is not waited for, gives NaN. A GPU keeps the table: only the first call copies it.
+    """
+    if getattr(t, "shape", None) != x.shape[:1] or t.dtype.kind not in "iu":
+        raise ValueError(f"t: expected an integer for each of {len(x)} images, got {kind_of(t)}")
+    padded = np.append(table, math.nan)  # the last entry, also −1, and those before `first`: what a wrong t on a GPU comes to
+    padded[:first] = math.nan
+    return constant(padded, x)[within("t", t, first, len(table) - 1)].reshape(-1, *[1] * (x.ndim - 1))
 
 
 def _check_T(T):

@@ -60,6 +60,7 @@ def train(unet, images, schedule, beta, *, seed, batch_size=64, form="mse", star
     given     what else the network is told of each image, such as its class: a function of k and of the images' numbers (M,)
     For batch_size (M) and form see `objective`. Raises FloatingPointError, before the update, if J is no longer finite.
     """
+    _check(unet, images)
     m = array_module(images).arange(batch_size)
     for k in itertools.count(start + 1):
         x0 = images[drawn := noise.integers(seed, "data", k, m, len(images))]
@@ -72,6 +73,13 @@ def train(unet, images, schedule, beta, *, seed, batch_size=64, form="mse", star
             raise FloatingPointError(f"J is {J} at step {k}: β = {_step_size(beta, k)} is probably too large")
         unet.theta -= _step_size(beta, k) * unet.grad
         yield Step(k, J, errors, t)
+
+
+def _check(unet, images):
+    if unet.grad is None:
+        raise ValueError("unet: expected one with numbers and room for a gradient: `initialise` it, or `bind` it to theta and grad")
+    if images.ndim != 4 or images.dtype != unet.theta.dtype:
+        raise ValueError(f"images: expected an array (n, C, H, W) of {unet.theta.dtype}, got {images.dtype} of shape {images.shape}")
 
 
 def _step_size(beta, k):

@@ -1,6 +1,7 @@
 """Whatever a person gets wrong: one line that says what was expected and what came, exit status 2, no traceback, nothing written."""
 import os
 
+import click
 import numpy as np
 import pytest
 
@@ -23,7 +24,7 @@ OPTIONS = {  # what follows `tinyddpm train --out x` -> what must be said
     "--keep 0": "keep: expected at least 1", "--every 0": "every: expected at least 1", "--patience -1": "patience: expected at least 0", "--warmup -1": "warmup: expected at least 0", "--seed 1.5": "'1.5' is not a valid integer",
     "--seed " + "9" * 50: "seed: expected a number of at most 63 bits", "--seed " + "9" * 5000: "is not a valid integer", "--size 0": "size: expected at least 1", "--size 16": "is not resized, got a request for (16, 16)",
     "--channels 3": "is not converted, got a request for 3", "--channels 2": "channels: expected 1 or 3", "--device cuda:x": "got 'cuda:x'", "--device gpu": "device: expected cpu, cuda or cuda:INDEX", "--recipe ../digits": "--recipe: expected one of",
-    "--objective l1": "'l1' is not one of", "extra": "unexpected extra argument", "--data /dev/null": "expected a file or a folder, this is neither", "--data=": "got an empty string", "--data pipe": "this is neither", "--data a\nb": "a?b: expected a file",
+    "--objective l1": "'l1' is not one of", "extra": "unexpected extra argument", "--recipe=": "--recipe: expected one of", "--out=": "'--out': expected the name of a folder, got an empty text",  "--data /dev/null": "expected a file or a folder, this is neither", "--data=": "got an empty string", "--data pipe": "this is neither", "--data a\nb": "a?b: expected a file",
     "--config pipe": "pipe: cannot be read: expected a file, this is none", "--config .": "expected a file, this is none", "--config /dev/zero": "expected a file, this is none", "--multipliers=1": "does not take a value",
 }
 FILES = {  # a configuration file -> what must be said
@@ -47,6 +48,20 @@ def refused(arguments, problem, place, capsys):
     said = capsys.readouterr()
     assert problem in said.err and said.err.startswith("tinyddpm: ") and said.err.count("\n") == 1 and len(said.err) < 9000 and not said.out, said.err
     assert {p.name for p in place.iterdir()} == before
+
+
+@pytest.mark.parametrize("command", [name for name, command in cli.cli.commands.items() if any(getattr(p, "is_flag", None) is False for p in command.params)])
+def test_every_option_of_every_command_refuses_what_is_no_value_for_it(command, place, capsys):
+    """No number, no name and no path has a NUL in it; and none but --attention may be empty."""
+    arguments = {"train": ["--out", "x"], "sample": ["absent"], "import": ["absent", "--out", "x"]}[command]
+    seen = 0
+    for option in cli.cli.commands[command].params:
+        if getattr(option, "is_flag", True):  # arguments and flags
+            continue
+        for value in ("\0", "", "…") if isinstance(option.type, (click.types.IntParamType, click.types.FloatParamType, click.Choice)) else ("\0",):
+            refused([command, *arguments, f"{option.opts[0]}={value}"], "", place, capsys)
+            seen += 1
+    assert seen >= 1
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda text: ascii(text[:30]))

@@ -61,6 +61,9 @@ def test_foreign_files_are_refused(tmp_path):
     save_file({"w": np.zeros(3)}, tmp_path / "foreign.safetensors")
     with pytest.raises(CheckpointError, match="foreign.safetensors: expected a file of the format 'tinyddpm 2', got None"):
         load(tmp_path / "foreign.safetensors")
+    save_file({"theta.w": np.zeros(3)}, tmp_path / "old.safetensors", {"format": "tinyddpm 1", "config": "{}", "step": "3"})
+    with pytest.raises(CheckpointError, match="old.safetensors: expected a file of the format 'tinyddpm 2', got 'tinyddpm 1'"):
+        load(tmp_path / "old.safetensors")
     (tmp_path / "pickle").write_bytes(b"\x80\x04cos\nsystem\n(S'exit'\ntR.")
     with pytest.raises(CheckpointError, match="pickle: not a whole checkpoint"):
         load(tmp_path / "pickle")

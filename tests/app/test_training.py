@@ -10,7 +10,8 @@ from tinyddpm.app import average, checkpoint, data
 from tinyddpm.app.config import Config
 from tinyddpm.app.heldout import BANDS, Draws, mean_image
 from tinyddpm.app.sampling import Run
-from tinyddpm.app.training import BEST, CHECKPOINT, METRICS, Progress, run
+from tinyddpm.app.run_folder import BEST, CHECKPOINT, METRICS
+from tinyddpm.app.training import Progress, run
 from tinyddpm.nn import UNetConfig
 
 SMALL = Config(T=20, batch_size=8, beta=0.5, warmup=3, every=4, steps=12, unet=UNetConfig(base=4, groups=2, blocks=1, dropout=0.1))

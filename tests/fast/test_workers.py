@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from small_nets import IMAGE, SCHEDULE, small_net, some_batch
+from tinyddpm.fast import parallel
 from tinyddpm.fast.parallel import Shards, WorkerError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers inherit files and pipes")
@@ -46,7 +47,7 @@ def test_a_workers_exception_arrives_as_text():
     x0, t, eps = some_batch(6)
     t[-1] = SCHEDULE.T + 1  # the last sample is not this process's
     with Shards(unet, SCHEDULE, 2) as shards:
-        with pytest.raises(WorkerError, match="worker 1 (.|\n)*Traceback(.|\n)*q_sample(.|\n)*IndexError: .*51"):
+        with pytest.raises(WorkerError, match="worker 1 (.|\n)*Traceback(.|\n)*q_sample(.|\n)*ValueError: t: expected 0 to 50, got .*51"):
             shards.gradient(unet, SCHEDULE, x0, t, eps)
         assert not shards.workers
 
@@ -57,6 +58,16 @@ def test_workers_find_the_packages_that_run_here(monkeypatch, tmp_path, capfd):
     with pytest.raises(WorkerError, match="worker 1 .* ended with status 1; .* standard error"), Shards(small_net(), SCHEDULE, 2):
         pass
     assert "this is the one" in capfd.readouterr().err
+
+
+def test_a_worker_that_says_nothing_is_given_up(monkeypatch, tmp_path):
+    (tmp_path / "threadpoolctl.py").write_text("import time\ntime.sleep(100)")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(parallel, "STARTING", 1)
+    shards = Shards(small_net(), SCHEDULE, 2)
+    with pytest.raises(WorkerError, match=r"worker 1 \(process \d+\) has not started within 1 s; .* the name of a module .*" + str(tmp_path)), shards:
+        pass
+    assert not shards.workers
 
 
 SCRIPT = f"""
@@ -133,6 +144,13 @@ def test_it_works_from_standard_input_and_from_a_script_without_a_main_guard(sta
     assert (process.returncode, err, ran.returncode, ran.stderr) == (0, "", 0, "")
     assert len(pids) == 2 and float(out) > 0 and ran.stdout.splitlines()[1:] == out.splitlines()
     assert all(map(gone, pids))
+
+
+def test_a_file_beside_the_script_does_not_take_the_place_of_what_python_starts_with(tmp_path):
+    (tmp_path / "stat.py").write_text("import time\ntime.sleep(100)")  # this process has the right one already
+    (tmp_path / "script.py").write_text(SCRIPT + USE_IT)
+    ran = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=60)
+    assert (ran.returncode, ran.stderr) == (0, "") and len(ran.stdout.splitlines()) == 2
 
 
 BUSY = """

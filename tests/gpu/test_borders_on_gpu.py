@@ -48,3 +48,11 @@ def test_noise_is_the_same_to_the_last_bit(seed, index, dtype):
     index = np.array(index)
     for draw in (lambda i: noise.integers(seed, "a", 3, i, 10, (2,)), lambda i: noise.uniform(seed, "b", 2**40, i, (3,), dtype), lambda i: noise.normal(seed, "c", 1, i, (2, 3), dtype)):
         assert_same(draw(moved(index)), draw(index), tolerance=0)
+
+
+def test_a_t_that_is_no_step_gives_nan_there():
+    """It raises on a CPU. Here it would mean to wait for the GPU; CuPy by itself takes any index modulo the table's length."""
+    table, t = schedule.linear(10).beta, np.array([-99, -1, 0, 1, 10, 11, 99])
+    for dtype in (np.int64, np.int32):
+        found = backend.to_numpy(schedule.at(table, moved(t.astype(dtype)), moved(np.zeros((7, 1, 2, 2)))))
+        np.testing.assert_array_equal(found.ravel(), [np.nan, np.nan, np.nan, table[1], table[10], np.nan, np.nan])

@@ -10,7 +10,7 @@ from oracles import SMALL
 from autograd import backend
 from autograd.backend import to_device, to_numpy
 from tinyddpm import noise, schedule
-from tinyddpm.app import average, checkpoint, sampling, training
+from tinyddpm.app import average, checkpoint, run_folder, sampling, training
 from tinyddpm.app.computing import computing
 from tinyddpm.app.config import Config
 from tinyddpm.app.heldout import Draws, mean_image
@@ -87,7 +87,7 @@ def run(tmp_path_factory):
 
     def run(folder, device, **changes):
         training.run(replace(CONFIG, data=str(data), device=device, **changes), folder, resume=True)
-        return checkpoint.load(folder / training.CHECKPOINT)
+        return checkpoint.load(folder / run_folder.CHECKPOINT)
 
     return run
 

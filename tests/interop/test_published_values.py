@@ -72,7 +72,7 @@ def test_ddpm_over_all_steps(schedule, tolerance, predicts, published):
     """`ancestral`, with PyTorch's noise after seed 0."""
     generator = Generator(0)
     *_, (_, xt, _) = ancestral(lambda xt, t: X0[predicts](schedule, stand_in_for_a_network(xt, t), xt, t), schedule, ramp(),
-                               lambda t: generator.normal((4, 3, 8, 8)))
+                               lambda t: generator.normal((4, 3, 8, 8)).astype(ramp().dtype))
     assert abs(abs(xt).sum() - published) < tolerance
 
 

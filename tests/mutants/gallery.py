@@ -26,7 +26,7 @@ BUGS = [
         TESTS + "test_train.py::test_every_image_is_drawn_and_equally_often"),
     Bug("pixels end up in [−½, ½]", "tinyddpm/app/data.py", "half = (grey_levels - 1) / 2", "half = grey_levels - 1",
         "tests/app/test_data.py::test_every_uint8_lands_where_it_should"),
-    Bug("x_t with the noise of t − 1", "tinyddpm/diffusion.py", "at(np.sqrt(1 - alpha_bar), t, x0) * eps", "at(np.sqrt(1 - alpha_bar), t - 1, x0) * eps",
+    Bug("x_t with the noise of t − 1", "tinyddpm/diffusion.py", "at(np.sqrt(1 - alpha_bar), t, x0, first=0) * eps", "at(np.sqrt(1 - alpha_bar), t - 1, x0, first=0) * eps",
         TESTS + "test_diffusion.py::test_q_sample_is_equation_4_with_its_own_t_for_each_sample"),
     # ---- schedules ----
     Bug("ᾱ before t = 1 wraps to ᾱ_T", "tinyddpm/diffusion.py", "    before = schedule.alpha_bar[:-1]\n    c1", "    before = np.roll(schedule.alpha_bar[1:], 1)\n    c1",

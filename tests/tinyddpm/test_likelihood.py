@@ -266,7 +266,7 @@ def test_float32_images_are_measured_in_float64_and_not_written_into():
     schedule, x0 = linear(5), digits().images[:4]
     before = x0.copy()
     chain = list(terms(bent, schedule, x0, drawing(x0), 17))
-    exact = list(terms(bent, schedule, x0.astype(np.float64), drawing(x0), 17))
+    exact = list(terms(bent, schedule, x0.astype(np.float64), lambda t: drawing(x0)(t).astype(np.float64), 17))
     assert all(bits.dtype == np.float64 and bits.shape == (4,) for _, bits in chain)
     for (_, a), (_, b) in zip(chain, exact):
         np.testing.assert_allclose(a, b, rtol=1e-5)

@@ -249,7 +249,7 @@ def test_a_bad_config_is_named(changes, message):
 
 
 @pytest.mark.parametrize("shape, t, message", [
-    ((2, 1, 6, 4), (2,), r"xt: expected images \(N, 1, 4, 6\), got shape \(2, 1, 6, 4\)"),
+    ((2, 1, 6, 4), (2,), r"xt: expected images \(N, 1, 4, 6\) of floats, got float64 of shape \(2, 1, 6, 4\)"),
     ((2, 3, 4, 6), (2,), "xt: expected images"),
     ((1, 4, 6), (1,), "xt: expected images"),
     ((2, 1, 4, 6), (3,), r"t: expected one timestep for each of 2 images, got shape \(3,\)"),

@@ -13,6 +13,7 @@ import click
 from .. import __version__
 from . import config as configuration
 from .files import in_words
+from .run_folder import CONFIG
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 
@@ -26,6 +27,15 @@ class Numbers(click.ParamType):
             return value if isinstance(value, tuple) else tuple(int(part) for part in value.split(",") if part)
         except ValueError:
             self.fail(f"expected whole numbers with commas between them, got {value!r}", param, ctx)
+
+
+class Folder(click.Path):
+    """The path of a folder. An empty text, such as an unset variable of the shell, is none, and not the folder that one is in."""
+
+    def convert(self, value, param, ctx):
+        if value == "":
+            self.fail("expected the name of a folder, got an empty text", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 def config_options(command):
@@ -67,7 +77,7 @@ def cli():
 
 
 @cli.command()
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="the run folder")
+@click.option("--out", type=Folder(file_okay=False, path_type=Path), required=True, help="the run folder")
 @click.option("--resume", is_flag=True, help="go on with the run in --out, if there is one")
 @click.option("--recipe", help="start from a configuration that comes with tinyddpm: " + ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml"))))
 @click.option("--config", "file", type=click.Path(path_type=Path), help="start from a TOML file, such as another run's config.toml")
@@ -79,15 +89,15 @@ def train(out, resume, recipe, file, pictures, **given):
     Options count most, then --config or --recipe, then the defaults in brackets. The folder's config.toml records them all.
     """
     from . import training
-    if recipe and file:
+    if recipe is not None and file:
         raise ValueError("--recipe and --config: expected one of them, not both")
     values = {}
-    if recipe:
+    if recipe is not None:
         file = RECIPES / f"{recipe}.toml"
         if not file.exists():
             raise ValueError(f"--recipe: expected one of {', '.join(sorted(p.stem for p in RECIPES.glob('*.toml')))}, got {recipe!r}")
-    if resume and not file and (out / training.CONFIG).exists():
-        file = out / training.CONFIG
+    if resume and not file and (out / CONFIG).exists():
+        file = out / CONFIG
     if file:
         values = configuration.read(file)
     config = configuration.from_dict(values | {name: v for name, v in given.items() if v is not None})
@@ -141,7 +151,7 @@ def info(run):
 
 @cli.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="the run folder to make")
+@click.option("--out", type=Folder(file_okay=False, path_type=Path), required=True, help="the run folder to make")
 def import_(path, out):
     """Make a run folder, to sample from, of the diffusers model (UNet2DModel) in the folder PATH."""
     from ..interop.commands import import_folder

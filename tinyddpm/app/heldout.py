@@ -9,7 +9,7 @@ each held-out image with ten t's, one from each tenth of {1..T}. Ten bands of t 
 """
 import numpy as np
 
-from autograd.backend import to_numpy
+from autograd.backend import alike, to_numpy
 
 from .. import noise
 from ..diffusion import q_sample
@@ -38,8 +38,11 @@ class Draws:
 
     def evaluate(self, denoiser, chunk=250):
         """J in the form "mse" for each band of t: (BANDS,) float64. Its mean is the held-out J."""
-        J = [np.square(denoiser(*(a[i:i + chunk] for a in (self.xt, self.t, *self.given))) - self.x0[i:i + chunk]).mean(axis=(1, 2, 3), dtype=np.float64)
-             for i in range(0, len(self.xt), chunk)]
+        J = []
+        for i in range(0, len(self.xt), chunk):
+            xt, t, x0, *given = (a[i:i + chunk] for a in (self.xt, self.t, self.x0, *self.given))
+            x0_hat = alike("x0_hat", denoiser(xt, t, *given), x0)
+            J.append(np.square(x0_hat - x0).mean(axis=(1, 2, 3), dtype=np.float64))
         return np.bincount(self.band, np.concatenate(J), BANDS) / np.bincount(self.band, minlength=BANDS)
 
 

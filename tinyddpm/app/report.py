@@ -15,8 +15,8 @@ from ..more.ideal import ideal_denoiser
 from ..more.classes import by_class
 from . import data, labels, pictures, plots
 from .heldout import Draws, mean_image
+from .run_folder import METRICS
 from .sampling import Run
-from .training import METRICS
 from .unet_walk import unet_walk
 
 SAMPLES, FILM = 64, 16  # images in samples.png and in the film

@@ -57,7 +57,7 @@ class Run:
         """
         shape = self.config.unet.image
         most = MAX_BYTES // (4 * math.prod(shape))
-        if not 1 <= n <= most:
+        if not isinstance(n, int) or not 1 <= n <= most:
             raise ValueError(f"n: expected at least 1, and at most the {most} images that fit in {MAX_BYTES} bytes, got {n}")
         if not 0 <= eta <= 1:
             raise ValueError(f"eta: expected 0 to 1, got {eta}")

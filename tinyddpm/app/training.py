@@ -26,7 +26,7 @@ from .computing import computing
 from .divergence import Divergence, Watched
 from .files import in_words
 from .heldout import Draws, mean_image
-from .run_folder import BEST, CHECKPOINT, CONFIG, METRICS, RunFolder  # noqa: F401 (the names of its files, for others)
+from .run_folder import BEST, RunFolder
 
 BETTER = 0.999  # a held-out J is really better if it is at most this share of the last one that was
 

@@ -24,6 +24,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import select
 import signal
 import struct
 import subprocess
@@ -40,6 +41,7 @@ from .shared import Memory
 LARGEST_MAP = 1 << 20  # numbers in the largest feature map of the samples that are computed at once; bounds the memory in use
 BLOCK = 1 << 15  # numbers of each partial gradient that are added at a time: few enough to stay in the processor's cache
 LEAST = 8  # images in a part of `denoise`, if there are more than two parts
+STARTING = 120  # seconds after which a worker that has not said a word is given up
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "VECLIB")}  # for a process to come
 
 
@@ -113,7 +115,7 @@ class Shards:
                 self.workers.append(Worker(i, self._setup(vectors)))
             self.part = Part(self.unet, self.of_shard, self.schedule, arrays, self.memories[1])
             for worker in self.workers:
-                worker.wait()
+                worker.wait(STARTING)
         except BaseException:
             self.close()
             raise
@@ -257,9 +259,11 @@ class Worker:
 
         In a process group of its own, a Ctrl-C in the terminal does not reach it: this process decides what that means.
         """
-        path = os.pathsep.join(os.path.abspath(folder) for folder in sys.path)  # it shall find the packages that are running here
-        self.process = subprocess.Popen([sys.executable, "-P", "-m", "tinyddpm.fast.worker"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        pass_fds=setup["fds"], process_group=0, env=os.environ | ONE_THREAD | {"PYTHONPATH": path})
+        # It shall find the packages that are running here. Not by PYTHONPATH: Python's own start would look there too, and find
+        # a user's stat.py in place of its own.
+        start = f"import sys; sys.path[:] = {[os.path.abspath(folder) for folder in sys.path]}; from tinyddpm.fast.worker import main; main()"
+        self.process = subprocess.Popen([sys.executable, "-P", "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        pass_fds=setup["fds"], process_group=0, env=os.environ | ONE_THREAD)
         self.name = f"worker {number} (process {self.process.pid})"
         self.send(setup)
 
@@ -270,8 +274,10 @@ class Worker:
         except BrokenPipeError:
             self.wait()  # which says why
 
-    def wait(self):
-        """Until it has done what it was sent. Raises WorkerError, with the text of its exception or how it ended."""
+    def wait(self, seconds=None):
+        """Until it has done what it was sent, or, before its first answer, for so many seconds. Raises WorkerError, with the text of its exception or how it ended."""
+        if seconds is not None and not select.select([self.process.stdout], [], [], seconds)[0]:
+            raise WorkerError(f"{self.name} has not started within {seconds} s; has a file in one of these folders the name of a module that it imports? {sys.path}")
         length = self.process.stdout.read(4)
         if len(length) == 4:
             text = self.process.stdout.read(*struct.unpack("=I", length)).decode()

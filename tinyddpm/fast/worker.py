@@ -1,4 +1,4 @@
-"""A worker process of `parallel.Shards`: `python -m tinyddpm.fast.worker`, which only Shards has a reason to run.
+"""A worker process of `parallel.Shards`: its `main`, which only Shards has a reason to run.
 
 Standard input brings JSON, one message a line: first what network to make and where the shared memory is, then requests.
 Standard output answers each, once done, with the length of an error text (four bytes) and that text: none if all is well.
@@ -66,7 +66,3 @@ def leave_with_parent():
     hung_up.register(0, 0)
     hung_up.poll()
     os._exit(0)
-
-
-if __name__ == "__main__":
-    main()

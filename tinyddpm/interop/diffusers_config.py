@@ -91,8 +91,8 @@ OPTIONS = {
 
 def from_options(options):
     """A DiffusersConfig from a dict of options. Names that begin with _ are diffusers' notes to itself."""
-    o = _checked(options)
-    channels = o["block_out_channels"]
+    o = checked(options, OPTIONS, (KIND,))
+    channels = list(o["block_out_channels"])
     base, deepest = channels[0], len(channels) - 1
     height, width = (o["sample_size"],) * 2 if whole(o["sample_size"]) else o["sample_size"]
 
@@ -140,21 +140,21 @@ def to_options(config):
     }
 
 
-def _checked(options):
-    """All of OPTIONS: those given, if they are accepted, and the defaults of the others."""
+def checked(options, table, kinds):
+    """All options of a table such as OPTIONS: those given, if they are accepted, and the defaults of the others. `kinds`: whose they may be."""
     if not isinstance(options, dict):
-        raise ValueError(f"expected the options of a {KIND}, got {options!r}")
-    if options.get("_class_name", KIND) != KIND:
-        raise ValueError(f"_class_name: expected {KIND}, got {options['_class_name']!r}")
+        raise ValueError(f"expected the options of a {kinds[0]}, got {options!r}")
+    if options.get("_class_name", kinds[0]) not in kinds:
+        raise ValueError(f"_class_name: expected {' or '.join(kinds)}, got {options['_class_name']!r}")
     for name in options:
-        if name not in OPTIONS and not name.startswith("_"):
-            raise ValueError(f"{name}: this option of a {KIND} is not known here")
-    found = {name: options.get(name, default) for name, (default, _, _) in OPTIONS.items()}
+        if name not in table and not name.startswith("_"):
+            raise ValueError(f"{name}: this option of a {kinds[0]} is not known here")
+    found = {name: options.get(name, default) for name, (default, _, _) in table.items()}
     for name, value in found.items():
-        _, accepts, words = OPTIONS[name]
+        _, accepts, words = table[name]
         if not accepts(value):
             raise ValueError(f"{name}: expected {words}, got {value!r}")
-    return found | {"block_out_channels": list(found["block_out_channels"])}
+    return found
 
 
 def _with_attention(name, direction, options):

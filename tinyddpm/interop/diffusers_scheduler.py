@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from ..schedule import Schedule, cosine
-from .diffusers_config import flag, number, only, whole
+from .diffusers_config import checked, flag, number, only, whole
 from .diffusers_unet import read_json
 
 CONFIG = "scheduler_config.json"
@@ -56,16 +56,7 @@ OPTIONS = {
 
 def from_options(options):
     """A Scheduler from a dict of options. ValueError, naming the option, for what is unknown or cannot be expressed."""
-    if options.get("_class_name", KINDS[0]) not in KINDS:
-        raise ValueError(f"_class_name: expected {' or '.join(KINDS)}, got {options['_class_name']!r}")
-    for name in options:
-        if name not in OPTIONS and not name.startswith("_"):
-            raise ValueError(f"{name}: this option of a scheduler is not known here")
-    o = {name: options.get(name, default) for name, (default, _, _) in OPTIONS.items()}
-    for name, value in o.items():
-        _, accepts, words = OPTIONS[name]
-        if not accepts(value):
-            raise ValueError(f"{name}: expected {words}, got {value!r}")
+    o = checked(options, OPTIONS, KINDS)
     predicts = PREDICTS["sample" if o["predict_epsilon"] is False else o["prediction_type"]]
     return Scheduler(_schedule(o), predicts, float(o["clip_sample_range"]) if o["clip_sample"] else None, VARIANCES[o["variance_type"]])
 

@@ -18,7 +18,7 @@ Called without labels, the network takes all images for the null class: `unet.de
 from dataclasses import dataclass
 
 from autograd import ops
-from autograd.backend import array_module
+from autograd.backend import array_module, within
 
 from .. import noise
 from ..nn.module import Module, Parameter
@@ -64,7 +64,8 @@ class ClassEmbedding(Module):
 
     def forward(self, labels):
         xp, rows = array_module(labels), self.table.shape[0]
-        _check_labels("given", labels, rows - 1, "the null class")
+        _check_kind("given", labels)
+        labels = within("given", labels, 0, rows - 1)  # on a GPU nobody waits to see: a number out of range is told as no class
         # As a product the gradient sums rows in a fixed order, which scattering them on a GPU would not.
         chosen = (labels[:, None] == xp.arange(rows)).astype(self.table.dtype)  # (N, rows), one 1 in each row
         return ops.matmul(chosen, self.c * self.table)
@@ -137,8 +138,12 @@ def guided(denoise, labels, classes, weight=1.0):
 
 def _check_labels(name, labels, last, what):
     """Raise unless labels are integers (N,) in {0..last}: a number out of range would silently be no class, or another one."""
+    _check_kind(name, labels)
+    if labels.size and not (0 <= int(labels.min()) and int(labels.max()) <= last):
+        raise ValueError(f"{name}: expected classes from 0 to {last} ({what}), got {int(labels.min())} to {int(labels.max())}")
+
+
+def _check_kind(name, labels):
     if getattr(labels, "ndim", None) != 1 or labels.dtype.kind not in "iu":
         raise TypeError(f"{name}: expected a class for each image, integers (N,), got {getattr(labels, 'dtype', type(labels).__name__)} "
                         f"of shape {getattr(labels, 'shape', ())}")
-    if not ((0 <= labels) & (labels <= last)).all():  # one number to wait for, if they lie on a GPU
-        raise ValueError(f"{name}: expected classes from 0 to {last} ({what}), got {int(labels.min())} to {int(labels.max())}")

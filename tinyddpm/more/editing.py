@@ -14,7 +14,7 @@ import math
 
 import numpy as np
 
-from autograd.backend import array_module
+from autograd.backend import alike, array_module
 
 from ..diffusion import q_sample
 from ..sampler import ancestral, ddim
@@ -73,6 +73,7 @@ def slerp(a, b, shares):
     such points cuts inside: halfway its length is √(D/2), which no x_T has. The arc, with ω the angle between a and b, does not:
     sin((1−s)ω)/sin ω · a + sin(sω)/sin ω · b.
     """
+    alike("b", b, a)
     xp, share = array_module(a), _column(shares, a)
     angle = _angle(xp, a.astype(np.float64), b.astype(np.float64))
     if math.pi - angle < 1e-6:
@@ -123,7 +124,7 @@ def inpaint(denoiser, schedule, image, mask, x_T, noise, resamplings=10, jump=10
             continue
         z = noise if now not in visited else lambda t: noise(next(further))
         visited.add(now)
-        _, painted, x0_hat = next(ancestral(denoiser, truncated(schedule, now), xt, z, clip, variance))
+        _, painted, x0_hat = next(ancestral(denoiser, truncated(schedule, now), xt, z, clip, None if variance is None else variance[:now + 1]))
         given = q_sample(schedule, image, _same(then, image), noise(next(further))) if then else image  # x_{t−1} of the known pixels
         xt = xp.where(known, given, painted)
         yield then, xt, x0_hat
@@ -151,6 +152,9 @@ def resampling_path(T, resamplings, jump):
 
 def q_jump(schedule, x, now, then, eps):
     """x_then given x_now for then > now: all the steps between at once (Ho et al. 2020, equation 4, from `now` in place of 0)."""
+    if not 0 <= now <= then <= schedule.T:
+        raise ValueError(f"now, then: expected 0 ≤ now ≤ then ≤ T = {schedule.T}, got {now} and {then}")
+    alike("eps", eps, x)
     kept = float(schedule.alpha_bar[then] / schedule.alpha_bar[now])
     return kept**0.5 * x + (1 - kept) ** 0.5 * eps
 

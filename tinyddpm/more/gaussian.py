@@ -22,6 +22,8 @@ import numpy as np
 
 from autograd.backend import array_module
 
+from ..schedule import at
+
 PROBE = -2.0  # neither 1 nor positive: |x| and x³ are linear as far as unit vectors can tell
 
 
@@ -38,10 +40,11 @@ def gaussian_denoiser(schedule, mean, covariance):
         if xt.shape[1:] != mean.shape:
             raise ValueError(f"xt: expected images of shape {mean.shape}, got {xt.shape[1:]}")
         xp = array_module(xt)
-        alpha_bar = xp.asarray(schedule.alpha_bar)[t][:, None]  # (N, 1)
+        x = xt.reshape(len(xt), -1).astype(np.float64)
+        alpha_bar = at(schedule.alpha_bar, t, x)  # (N, 1)
         mu, variances = xp.asarray(mean, dtype=np.float64).reshape(-1), xp.asarray(w)
         gain = xp.sqrt(alpha_bar) * variances / (alpha_bar * variances + 1 - alpha_bar)  # (N, D) or (N, 1)
-        x0_hat = mu + _stretched(xt.reshape(len(xt), -1) - xp.sqrt(alpha_bar) * mu, gain, axes)
+        x0_hat = mu + _stretched(x - xp.sqrt(alpha_bar) * mu, gain, axes)
         return x0_hat.reshape(xt.shape).astype(xt.dtype)
 
     return denoiser
@@ -64,6 +67,8 @@ def probability_flow(schedule, mean, covariance, xt, now, then):
     √ᾱ_then μ + (Σ_then Σ_now⁻¹)^½ (x_now − √ᾱ_now μ), with Σ_t the covariance of x_t: it solves dy/dσ = (y − x̂_0)/σ of
     `solvers.py`, along each principal axis. now, then: 0..T in either direction. Raises ValueError from t = 0 with a singular Σ.
     """
+    if not (0 <= now <= schedule.T and 0 <= then <= schedule.T) or xt.shape[1:] != mean.shape:
+        raise ValueError(f"now, then, xt: expected steps from 0 to T = {schedule.T} and images of shape {mean.shape}, got {now}, {then} and {xt.shape[1:]}")
     w, axes = _principal(covariance, mean.size)
     before, after = (float(schedule.alpha_bar[t]) for t in (now, then))
     spread = before * w + 1 - before

@@ -17,6 +17,8 @@ import numpy as np
 
 from autograd.backend import array_module
 
+from ..schedule import at
+
 CHUNK = 2**22  # numbers in the largest array at a time: 32 MB of float64
 
 
@@ -34,11 +36,9 @@ def ideal_denoiser(images, schedule, chunk=CHUNK):
         raise ValueError(f"images: expected at least one image, (n, C, H, W), got shape {images.shape}")
     flat = images.reshape(len(images), -1).astype(np.float64)  # (n, D)
     squares = (flat**2).sum(axis=1)  # (n,)
-    alpha_bar = xp.asarray(schedule.alpha_bar)
     rows = max(1, chunk // max(flat.shape))
 
-    def denoise_rows(xt, t):  # (M, D), (M,) -> (M, D)
-        a2 = alpha_bar[t][:, None]
+    def denoise_rows(xt, a2):  # (M, D), (M, 1) -> (M, D)
         a = xp.sqrt(a2)
         # ‖x_t − a x_i‖² = ‖x_t‖² − 2a x_t·x_i + a²‖x_i‖², and ‖x_t‖² is the same for every i: the softmax ignores it.
         log_weight = (a * (xt @ flat.T) - a2 * squares / 2) / (1 - a2)  # (M, n)
@@ -49,10 +49,11 @@ def ideal_denoiser(images, schedule, chunk=CHUNK):
     def denoiser(xt, t):
         if xt.shape[1:] != images.shape[1:]:
             raise ValueError(f"xt: expected images of shape {images.shape[1:]}, got {xt.shape[1:]}")
-        x, t = xt.reshape(len(xt), -1).astype(np.float64), xp.asarray(t)
+        x = xt.reshape(len(xt), -1).astype(np.float64)
+        alpha_bar = at(schedule.alpha_bar, xp.asarray(t), x)  # (N, 1)
         x0_hat = xp.empty_like(x)
         for i in range(0, len(x), rows):
-            x0_hat[i:i + rows] = denoise_rows(x[i:i + rows], t[i:i + rows])
+            x0_hat[i:i + rows] = denoise_rows(x[i:i + rows], alpha_bar[i:i + rows])
         return x0_hat.reshape(xt.shape).astype(xt.dtype)
 
     return denoiser

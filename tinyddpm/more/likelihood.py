@@ -68,6 +68,7 @@ def step_term(schedule, x0, x0_hat, t, variance=None):
     """
     if int(t.min()) < 2 or int(t.max()) > schedule.T:
         raise ValueError(f"t: expected 2 to T = {schedule.T} (at t = 1 there is the decoder), got {int(t.min())} to {int(t.max())}")
+    _check_shape(x0_hat, x0)
     weight, offset = step_coefficients(schedule, variance)
     squares = _squares(x0, x0_hat)
     return bits_per_dimension(at(weight, t, squares) * squares + at(offset, t, squares))
@@ -88,6 +89,7 @@ def step_coefficients(schedule, variance=None):
 
 def decoder_term(x0, x0_hat, variance, grey_levels):
     """L_0 = −log p(x_0 | x_1) for each image, (N,) bits/dim, with x̂_0 the answer to x_1 and variance that of `model_variance` at t = 1."""
+    _check_shape(x0_hat, x0)
     return bits_per_dimension(-log_probability(grey_numbers(x0, grey_levels), x0_hat, variance, grey_levels))
 
 
@@ -145,6 +147,11 @@ def model_variance(schedule, variance=None):
 def bits_per_dimension(nats):
     """(N, C, H, W) nats of each pixel -> (N,) bits/dim."""
     return nats.mean(axis=(1, 2, 3)) / math.log(2)
+
+
+def _check_shape(x0_hat, x0):
+    if x0_hat.shape != x0.shape:
+        raise ValueError(f"x0_hat: expected the shape of x0, {x0.shape}, got {x0_hat.shape}")
 
 
 def _squares(x, y=None):

@@ -31,6 +31,8 @@ Shapes: xt, x0, eps, v (N, C, H, W), t (N,) in {1..T}. In a conversion, what is 
 """
 import numpy as np
 
+from autograd.backend import alike
+
 from ..diffusion import predicted_noise, q_sample
 from ..objective import objective
 from ..schedule import at
@@ -41,17 +43,20 @@ WEIGHTS = ("none", "snr", "snr_plus_1", "truncated_snr", "min_snr")
 
 def velocity(schedule, x0, t, eps):
     """v of an image and the noise that was added to it: √ᾱ_t ε − √(1−ᾱ_t) x_0  (Salimans & Ho 2022, section 4)."""
+    alike("x0", x0, eps)
     return _signal(schedule, t, eps) * eps - _noise(schedule, t, eps) * x0
 
 
 def x0_from_eps(schedule, eps, xt, t):
     """(x_t − √(1−ᾱ_t) ε) / √ᾱ_t  (Ho et al. 2020, equation 15). Raises ValueError if ᾱ_T = 0."""
+    alike("eps", eps, xt)
     _refuse_zero_terminal_snr(schedule)
     return (xt - _noise(schedule, t, xt) * eps) / _signal(schedule, t, xt)
 
 
 def x0_from_v(schedule, v, xt, t):
     """√ᾱ_t x_t − √(1−ᾱ_t) v  (Salimans & Ho 2022, section 4)."""
+    alike("v", v, xt)
     return _signal(schedule, t, xt) * xt - _noise(schedule, t, xt) * v
 
 
@@ -60,16 +65,19 @@ eps_from_x0 = predicted_noise  # (schedule, x0, xt, t): (x_t − √ᾱ_t x_0) /
 
 def eps_from_v(schedule, v, xt, t):
     """√(1−ᾱ_t) x_t + √ᾱ_t v  (Salimans & Ho 2022, appendix D)."""
+    alike("v", v, xt)
     return _noise(schedule, t, xt) * xt + _signal(schedule, t, xt) * v
 
 
 def v_from_x0(schedule, x0, xt, t):
     """(√ᾱ_t x_t − x_0) / √(1−ᾱ_t): `x0_from_v` solved for v."""
+    alike("x0", x0, xt)
     return (_signal(schedule, t, xt) * xt - x0) / _noise(schedule, t, xt)
 
 
 def v_from_eps(schedule, eps, xt, t):
     """(ε − √(1−ᾱ_t) x_t) / √ᾱ_t: `eps_from_v` solved for v. Raises ValueError if ᾱ_T = 0."""
+    alike("eps", eps, xt)
     _refuse_zero_terminal_snr(schedule)
     return (eps - _noise(schedule, t, xt) * xt) / _signal(schedule, t, xt)
 

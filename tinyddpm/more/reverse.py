@@ -18,7 +18,7 @@ with a large guidance weight whole areas end at ±1; dynamic thresholding shrink
 """
 import numpy as np
 
-from autograd.backend import array_module
+from autograd.backend import alike, array_module
 
 from ..diffusion import posterior_variance
 from ..schedule import at
@@ -30,6 +30,7 @@ def posterior_mean_from_eps(schedule, eps, xt, t):
 
     eps, xt (N, C, H, W), t (N,) in {1..T}. Raises ValueError with zero terminal SNR, where ε at T tells nothing of x_0.
     """
+    alike("eps", eps, xt)
     if schedule.alpha_bar[-1] == 0:
         raise ValueError(f"eps: the noise gives no mean with zero terminal SNR, where ᾱ_T = 0 at T = {schedule.T}; use x_0 or v")
     share = np.zeros(schedule.T + 1)
@@ -43,6 +44,7 @@ def posterior_mean_from_v(schedule, v, xt, t):
     v, xt (N, C, H, W), t (N,) in {1..T}. Equation 7 of Ho et al. 2020 with x_0 = √ᾱ_t x_t − √(1−ᾱ_t) v (Salimans & Ho 2022,
     section 4): the coefficient of x_t, c_1 √ᾱ_t + c_2, is √α_t.
     """
+    alike("v", v, xt)
     share = np.zeros(schedule.T + 1)
     share[1:] = schedule.beta[1:] * np.sqrt(schedule.alpha_bar[:-1] / (1 - schedule.alpha_bar[1:]))
     return at(np.sqrt(schedule.alpha), t, xt) * xt - at(share, t, xt) * v

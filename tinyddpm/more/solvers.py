@@ -26,7 +26,7 @@ x̂_0. The standard deviation that they give one pixel of N(0, 0.5²) with `line
 """
 import numpy as np
 
-from autograd.backend import array_module
+from autograd.backend import alike, array_module
 
 from ..diffusion import predicted_noise
 from ..sampler import timestep_grid
@@ -108,7 +108,7 @@ def heun(denoiser, schedule, x_T, steps=20, clip=1.0):
 def _denoised(denoiser, xt, step, clip):
     """The timestep of each sample (N,) and its x̂_0, within [−clip, clip] unless that is None."""
     t = array_module(xt).full(len(xt), step)
-    x0_hat = denoiser(xt, t)
+    x0_hat = alike("x0_hat", denoiser(xt, t), xt)
     return t, x0_hat if clip is None else x0_hat.clip(-clip, clip)
 
 

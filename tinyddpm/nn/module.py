@@ -67,8 +67,8 @@ class Module:
         parameters, slices = self.parameters(), self.slices()
         size = self.theta_size()
         for name, vector in (("theta", theta), ("grad", grad)):
-            if vector is not None and vector.shape != (size,):
-                raise ValueError(f"{name}: expected a vector of {size} numbers, got shape {vector.shape}")
+            if vector is not None and (vector.shape != (size,) or vector.dtype != theta.dtype or theta.dtype.kind not in "fc"):
+                raise ValueError(f"{name}: expected a vector of {size} floats, theta and grad of one dtype, got {vector.dtype} of shape {vector.shape}")
         for name, p in parameters.items():
             p.data = theta[slices[name]].reshape(p.initial_shape)
             p.node = None if grad is None else leaf(p.data, grad[slices[name]].reshape(p.initial_shape)).node

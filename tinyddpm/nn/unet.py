@@ -93,10 +93,12 @@ class UNet(Module):
     def forward(self, xt, t, dropout=None, given=None):
         """x̂_0. `dropout`, given in training only, draws the uniform numbers that decide what is dropped: shape -> (N, *shape).
         `given` (N, …) is what else the network is told of each image: nothing, unless a subclass has a use for it in `embed`."""
-        if xt.ndim != 4 or xt.shape[1:] != self.config.image:
-            raise ValueError(f"xt: expected images (N, {', '.join(map(str, self.config.image))}), got shape {xt.shape}")
-        if t.shape != xt.shape[:1]:
-            raise ValueError(f"t: expected one timestep for each of {len(xt)} images, got shape {t.shape}")
+        if self.theta is None:
+            raise ValueError("UNet: its parameters have no numbers yet: call `initialise` or `bind` first")
+        if xt.ndim != 4 or xt.shape[1:] != self.config.image or xt.dtype.kind not in "fc":
+            raise ValueError(f"xt: expected images (N, {', '.join(map(str, self.config.image))}) of floats, got {xt.dtype} of shape {xt.shape}")
+        if getattr(t, "shape", None) != xt.shape[:1]:
+            raise ValueError(f"t: expected one timestep for each of {len(xt)} images, got {t if not hasattr(t, 'shape') else f'shape {t.shape}'}")
         temb = self.embed(t, given)
         h = self.first(ops.transpose(xt, axes=(2, 3, 0, 1)))  # N C H W -> H W N C
         skips = [h]
