@@ -1,4 +1,4 @@
-"""The command line: `tinyddpm train`, `sample`, `info` and `plot`.
+"""The command line: `tinyddpm train`, `sample`, `data`, `info` and `plot`.
 
 Whatever a person got wrong ends in one line that says what was expected and what came, and exit status 2.
 """
@@ -134,6 +134,23 @@ def info(run):
     click.echo(f"{sum(a.size for a in model.saved.theta.values()):,} parameters in {len(model.saved.theta)} arrays")
     for name, value in config.items():
         click.echo(f"  {name} = {json.dumps(value)}")
+
+
+@cli.command("data")
+@click.argument("name")
+@click.option("--folder", type=click.Path(path_type=Path), help="where the files lie already; they are copied into the cache")
+def data_(name, folder):
+    """Find the data set NAME on this machine, or download it, and check that it is what it should be.
+
+    From then on `tinyddpm train --data NAME` works. NAME is fashion-mnist, mnist or cifar-10.
+    """
+    from . import data, datasets
+    if name not in datasets.SOURCES:
+        raise ValueError(f"NAME: expected {', '.join(datasets.SOURCES)}, got {name!r}")
+    for path in datasets.fetch(name, folder):
+        click.echo(f"  {path}")
+    train, test = data.load(name).images, data.load_test(name).images
+    click.echo(f"{name}: {len(train):,} images to train on, {len(test):,} to test with, (C, H, W) = {train.shape[1:]}. tinyddpm train --data {name}")
 
 
 @cli.command("import")
