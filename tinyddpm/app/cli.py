@@ -1,4 +1,4 @@
-"""The command line: `tinyddpm train`, `sample`, `data`, `info` and `plot`.
+"""The command line: `tinyddpm train`, `sample`, `eval`, `data`, `info` and `plot`.
 
 Whatever a person got wrong ends in one line that says what was expected and what came, and exit status 2.
 """
@@ -134,6 +134,26 @@ def info(run):
     click.echo(f"{sum(a.size for a in model.saved.theta.values()):,} parameters in {len(model.saved.theta)} arrays")
     for name, value in config.items():
         click.echo(f"  {name} = {json.dumps(value)}")
+
+
+@cli.command("eval")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--n", default=1000, help="how many samples, and real images; fewer where there are fewer [1000]")
+@click.option("--sampler", type=click.Choice(["ddpm", "ddim"]), default="ddim", help="ddpm: all T steps; ddim: fewer [ddim]")
+@click.option("--steps", type=int, help="steps of ddim [50]")
+@click.option("--seed", default=0, help="the samples are a function of it [0]")
+@click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
+@click.option("--baselines/--no-baselines", default=True, help="measure noise, blur, Gaussians and copies too [true]")
+def eval_(run, n, sampler, steps, seed, device, baselines):
+    """Measure the samples of the run folder RUN against real images, and its J against the memoriser's.
+
+    The tables are printed and written to the folder, with a picture of samples beside the training images nearest to them.
+    """
+    from .evaluation import evaluate
+    result = evaluate(run, n, sampler, steps, seed, device, baselines, _with_bar)
+    click.echo(result.text())
+    for path in result.write():
+        click.echo(f"  {path}")
 
 
 @cli.command("data")
