@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from tinyddpm.app import cli, data, datasets
 from tinyddpm.app.data import DataError
@@ -144,6 +145,37 @@ def test_a_known_data_set_is_not_resized(tiny):
 
 def test_what_a_data_set_without_a_test_set_holds_out():
     assert data.load_test("digits").fingerprint() == data.split(data.digits())[1].fingerprint()
+
+
+def font(*pictures):
+    """The least that counts as a font: a directory of two tables, and CBDT with the pictures as PNGs and something between them."""
+    table = b"\0\3\0\0"
+    for picture in pictures:
+        stream = io.BytesIO()
+        picture.save(stream, format="PNG")
+        table += b"\x80\x88\0\0\x88" + stream.getvalue()
+    return (struct.pack(">IHHHH", 0x10000, 2, 0, 0, 0) + struct.pack(">4s3I", b"CBDT", 0, 44, len(table))
+            + struct.pack(">4s3I", b"head", 0, 44 + len(table), 8) + table + b"\x89PNG....")
+
+
+def test_emoji_are_the_pictures_of_the_font(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    red, half = Image.new("RGBA", (136, 128), (255, 0, 0, 255)), Image.new("RGBA", (136, 128), (0, 0, 255, 128))
+    (tmp_path / "NotoColorEmoji.ttf").write_bytes(font(red, Image.new("RGBA", (136, 128)), half, red.copy()))
+    monkeypatch.setitem(datasets.SOURCES, "emoji-16", replace(datasets.SOURCES["emoji-16"], places=(str(tmp_path),)))
+    emoji = data.load("emoji-16")
+    assert emoji.images.shape == (2, 3, 16, 16) and emoji.labels is None  # the blank one is left out, and one of the two that are equal
+    np.testing.assert_allclose(emoji.images[:, :, 8, 8], [[1, -1, -1], [0, 0, 1]], atol=0.02)
+    assert (emoji.images[:, :, 8, 0] == emoji.images[:, :, 8, 8]).all() and not np.allclose(emoji.images[0, 1, 0, 8], -1, atol=0.2)  # wider than high: white above
+    assert not data.has_test_set("emoji-16") and data.load_test("emoji-16").fingerprint() == data.split(emoji)[1].fingerprint()
+
+
+@pytest.mark.parametrize("content", [b"", font(), b"\0" * 100, font(Image.new("L", (9, 9)))[:-60]])
+def test_a_font_without_pictures_or_a_damaged_one_is_one_line(tmp_path, monkeypatch, content):
+    (tmp_path / "NotoColorEmoji.ttf").write_bytes(content)
+    monkeypatch.setitem(datasets.SOURCES, "emoji-32", replace(datasets.SOURCES["emoji-32"], places=(str(tmp_path),)))
+    with pytest.raises(DataError, match="^emoji-32: cannot be read: [^\n]*$"):
+        data.load("emoji-32")
 
 
 @pytest.mark.skipif(not any(Path(place).is_dir() for place in datasets.SOURCES["fashion-mnist"].places), reason="Debian's package dataset-fashion-mnist is not installed")

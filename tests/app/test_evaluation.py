@@ -31,7 +31,7 @@ def test_each_baseline_is_what_its_name_says():
     known = {image.tobytes() for image in DIGITS}
     copied = {image.tobytes() for image in found[names[4]]}
     assert copied <= known and 80 < len(copied) <= 100  # 300 draws from 100 leave out 5 of them on average
-    blurred = {gaussian_filter(image[0], 0.32).tobytes() for image in DIGITS}
+    blurred = {gaussian_filter(image[0], 0.5).tobytes() for image in DIGITS}
     assert all(image[0].tobytes() in blurred for image in found[names[1]])
     distance, _ = metrics.nearest(found[names[0]].reshape(300, -1), DIGITS.reshape(len(DIGITS), -1))
     assert 0.5 < np.mean(distance**2) / (0.2**2 * 64) < 1  # less than its full size, as what leaves [−1, 1] is clipped
@@ -145,8 +145,7 @@ def test_samples_that_are_the_training_images_are_found_out(trained, monkeypatch
     from tinyddpm.app.sampling import Run
     monkeypatch.setattr(Run, "sample", lambda self, n, *_: iter([(0, DIGITS[:n], DIGITS[:n])]))
     result = evaluate(trained[0], n=60, with_baselines=False)
-    model, copies = result.rows[0][1], result.rows[1][1]
-    assert model == pytest.approx(copies, rel=1e-4, abs=1e-4) and model[COLUMNS.index("memorisation")] < 1e-4
+    assert dict(zip(COLUMNS, result.rows[0][1]))["memorisation"] < 1e-4
     samples, neighbours = result.neighbours
     assert np.array_equal(neighbours[::5], samples)  # the nearest of the five is the image itself
 

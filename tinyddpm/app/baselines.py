@@ -24,7 +24,7 @@ def baselines(images, n, seed=0):
     index, shape = np.arange(n), images.shape[1:]
     real = images[noise.integers(seed, "baseline: images", 0, index, len(images))]
     yield f"noise added (σ = {NOISE})", np.clip(real + NOISE * noise.normal(seed, "baseline: noise", 0, index, shape), -1, 1)
-    blur = BLUR * shape[1]
+    blur = max(0.5, BLUR * shape[1])  # with less a pixel's neighbours hardly count
     yield f"blurred (σ = {blur:.2f} pixels)", gaussian_filter(real, (0, 0, blur, blur))
     flat = images.reshape(len(images), -1)
     for name, samples in (("one Gaussian", gaussian(flat, n, seed)), mixture_named(flat, n, seed)):

@@ -162,7 +162,7 @@ def eval_(run, n, sampler, steps, seed, device, baselines):
 def data_(name, folder):
     """Find the data set NAME on this machine, or download it, and check that it is what it should be.
 
-    From then on `tinyddpm train --data NAME` works. NAME is fashion-mnist, mnist or cifar-10.
+    From then on `tinyddpm train --data NAME` works. NAME is fashion-mnist, mnist, cifar-10, emoji-16 or emoji-32.
     """
     from . import data, datasets
     if name not in datasets.SOURCES:
@@ -170,7 +170,7 @@ def data_(name, folder):
     for path in datasets.fetch(name, folder):
         click.echo(f"  {path}")
     train, test = data.load(name).images, data.load_test(name).images
-    click.echo(f"{name}: {len(train):,} images to train on, {len(test):,} to test with, (C, H, W) = {train.shape[1:]}. tinyddpm train --data {name}")
+    click.echo(f"{name}: {len(train):,} images to train on, {len(test):,} {'to test with' if data.has_test_set(name) else 'of them held out'}, (C, H, W) = {train.shape[1:]}. tinyddpm train --data {name}")
 
 
 @cli.command("import")

@@ -98,10 +98,15 @@ def load_test(source, size=None, channels=None):
     The held-out J that decides when to stop is measured on held-out pictures (its first 300), so only a test set of its own is
     untouched by any decision.
     """
-    if source in datasets.SOURCES:
+    if has_test_set(source):
         size, channels = _request(size, channels)
         return _as_requested(_from_array(Path(source), *datasets.read(source, "test")), source, size, channels)
     return split(load(source, size, channels))[1]
+
+
+def has_test_set(source):
+    """Whether `load_test` gives a test set of its own, and not what `split` holds out."""
+    return source in datasets.SOURCES and datasets.SOURCES[source].tested
 
 
 def split(dataset):

@@ -3,7 +3,7 @@
     fetch("fashion-mnist")                           # finds the files, or downloads them: paths
     images, labels = read("fashion-mnist", "test")   # uint8 (10000, 28, 28) and (10000,)
 
-Only `fetch` (the command `tinyddpm data`) ever goes to the network; `read` finds what is there. Both check every file's sha256
+Only `fetch` (the command `tinyddpm data`) ever goes to the network; `read` finds what is there. Both check the files' sha256
 each time, so what a run is trained on is what its recipe means, wherever the files were found. Errors are DataError.
 """
 import dataclasses
@@ -19,6 +19,7 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from . import emoji
 from .files import in_words, replacing
 from .image_files import bad, blaming
 
@@ -30,17 +31,19 @@ class Source:
     """A data set that can be had by name.
 
     address  where a file is downloaded from, with {} for its name
-    files    name -> sha256 (hex) of what is in it
-    parse    (part, content) -> uint8 images and labels of the "train" or "test" part; content(name) is a file's bytes, checked
+    files    name -> sha256 (hex) of what is in it; None where any version will do
+    parse    (part, content) -> uint8 images, and labels or None, of the "train" or "test" part; content(name) is a file's bytes, checked
     places   folders in which a system's package puts the files
     advice   how else to come by them
+    tested   whether it has a test part
     """
 
     address: str
-    files: dict[str, str]
+    files: dict[str, str | None]
     parse: Callable
     places: tuple[str, ...] = ()
     advice: str = ""
+    tested: bool = True
 
 
 def _idx(part, content):
@@ -57,6 +60,13 @@ def _cifar(part, content):
         data = b"".join(archive.extractfile(f"cifar-10-batches-bin/{name}.bin").read() for name in names)
     records = np.frombuffer(data, np.uint8).reshape(-1, 1 + 3 * 32 * 32)
     return records[:, 1:].reshape(-1, 3, 32, 32), records[:, 0]
+
+
+def _emoji(side):
+    return Source("https://github.com/googlefonts/noto-emoji/raw/v2.042/fonts/{}", {"NotoColorEmoji.ttf": None},
+                  lambda part, content: (emoji.pictures(content("NotoColorEmoji.ttf"), side), None), tested=False,
+                  places=("/usr/share/fonts/truetype/noto", "/usr/share/fonts/noto", "/usr/share/fonts/google-noto-emoji-fonts"),
+                  advice="on Debian and Ubuntu install the package fonts-noto-color-emoji")
 
 
 def _mnist_like(address, places=(), advice="", **sha256):
@@ -81,6 +91,8 @@ SOURCES = {
     "cifar-10": Source(  # Krizhevsky 2009
         "https://www.cs.toronto.edu/~kriz/{}",
         {"cifar-10-binary.tar.gz": "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"}, _cifar),
+    "emoji-16": _emoji(16),  # another version of the font has some more or fewer pictures; the checkpoint of a run notes which it saw
+    "emoji-32": _emoji(32),
 }
 
 
@@ -90,7 +102,7 @@ def cache(name):
 
 
 def read(name, part):
-    """(images, labels), uint8, of the "train" or "test" part of SOURCES[name]. DataError, saying what to do, if it is not here."""
+    """(images, labels or None), uint8, of the "train" or "test" part of SOURCES[name]. DataError, saying what to do, if it is not here."""
     source = SOURCES[name]
     folders = [*map(Path, source.places), cache(name)]
 
@@ -144,6 +156,8 @@ def _checked(path, sha256):
 
 def _content(called, stored, sha256):
     """The bytes with this sum: those stored or, if they are gzipped, what is packed in them. DataError that names the file if neither has it."""
+    if sha256 is None:
+        return stored
     got = hashlib.sha256(stored).hexdigest()
     if got != sha256 and stored[:2] == b"\x1f\x8b":
         with blaming(called), gzip.open(BytesIO(stored)) as file:

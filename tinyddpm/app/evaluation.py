@@ -15,9 +15,10 @@ import numpy as np
 
 from autograd.backend import to_numpy
 
+from .. import noise
 from ..more.ideal import ideal_denoiser
 from ..more.predictions import denoiser
-from . import data, datasets, features, metrics, pictures
+from . import data, features, metrics, pictures
 from .baselines import baselines
 from .computing import computing
 from .files import replacing
@@ -75,8 +76,10 @@ def evaluate(folder, n=1000, sampler="ddim", steps=None, seed=0, device="cpu", w
     train, test = data.split(dataset)[0].images, data.load_test(*source).images
     if not 6 <= (n := min(n, len(test), len(train))):
         raise ValueError(f"n: expected at least 6 images to measure, and as many to measure against, got {n}")
-    reference = "test images" if run.config.data in datasets.SOURCES else "held-out images"
+    reference = "test images" if data.has_test_set(run.config.data) else "held-out images"
+    bands = _bands(run, train, test)
     function, space = features.load(run.config.data, dataset)
+    train, test = (x[_order(len(x), purpose)] for x, purpose in ((train, "evaluation: training"), (test, "evaluation: test")))
     real, known = function(test[:n]), function(train)
 
     total = run.schedule.T if sampler == "ddpm" else steps or min(50, run.schedule.T)
@@ -99,7 +102,12 @@ def evaluate(folder, n=1000, sampler="ddim", steps=None, seed=0, device="cpu", w
     about = {"run": str(folder), "step": run.step, "data": dataset.name, "n": n, "seed": seed, "J images": min(300, len(test)),
              "samples": f"{folder}, step {run.step}: {total} steps of {sampler}, seed {seed}",
              "reference": reference, "features": space}
-    return Evaluation(folder, about, rows, _bands(run, train, test), (samples[:SHOWN], train[nearest.ravel()]))
+    return Evaluation(folder, about, rows, bands, (samples[:SHOWN], train[nearest.ravel()]))
+
+
+def _order(n, purpose):
+    """The numbers below n, shuffled: data sets are often sorted, the digits by who wrote them. Always the same, so that runs compare."""
+    return np.argsort(noise.uniform(0, purpose, 0, np.arange(n), dtype=np.float64), kind="stable")
 
 
 def _bands(run, train, test):
