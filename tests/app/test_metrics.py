@@ -59,6 +59,7 @@ def test_identical_sets():
     assert metrics.precision(x, x) == metrics.recall(x, x) == metrics.coverage(x, x) == 1
     assert metrics.density(x, x) >= 1
     assert metrics.one_nn_accuracy(x, x) == 0  # each point's nearest other is its twin, of the other kind
+    assert metrics.one_nn_accuracy(np.tile(x, (2, 1)), np.tile(x, (2, 1))) == 0.5  # each has a twin of either kind: ties
     assert metrics.memorisation(x, points(1), x) == 0
 
 

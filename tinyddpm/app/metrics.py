@@ -67,7 +67,7 @@ def one_nn_accuracy(real, samples):
     """How often the nearest other point is of a point's own kind: ½ if both sets come of one distribution, 1 if they lie apart.
 
     Lopez-Paz & Oquab 2017, "Revisiting classifier two-sample tests", section 3.1. Less than ½ means that samples lie nearer to real
-    images than these to each other: copies. Both sets must be equally large, for ½ to be what chance gives. Ties go against.
+    images than these to each other: copies. Both sets must be equally large, for ½ to be what chance gives. A tie counts one half.
     """
     real, samples = _checked(1, real=real, samples=samples)
     if len(real) != len(samples):
@@ -75,7 +75,7 @@ def one_nn_accuracy(real, samples):
     right = 0
     for own, other in ((real, samples), (samples, real)):
         nearest_own, nearest_other = _radii(own, 1), nearest(own, other)[0]
-        right += int((nearest_own < nearest_other).sum())
+        right += float((nearest_own < nearest_other).sum() + (nearest_own == nearest_other).sum() / 2)
     return right / (2 * len(real))
 
 
