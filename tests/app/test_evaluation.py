@@ -83,6 +83,16 @@ def test_the_shipped_classifier_knows_digits():
     np.testing.assert_allclose(net(DIGITS[:30]).data, points @ net.last.weight.data + net.last.bias.data, rtol=1e-4, atol=1e-4)
 
 
+def test_the_shipped_classifiers_are_of_their_data_s_shape_and_small():
+    shapes = {"digits": (1, 8, 8), "fashion-mnist": (1, 28, 28)}
+    assert {path.name for path in features.SHIPPED.glob("features-*")} == {f"features-{name}.safetensors" for name in shapes}
+    for name, shape in shapes.items():
+        path = features.SHIPPED / f"features-{name}.safetensors"
+        net = features.read(path)
+        assert net(np.zeros((2, *shape), np.float32)).shape == (2, 10) and path.stat().st_size < 400_000
+        assert np.array_equal(net.theta, net.theta.astype(np.float16))
+
+
 def test_a_classifier_is_trained_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(features, "STEPS", 60)
