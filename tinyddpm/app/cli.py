@@ -1,4 +1,4 @@
-"""The command line: `tinyddpm train`, `sample`, `info` and `plot`.
+"""The command line: `tinyddpm train`, `sample`, `eval`, `data`, `info` and `plot`.
 
 Whatever a person got wrong ends in one line that says what was expected and what came, and exit status 2.
 """
@@ -147,6 +147,43 @@ def info(run):
     click.echo(f"{sum(a.size for a in model.saved.theta.values()):,} parameters in {len(model.saved.theta)} arrays")
     for name, value in config.items():
         click.echo(f"  {name} = {json.dumps(value)}")
+
+
+@cli.command("eval")
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--n", default=1000, help="how many samples, and real images; fewer where there are fewer [1000]")
+@click.option("--sampler", type=click.Choice(["ddpm", "ddim"]), default="ddim", help="ddpm: all T steps; ddim: fewer [ddim]")
+@click.option("--steps", type=int, help="steps of ddim [50]")
+@click.option("--seed", default=0, help="the samples are a function of it [0]")
+@click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
+@click.option("--baselines/--no-baselines", default=True, help="measure noise, blur, Gaussians and copies too [true]")
+def eval_(run, n, sampler, steps, seed, device, baselines):
+    """Measure the samples of the run folder RUN against real images, and its J against the memoriser's.
+
+    The tables are printed and written to the folder, with a picture of samples beside the training images nearest to them.
+    """
+    from .evaluation import evaluate
+    result = evaluate(run, n, sampler, steps, seed, device, baselines, _with_bar)
+    click.echo(result.text())
+    for path in result.write():
+        click.echo(f"  {path}")
+
+
+@cli.command("data")
+@click.argument("name")
+@click.option("--folder", type=click.Path(path_type=Path), help="where the files lie already; they are copied into the cache")
+def data_(name, folder):
+    """Find the data set NAME on this machine, or download it, and check that it is what it should be.
+
+    From then on `tinyddpm train --data NAME` works. NAME is fashion-mnist, mnist, cifar-10, emoji-16 or emoji-32.
+    """
+    from . import data, datasets
+    if name not in datasets.SOURCES:
+        raise ValueError(f"NAME: expected {', '.join(datasets.SOURCES)}, got {name!r}")
+    for path in datasets.fetch(name, folder):
+        click.echo(f"  {path}")
+    train, test = data.load(name).images, data.load_test(name).images
+    click.echo(f"{name}: {len(train):,} images to train on, {len(test):,} {'to test with' if data.has_test_set(name) else 'of them held out'}, (C, H, W) = {train.shape[1:]}. tinyddpm train --data {name}")
 
 
 @cli.command("import")

@@ -31,7 +31,7 @@ from .image_files import MAX_BYTES
 @dataclass(frozen=True)
 class Config:
     """Everything that a training run is a function of."""
-    data: str = "digits"            # "digits", an IDX, .npy or .npz file, or a folder of images
+    data: str = "digits"            # "digits", fashion-mnist, mnist, cifar-10, emoji-16 or emoji-32 (see `tinyddpm data`), an IDX, .npy or .npz file, or a folder of images
     size: int | None = None         # side to which the images of a folder are resized and cropped
     channels: int | None = None     # 1: greyscale, 3: RGB; the images' own if not given
     noise_schedule: Literal["linear", "cosine", "scaled_linear", "quadratic", "sigmoid", "sigmoid_beta"] = "linear"  # how much noise each of the T steps adds

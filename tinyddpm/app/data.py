@@ -1,10 +1,12 @@
-"""The pictures to train on: the embedded digits, MNIST-like IDX files, NumPy arrays, or a folder of pictures.
+"""The pictures to train on: the embedded digits, data sets known by name, IDX files, NumPy arrays, or a folder of pictures.
 
     dataset = load("digits")                       # 1,797 digits of 8 x 8, embedded: no download
+    dataset = load("fashion-mnist")                # once `tinyddpm data fashion-mnist` found or downloaded it
     dataset = load("train-images-idx3-ubyte.gz")   # MNIST, Fashion-MNIST
     dataset = load("cifar.npz")                    # an array of pictures, perhaps with labels
     dataset = load("holiday/", size=32)            # every picture under a folder, cropped and resized
     train, held_out = split(dataset)
+    test = load_test("fashion-mnist")              # what no training sees
 
 Whatever the source, the pictures come out as float32 (n, C, H, W) in [-1, 1]. A file that cannot be used raises
 DataError: one line with the file's name, what was expected and what came. Files are data: nothing in them is run.
@@ -17,6 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
+from . import datasets
 from .image_files import DataError, bad, blaming, find_pictures, read_file, read_pictures
 
 DIGITS = Path(__file__).parent.parent / "data" / "digits.csv.gz"  # its README.md says where it comes from
@@ -55,7 +58,8 @@ def digits():
 def load(source, size=None, channels=None):
     """The data set at `source`; see the top of this file for examples.
 
-    source    "digits" for the embedded ones (a folder of that name is "./digits"), or the path of
+    source    "digits" for the embedded ones (a folder of that name is "./digits"), the name of another known data set
+              (datasets.SOURCES, of which this is the training set), or the path of
               - an IDX file of unsigned bytes, (n, H, W) or four axes; plain or gzipped; known by content, not by name
               - an .npy file, or an .npz whose pictures are its only array or called images, x, arr_0 or x_train;
                 labels called labels, y or y_train are read too
@@ -72,6 +76,8 @@ def load(source, size=None, channels=None):
     size, channels = _request(size, channels)
     if source == "digits":
         return _as_requested(digits(), source, size, channels)
+    if source in datasets.SOURCES:
+        return _as_requested(_from_array(Path(source), *datasets.read(source, "train")), source, size, channels)
     if not str(source):
         raise DataError('source: expected "digits" or a path, got an empty string')
     path = Path(source)
@@ -84,6 +90,23 @@ def load(source, size=None, channels=None):
         if stored := read_file(path):
             return _as_requested(_from_array(path, *stored), path, size, channels)
         return _from_array(path, read_pictures([path], size, channels))
+
+
+def load_test(source, size=None, channels=None):
+    """Pictures that no training sees, to measure samples against: the test set of a known data set; of any other what `split` holds out.
+
+    The held-out J that decides when to stop is measured on held-out pictures (its first 300), so only a test set of its own is
+    untouched by any decision.
+    """
+    if has_test_set(source):
+        size, channels = _request(size, channels)
+        return _as_requested(_from_array(Path(source), *datasets.read(source, "test")), source, size, channels)
+    return split(load(source, size, channels))[1]
+
+
+def has_test_set(source):
+    """Whether `load_test` gives a test set of its own, and not what `split` holds out."""
+    return source in datasets.SOURCES and datasets.SOURCES[source].tested
 
 
 def split(dataset):

@@ -56,9 +56,9 @@ def pixels(images):
     return levels.astype(np.uint8).transpose(0, 2, 3, 1)
 
 
-def samples_beside_real(samples, real, path, titles=("samples", "real")):
-    """A grid of samples and one of real images, side by side, each under its title. As many of one as of the other look best."""
-    grids = image_grid(samples), image_grid(real)
+def samples_beside_real(samples, real, path, titles=("samples", "real"), columns=(None, None)):
+    """A grid of samples and one of real images, side by side, each under its title and with so many columns. As many of one as of the other look best."""
+    grids = image_grid(samples, columns[0]), image_grid(real, columns[1])
     with written_whole(path) as part:
         _side_by_side(grids, titles).save(part, format="PNG")
 
