@@ -241,6 +241,7 @@ ROWS = [
     (classes.dropped, lambda: classes.dropped([1, 2], 10), "labels: expected a class for each image"),
     (classes.guided, lambda: classes.guided(same, np.array([0.5]), 10), "labels: expected a class for each image"),
     (classes.guided, lambda: classes.guided(same, T, 10)(X[:1], T[:1]), "xt: expected 2 images"),
+    (classes.by_class, lambda: classes.by_class([same, same])(X, T, np.array([0, 2])), "labels: expected classes from 0 to 1"),
     (editing.truncated, lambda: editing.truncated(S, 11), "t: expected 1 to T = 10"),
     (editing.image_to_image, lambda: last(editing.image_to_image(same, S, X, 0, X, noise=z)), "t: expected 1 to T = 10"),
     (editing.image_to_image, lambda: last(editing.image_to_image(same, S, X, 3, ONE, noise=z)), "eps: expected"),
@@ -305,7 +306,7 @@ def test_every_public_function_is_here():
 
 
 def test_a_t_on_a_gpu_is_not_waited_for_and_gives_nan(monkeypatch):
-    """With t taken for an array on a GPU; on CuPy itself: tests/gpu_sim."""
+    """With t taken for an array on a GPU; on CuPy itself: tests/gpu."""
     monkeypatch.setattr(backend, "array_module", lambda a: None if a.dtype.kind == "i" else np)
     found = schedule.at(S.beta, np.array([-7, -1, 0, 1, 10, 11, 99]), np.zeros((7, 1, 2, 2)))
     assert found.shape == (7, 1, 1, 1)

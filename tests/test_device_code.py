@@ -29,6 +29,7 @@ ON_THE_HOST = {
     "tinyddpm/more/editing.py": {"inpaint": "shapes"},
     "tinyddpm/more/gaussian.py": {"least_J": "tables", "probability_flow": "tables", "moments": "takes samplers on the host", "moments.units": "takes samplers on the host",
                                   "_principal": "a covariance, on the host"},
+    "tinyddpm/more/points.py": {name: "data, made on the host" for name in ("roll", "moons", "checkerboard", "_uniform", "_points")},
     "tinyddpm/more/likelihood.py": {"step_coefficients": "tables", "model_variance": "a table", "_squares": "a dtype", "Bound.__init__": "what `terms` gave, brought to the host",
                                     "mean_and_error": "of a Bound"},
     "tinyddpm/more/predictions.py": {"weights": "tables", "gradient": "a table", "_signal": "a table", "_noise": "a table"},
