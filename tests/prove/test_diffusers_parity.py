@@ -338,6 +338,8 @@ COLUMNS = {  # of the table: what is measured, for a network of diffusers read h
 
 def table():
     """The errors of every configuration, as the tests measure them, relative to the largest value: a Markdown table."""
+    import diffusers
+    diffusers.logging.set_verbosity_error()
     print("| configuration |", *(f"{name} |" for name in COLUMNS), "\n|" + "---|" * (1 + len(COLUMNS)))
     for name, options in CONFIGS.items():
         print(f"| {name} |", end="")
