@@ -57,6 +57,7 @@ CASES = {f.__name__: lambda x0, eps, xt, t, f=f: f(S, eps, xt, t) for f in SIMPL
     "inpaint": lambda x0, eps, xt, t: last(editing.inpaint(half, S, x0, array_module(x0).asarray(MASK), xt, draws(x0), resamplings=2, jump=3)),
     "respaced": lambda x0, eps, xt, t: last(ancestral(half, reverse.respaced(S, [2, 5, 8]), xt, draws(xt))),
     "dropped": lambda x0, eps, xt, t: classes.dropped(array_module(xt).asarray(LABELS), 3, 0.5)(7, t // 3),
+    "by_class": lambda x0, eps, xt, t: classes.by_class([half, lambda xt, t: xt, lambda xt, t: 2 * xt, half])(xt, t, array_module(xt).asarray(LABELS)),
     "guided": lambda x0, eps, xt, t: classes.guided(lambda xt, t, labels: xt * labels[:, None, None, None], array_module(xt).asarray(LABELS), 3, 2.0)(xt, t),
 }
 
