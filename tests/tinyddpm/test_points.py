@@ -48,7 +48,7 @@ def test_the_roll_is_a_spiral():
 
 def test_the_network_s_gradient():
     rng = np.random.default_rng(0)
-    net = perturb(PointNet(width=8, layers=2).initialise(0, np.float64), rng, 0.3)
+    net = perturb(PointNet(width=8, layers=2, waves=2).initialise(0, np.float64), rng, 0.3)
     xt, t, x0 = rng.normal(size=(5, 2, 1, 1)), np.array([1, 10, 100, 500, 1000]), rng.normal(size=(5, 2, 1, 1))
     parameters = net.parameters()
 

@@ -58,9 +58,9 @@ class LeNet(Module):
 
 
 def halved(x):
-    """(H, W, N, C) -> (H/2, W/2, N, C): the mean of each 2×2 pixels."""
+    """(H, W, N, C) -> (H/2, W/2, N, C): the largest of each 2×2 pixels. (Their mean sees less of what blurring takes away.)"""
     height, width, n, channels = x.shape
-    return x.reshape(height // 2, 2, width // 2, 2, n, channels).mean(axis=(1, 3))
+    return more_ops.max(x.reshape(height // 2, 2, width // 2, 2, n, channels), axis=(1, 3))
 
 
 def train(dataset, steps, seed=0):
