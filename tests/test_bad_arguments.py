@@ -9,6 +9,7 @@ import re
 
 import numpy as np
 import pytest
+
 import autograd
 from autograd import backend, backward, check, leaf, more_ops, ops
 from tinyddpm import diffusion, noise, sampler, schedule
@@ -58,7 +59,6 @@ OF_T = {  # every function that looks t up
     reverse.posterior_mean_from_v: lambda t: reverse.posterior_mean_from_v(S, X, X, t),
     gaussian.gaussian_denoiser: lambda t: gaussian.gaussian_denoiser(S, X[0], 1.0)(X, t),
 }
-
 FROM_0 = [diffusion.q_sample, gradient, predictions.gradient]  # at t = 0 x_t is x_0
 
 

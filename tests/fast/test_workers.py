@@ -147,9 +147,9 @@ def test_it_works_from_standard_input_and_from_a_script_without_a_main_guard(sta
 
 
 def test_a_file_beside_the_script_does_not_take_the_place_of_what_python_starts_with(tmp_path):
-    (tmp_path / "stat.py").write_text("import time\ntime.sleep(100)")  # this process has the right one already
+    (tmp_path / "encodings.py").write_text("import time\ntime.sleep(100)")  # this process has the right one already
     (tmp_path / "script.py").write_text(SCRIPT + USE_IT)
-    ran = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=60)
+    ran = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, timeout=120)
     assert (ran.returncode, ran.stderr) == (0, "") and len(ran.stdout.splitlines()) == 2
 
 

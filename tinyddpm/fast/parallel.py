@@ -259,8 +259,8 @@ class Worker:
 
         In a process group of its own, a Ctrl-C in the terminal does not reach it: this process decides what that means.
         """
-        # It shall find the packages that are running here. Not by PYTHONPATH: Python's own start would look there too, and find
-        # a user's stat.py in place of its own.
+        # It shall find the packages that are running here. Not by PYTHONPATH: there Python looks while it starts, too, and would
+        # find a file beside the user's script, such as encodings.py or types.py, in place of its own.
         start = f"import sys; sys.path[:] = {[os.path.abspath(folder) for folder in sys.path]}; from tinyddpm.fast.worker import main; main()"
         self.process = subprocess.Popen([sys.executable, "-P", "-c", start], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                         pass_fds=setup["fds"], process_group=0, env=os.environ | ONE_THREAD)
