@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from autograd import no_grad, ops
+from autograd.backend import array_module, constant
 
 from .. import noise
 from ..nn.linear import Linear
@@ -72,8 +73,8 @@ class PointNet(Module):
 
     def forward(self, xt, t, dropout=None, given=None):
         x, told = xt.reshape(len(xt), 2), sinusoidal(t, self.width, xt.dtype)
-        angles = (x[:, :, None] * self.frequencies.astype(xt.dtype)).reshape(len(x), -1)
-        h = self.first(np.concatenate([x, np.sin(angles), np.cos(angles)], axis=1))
+        xp, angles = array_module(x), (x[:, :, None] * constant(self.frequencies, x)).reshape(len(x), -1)
+        h = self.first(xp.concatenate([x, xp.sin(angles), xp.cos(angles)], axis=1))
         for time, inner in zip(self.times, self.inner):
             h = h + inner(ops.silu(h + time(told)))
         return self.last(ops.silu(h)).reshape(xt.shape)
