@@ -133,12 +133,13 @@ def draw(path, J, looks, mean_J, chain, real):
 def main(arguments=None):
     """Returns what was found: the mini-batches' J, the looks at held-out J, predict-the-mean's, and the distance to real digits of noise and samples."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="few steps")
+    parser.add_argument("--quick", action="store_true", help="a smaller U-Net and few steps")
     parser.add_argument("--out", type=Path, default=Path("training_loop.png"), help="where the picture goes [training_loop.png]")
     options = parser.parse_args(arguments)
     rng = np.random.default_rng(0)
     digits, held_out = (part.images for part in data.split(data.digits()))  # float32 (n, 1, 8, 8) in [−1, 1]
-    unet = UNet(UNetConfig(image=(1, 8, 8), blocks=1)).initialise(seed=0)
+    config = UNetConfig(image=(1, 8, 8), blocks=1, **({"base": 8, "groups": 4} if options.quick else {}))
+    unet = UNet(config).initialise(seed=0)
     print(f"A U-Net of {unet.theta.size:,} parameters, {len(digits)} digits to train on, {len(held_out)} held out.")
 
     if options.quick:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from test_architecture import ROOT, from_any, imports
 
+from autograd import leaf
 from tinyddpm import diffusion, fast, sampler, schedule
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.train import gradient
@@ -80,3 +81,19 @@ def test_it_stops_when_held_out_J_no_longer_improves(unet, capsys):
     images = np.random.default_rng(0).uniform(-1, 1, (20, 1, 8, 8)).astype(np.float32)
     J, looks, converged = EXAMPLE["train"](unet, images, images[:2], np.random.default_rng(0), 50, batch_size=4, beta=0.0, look=1, patience=3)
     assert converged and len(J) == len(looks) == 4  # with β = 0 nothing moves: the first look stays the lowest
+
+
+def test_every_t_from_1_to_T_is_drawn_and_no_other(capsys):
+    class Listener:
+        theta, grad, heard = np.zeros(1, np.float32), np.zeros(1, np.float32), []
+
+        def __call__(self, xt, t):
+            self.heard.append(t)
+            return leaf(xt)
+
+        def denoise(self, xt, t):
+            return xt
+
+    images = np.zeros((3, 1, 8, 8), np.float32)
+    EXAMPLE["train"](Listener(), images, images[:1], np.random.default_rng(0), 5, batch_size=3000, look=5)
+    assert np.array_equal(np.unique(Listener.heard), np.arange(1, 1001))
