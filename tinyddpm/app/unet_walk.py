@@ -30,13 +30,14 @@ def unet_walk(path, unet, schedule, x0, t, eps):
     In each box: the layer's name in `UNet` and the shape of its output, C × H × W. Beside it in red: ‖∂J/∂output‖, the
     gradient of this batch's J (form "mse") with respect to that output, as a number and, on a logarithmic scale, a bar. A
     new network's last convolution is zero, so that nothing flows back beyond it: there the norms are 0.
-    θ and its gradient are left as they are.
+    θ and its gradient are left as they are. Returns J and, by the layer's name, the shapes (C, H, W) and the norms.
     """
     with _overheard(unet) as (shapes, norms, outputs):
         J = walk_gradient(unet, schedule, x0, t, eps)
     xt, x0_hat = q_sample(schedule, x0, t, eps), outputs["last"].transpose(2, 3, 0, 1)
     images = [pixels(to_numpy(x[:1]))[0] for x in (xt, x0_hat, x0)]
     _Drawing(unet, shapes, norms).save(path, images, int(t[0]), J, len(x0))
+    return J, shapes, norms
 
 
 def walk_gradient(unet, schedule, x0, t, eps):

@@ -1,0 +1,40 @@
+"""What examples/02_forward_process.py finds, in its quick setting."""
+import runpy
+
+import pytest
+from test_architecture import ROOT
+
+EXAMPLE = runpy.run_path(str(ROOT / "examples/02_forward_process.py"))
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    path = tmp_path_factory.mktemp("pictures") / "picture.png"
+    return EXAMPLE["main"](["--quick", "--out", str(path)]) | {"path": path}
+
+
+def test_both_ways_have_the_mean_and_the_variance_that_the_formula_says(quick):
+    for row in quick["distribution"].values():
+        assert max(row["chain"] + row["closed"]) < 4.5
+
+
+def test_the_two_sample_test_cannot_tell_them_apart(quick):
+    for row in quick["distribution"].values():
+        assert row["p"]["closed form"] > 0.01  # the draws are the same in every run
+
+
+def test_it_can_tell_mistakes_apart_where_they_matter(quick):
+    of_t = quick["distribution"]
+    for t in (1, 10, 100, 300):
+        assert of_t[t]["p"]["without the roots"] < 1e-6
+    assert of_t[1]["p"]["one step behind"] < 1e-6
+    assert of_t[1000]["p"]["one step behind"] > 0.01  # next to no difference there, as the example says
+
+
+def test_the_chain_draws_t_times_as_many_numbers(quick):
+    for t, ((_, chain), (_, closed)) in quick["cost"].items():
+        assert closed == 64 * 64 and chain == t * closed
+
+
+def test_the_picture_is_there(quick):
+    assert 20_000 < quick["path"].stat().st_size < 200_000
