@@ -31,7 +31,7 @@ from tinyddpm.train import gradient
 
 RATES = {"SGD": (0.03, 0.1, 0.3), "Adam": (3e-4, 1e-3, 3e-3)}
 FULL = SimpleNamespace(steps=3000, seeds=3, rates=RATES, samples=1000)
-QUICK = SimpleNamespace(steps=600, seeds=2, rates={"Adam": (3e-3,)}, samples=400)
+QUICK = SimpleNamespace(steps=500, seeds=2, rates={"Adam": (3e-3,)}, samples=400)
 LINEAR = schedule.linear(1000)
 M = 128
 WIDTH = 0.04  # the standard deviation of each cloud
@@ -176,6 +176,17 @@ def run(name, method, rate, seed, steps, n):
                            fails=len(losses) < steps or modes < 8 or share < 0.5)
 
 
+def smooth(losses):
+    """The mean of every 25 steps."""
+    return np.convolve(losses, np.ones(25) / 25, "valid")
+
+
+def swing(r):
+    """By how much of its mean the first of the losses goes up and down, smoothed, once a sixth of the training is over."""
+    late = smooth(r.losses[len(r.losses) // 6:, 0])
+    return float((late.max() - late.min()) / late.mean())
+
+
 def main(arguments=None):
     """Returns all runs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -199,7 +210,8 @@ def main(arguments=None):
                 f"{rate:g}: {np.mean([r.modes for r in rs]):.1f}, {np.mean([r.near for r in rs]):.2f}, {sum(r.fails for r in rs)} fail" for rate, rs in found.items()))
     for name in MODELS:
         own = [r for r in runs if r.name == name]
-        print(f"{name}: {sum(r.fails for r in own)} of {len(own)} runs fail, by every step size and both methods.")
+        print(f"{name}: {sum(r.fails for r in own)} of {len(own)} runs fail; {sum(len(r.losses) < size.steps for r in own)} of them break, {sum(r.modes < 8 for r in own)} miss a mode, "
+              f"{sum(r.near < 0.5 for r in own)} put less than half of their points near one. The loss still moves by {np.median([100 * swing(r) for r in own]):.0f} %.")
 
     options.out.mkdir(parents=True, exist_ok=True)
     draw(options.out / "ddpm_and_gan.png", runs)
@@ -208,28 +220,24 @@ def main(arguments=None):
 
 
 def draw(path, runs):
-    """For each model: the losses of all seeds where it did best, the points of the best and of the median run, and failures."""
+    """For each model: the losses of all seeds with what its best run had, and the points of its best, its median and its worst run."""
     figure = Figure(figsize=(12.5, 8.6), dpi=100)
     grid = figure.subplots(3, 4, width_ratios=(1.7, 1, 1, 1))
     figure.subplots_adjust(left=0.05, right=0.99, top=0.95, bottom=0.05, wspace=0.16, hspace=0.28)
-    for row, name in zip(grid, MODELS):
+    for (curves, *places), name in zip(grid, MODELS):
         own = sorted((r for r in runs if r.name == name), key=lambda r: (-r.modes, -r.near))
-        best = own[0]
         for r in own:
-            if (r.method, r.rate) == (best.method, best.rate):
-                for column, colour in zip(r.losses.T, (BLUE, ORANGE)):
-                    smooth = np.convolve(column, np.ones(25) / 25, "valid")
-                    row[0].plot(smooth, color=colour, linewidth=0.8)
-        for label, colour in zip(best.losses.shape[1] * [""] and MODELS[name].losses, (BLUE, ORANGE)):
-            row[0].plot([], color=colour, label=label)
-        row[0].set_title(f"{name}: losses, {best.method} {best.rate:g}, every seed", loc="left", color=INK)
-        row[0].legend(frameon=False, labelcolor="linecolor")
-        tidy(row[0])
-        for axes, r, which in zip(row[1:], (own[0], own[len(own) // 2], own[-1]), ("best", "median", "worst")):
+            if (r.method, r.rate) == (own[0].method, own[0].rate):
+                for column, colour, label in zip(r.losses.T, (BLUE, ORANGE), MODELS[name].losses):
+                    curves.plot(smooth(column), color=colour, linewidth=0.8, label=label if r is own[0] else None)
+        curves.set_title(f"{name}: {own[0].method} {own[0].rate:g}, every seed", loc="left", color=INK)
+        curves.legend(frameon=False, labelcolor="linecolor")
+        tidy(curves)
+        for axes, r, which in zip(places, (own[0], own[len(own) // 2], own[-1]), ("best", "median", "worst")):
             axes.scatter(*CENTRES.T, s=260, color="none", edgecolors=GREY, linewidths=0.7)
             axes.scatter(*r.points.T, s=2, color=RED if r.fails else PURPLE, linewidths=0)
             axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
-            axes.set_title(f"{which}: {r.method} {r.rate:g}, {r.modes} modes", loc="left", color=INK, fontsize=10)
+            axes.set_title(f"{which}: {r.method} {r.rate:g}, {r.modes} modes{', fails' * r.fails}", loc="left", color=INK, fontsize=10)
     save_figure(figure, path)
 
 

@@ -25,7 +25,7 @@ from tinyddpm.app.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure
 from tinyddpm.more.points import PointNet, moons
 from tinyddpm.train import gradient, train
 
-FULL = SimpleNamespace(seen=20_000, M=(1, 4, 16, 64, 256), beta=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0), draws=300, repeats=60, steps=100)
+FULL = SimpleNamespace(seen=12_000, M=(1, 4, 16, 64, 256), beta=(0.003, 0.01, 0.03, 0.1, 0.3, 1.0), draws=300, repeats=60, steps=100)
 QUICK = SimpleNamespace(seen=600, M=(1, 8, 64), beta=(0.01, 0.1, 1.0), draws=60, repeats=40, steps=10)
 LINEAR = schedule.linear(1000)
 POINTS = moons(10_000, seed=0)
