@@ -1,0 +1,48 @@
+"""What examples/10_your_own_op.py finds, in its quick setting."""
+import runpy
+
+import numpy as np
+import pytest
+from PIL import Image
+from test_architecture import ROOT
+
+from autograd.check import GradientError
+from tinyddpm import schedule
+from tinyddpm.app import data
+
+EXAMPLE = runpy.run_path(str(ROOT / "examples/10_your_own_op.py"))
+
+
+@pytest.fixture(scope="module")
+def quick(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
+    return EXAMPLE["main"](["--quick", "--out", str(folder)]), folder
+
+
+def test_the_right_pullback_stands_and_the_hasty_one_is_named(quick):
+    found = quick[0]
+    assert found.right is None
+    assert found.wrong.startswith("hasty_mish: gradient of argument 0 at index")
+
+
+def test_numerical_differences_approach_the_right_derivative_alone(quick):
+    misses = quick[0].misses
+    assert min(misses["mish"]) < 1e-9 and misses["mish"][0] > 1e-6 < misses["mish"][-1]  # best in the middle: rounding and curvature
+    assert min(misses["hasty_mish"]) > 0.1
+
+
+def test_the_network_of_the_new_op_learns(quick):
+    _, shares = quick[0].curves["Mish"]
+    assert np.all(np.diff(shares) < 0) and shares[-1] < 1
+
+
+def test_the_check_of_the_whole_network_finds_the_forgotten_term(monkeypatch):
+    monkeypatch.setitem(EXAMPLE["NormMishConv"].forward.__globals__, "mish", EXAMPLE["hasty_mish"])
+    monkeypatch.setattr("autograd.check._suspects", lambda *_: [0])  # which element is the worst takes long to find out, and is not asked
+    with pytest.raises(GradientError):
+        EXAMPLE["check_whole_network"](data.digits().images, schedule.linear(1000))
+
+
+def test_the_picture_is_there(quick):
+    with Image.open(quick[1] / "your_own_op.png") as picture:
+        assert min(picture.size) > 150
