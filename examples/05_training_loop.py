@@ -153,10 +153,12 @@ def main(arguments=None):
     shown = (T, 600, 300, 100, 0)
     chain = [(t, xt) for t, xt in sample(unet, 10 if options.quick else 25, rng) if t in shown]
     noise, samples = chain[0][1], chain[-1][1]
-    found = {"J": J, "looks": looks, "mean_J": mean_J, "converged": converged, "samples": samples,
+    found = {"J": J, "looks": looks, "mean_J": mean_J, "converged": converged,
+             "spread": float(samples.std(axis=0).mean()), "real_spread": float(digits.std(axis=0).mean()),  # 0: all are the same
              **{name: distance_to_real(x, digits) for name, x in {"noise": noise.clip(-1, 1), "drawn": samples, "real": held_out}.items()}}
     print(f"The nearest training digit is {found['noise']:.2f} away from noise, {found['drawn']:.2f} from a sample, "
-          f"{found['real']:.2f} from a real digit that was held out (RMS of a pixel).")
+          f"{found['real']:.2f} from a real digit that was held out (RMS of a pixel). "
+          f"A pixel's standard deviation is {found['spread']:.2f} among the samples, {found['real_spread']:.2f} among real digits.")
     draw(options.out, J, looks, mean_J, chain, digits[:len(samples)])
     print(f"The picture is {options.out}.")
     return found
