@@ -21,7 +21,6 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from autograd import ops
-from tinyddpm import fast
 from tinyddpm.app import data
 from tinyddpm.app.pictures import image_grid
 from tinyddpm.app.plots import BLUE, GREY, INK, RED, save_figure, tidy
@@ -165,5 +164,6 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    from tinyddpm import fast
     fast.enable()  # the same layers, written for speed instead of reading (docs/speed.md); without this line all is the same, only slower
     main()

@@ -20,7 +20,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from autograd.backend import array_module, to_device, to_numpy
-from tinyddpm import fast, noise, schedule
+from tinyddpm import noise, schedule
 from tinyddpm.app import average, data
 from tinyddpm.app.heldout import Draws
 from tinyddpm.app.plots import BLUE, INK, ORANGE, save_figure, tidy
@@ -115,7 +115,6 @@ def main(arguments=None):
     mover = Mover(device)
     images = mover.to_device(training, ONCE)
     clock = Clock(array_module(images).cuda.Device().synchronize if device == "cuda" else lambda: None)
-    fast.enable()
 
     unet = UNet(size.config).initialise(seed=0)
     unet.bind(mover.to_device(unet.theta, ONCE), mover.to_device(unet.grad, ONCE))
@@ -133,7 +132,6 @@ def main(arguments=None):
     other.bind(to_device(other.theta, device), to_device(other.grad, device))
     next(step for step in train(other, images, LINEAR, BETA, seed=0, batch_size=size.M) if step.k == size.steps)
     same = np.array_equal(to_numpy(other.theta), theta)
-    fast.disable()
 
     milliseconds = {part: 1000 * float(np.median(seconds)) for part, seconds in clock.seconds.items()}
     whole = sum(milliseconds.values())
@@ -178,4 +176,6 @@ def draw(path, device, milliseconds, mover):
 
 
 if __name__ == "__main__":
+    from tinyddpm import fast
+    fast.enable()  # as the command line does
     main()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tinyddpm import fast, noise, schedule
+from tinyddpm import noise, schedule
 from tinyddpm.app import data
 from tinyddpm.app.unet_walk import unet_walk
 from tinyddpm.nn import UNet, UNetConfig
@@ -61,5 +61,6 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    from tinyddpm import fast
     fast.enable()  # the same layers, written for speed instead of reading
     main()
