@@ -213,7 +213,8 @@ def main(arguments=None):
         own = [r for r in runs if r.name == name]
         settings = [np.mean([r.near for r in own if (r.method, r.rate) == (method, rate)]) for method, rates in size.rates.items() for rate in rates]
         print(f"{name}: {sum(r.fails for r in own)} of {len(own)} runs fail ({sum(r.breaks for r in own)} break). Near a mode are {max(settings):.2f} of its points with "
-              f"the best step size and {min(settings):.2f} with the worst. Its loss still moves by {np.median([100 * swing(r) for r in own]):.0f} % (median).")
+              f"the best step size and {min(settings):.2f} with the worst. Where it does not break, its loss still moves by "
+              f"{np.median([100 * swing(r) for r in own if not r.breaks]):.0f} % (median).")
 
     options.out.mkdir(parents=True, exist_ok=True)
     draw(options.out / "ddpm_and_gan.png", runs)
@@ -239,7 +240,7 @@ def draw(path, runs):
             axes.scatter(*CENTRES.T, s=260, color="none", edgecolors=GREY, linewidths=0.7)
             axes.scatter(*r.points.T, s=2, color=RED if r.fails else PURPLE, linewidths=0)
             axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
-            axes.set_title(f"{which}: {r.method} {r.rate:g}, {r.modes} modes{', fails' * r.fails}", loc="left", color=INK, fontsize=10)
+            axes.set_title(f"{which}: {r.method} {r.rate:g}, {r.modes} modes{', fails' * r.fails}", loc="left", color=INK, fontsize=9)
     save_figure(figure, path)
 
 
