@@ -16,6 +16,7 @@ from autograd import backend
 from tinyddpm import fast
 
 HERE = Path(__file__).resolve().parent
+MISSING = pytest.StashKey[str]()
 SIMULATED = os.environ.get("TINYDDPM_GPU") == "simulated"
 sys.path[:0] = [str(HERE.parent / folder) for folder in ("autograd", "tinyddpm", "cuda")]  # whose tables and draws are used again here
 
@@ -32,8 +33,14 @@ def pytest_ignore_collect(collection_path, config):
     try:
         backend.to_device(np.zeros(1), "cuda")
     except RuntimeError as error:
-        pytest.exit(f"pytest -m gpu: {error}. Without a GPU: make test-gpu-sim", returncode=4)
+        config.stash[MISSING] = f"pytest -m gpu: {error}. Without a GPU: make test-gpu-sim"
+        return True
     return True if collection_path.name == "simulated" else None
+
+
+def pytest_collection_finish(session):
+    if MISSING in session.config.stash:  # not earlier: what ends a collection from within is reported with a traceback
+        pytest.exit(session.config.stash[MISSING], returncode=4)
 
 
 def pytest_collection_modifyitems(items):
