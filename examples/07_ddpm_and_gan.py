@@ -18,6 +18,7 @@ from types import SimpleNamespace
 
 import numpy as np
 from matplotlib.figure import Figure
+from threadpoolctl import threadpool_limits
 
 from autograd import no_grad, ops, primitive
 from autograd.more_ops import exp
@@ -200,7 +201,7 @@ def main(arguments=None):
     if options.quick:
         runs = [run(*what) for what in todo]
     else:
-        with ProcessPoolExecutor() as pool:
+        with ProcessPoolExecutor(initializer=threadpool_limits, initargs=(1, "blas")) as pool:  # one thread each: the processes share the cores
             runs = list(pool.map(run, *zip(*todo)))
 
     print(f"{size.steps} steps of {M} points. Modes covered of 8, and the share of points near one, mean of {size.seeds} seeds; how many fail:")
