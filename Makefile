@@ -1,6 +1,7 @@
 # make train   sets everything up, trains on the embedded digits and leaves pictures in runs/digits
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
 # make prove   the long proofs besides: parity with PyTorch and fuzzing, for which it installs PyTorch, diffusers and (on Linux, x86-64) atheris
+# make test-browser   tests of `tinyddpm explore` in a real browser: Chromium or Chrome, as the system has it, or CHROMIUM=/path/to/it
 # make test-gpu-sim   tests of the CuPy backend with no GPU: the real CuPy, computing on this CPU (tools/cupy_on_cpu; needs g++), and the CUDA kernels
 # make bench-gpu   times kernels and training steps on a GPU against PyTorch; tests on a GPU: pytest -m gpu (README)
 # make bench   times training steps, sampling and each op against PyTorch (installs it); make bench-scaling draws how time and memory grow
@@ -9,13 +10,16 @@ VENV   ?= .venv
 RUN    := $(VENV)/bin/python
 GPU_SIM ?= .venv-gpu-sim
 
-.PHONY: train test test-gpu-sim prove bench bench-gpu bench-scaling clean python
+.PHONY: train test test-browser test-gpu-sim prove bench bench-gpu bench-scaling clean python
 
 train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume
 
 test: $(VENV)/.ready-test
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove and not gpu_sim"
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove and not gpu_sim and not browser"
+
+test-browser: $(VENV)/.ready-test $(VENV)/.ready-browser
+	OPENBLAS_NUM_THREADS=1 CHROMIUM=$(CHROMIUM) $(RUN) -m pytest -m browser tests/browser
 
 test-gpu-sim: $(GPU_SIM)/.ready
 	$(PYTHON) tools/cupy_on_cpu/build.py $(GPU_SIM)
@@ -57,6 +61,10 @@ $(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready
 
 $(VENV)/.ready-bench: pyproject.toml | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --editable '.[bench]'
+	@touch $@
+
+$(VENV)/.ready-browser: pyproject.toml | $(VENV)/.ready
+	$(RUN) -m pip install --quiet --editable '.[browser]'
 	@touch $@
 
 $(VENV)/.ready-fuzz: pyproject.toml | $(VENV)/.ready
