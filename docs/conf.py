@@ -31,8 +31,7 @@ autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"
 
-myst_heading_anchors = 3
-myst_enable_extensions = ["colon_fence", "attrs_inline"]
+myst_enable_extensions = ["attrs_block"]  # a class for a table
 
 sphinx_gallery_conf = {
     "examples_dirs": str(gallery.STAGE),

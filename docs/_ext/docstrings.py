@@ -215,8 +215,8 @@ def process_docstring(app, what, name, obj, options, lines):
 
 
 def skip_member(app, what, name, obj, skip, options):
-    """What a module or class has from elsewhere under a name of its own is described where it is defined."""
-    if inspect.isclass(obj) and what == "class" or inspect.isfunction(obj) and not obj.__module__.startswith(("autograd", "tinyddpm")):
+    """What a module or class has from elsewhere under a name of its own is described where it is defined. The fields of a named tuple say nothing."""
+    if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") or inspect.isclass(obj) and what == "class" or inspect.isfunction(obj) and not obj.__module__.startswith(("autograd", "tinyddpm")):
         return True
     return None
 

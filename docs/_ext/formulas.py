@@ -13,18 +13,18 @@ import unicodedata
 from html import escape
 from typing import NamedTuple
 
-ACCENTS = {"\u0302": "^", "\u0303": "~", "\u0304": "¯", "\u0305": "¯"}  # hat, tilde, macron, overline
+ACCENTS = {"\u0302": "ˆ", "\u0303": "˜", "\u0304": "¯", "\u0305": "¯"}  # hat, tilde, macron, overline
 SUBSCRIPTS = {chr(0x2080 + digit): str(digit) for digit in range(10)} | {"ₜ": "t", "₋": "−", "₊": "+"}
 SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁻⁺ⁿᵀˣ½", "0123456789−+nTx½"))
 WORDS = "log exp sin cos tanh min max softmax sigmoid SNR Uniform U-Net".split()
 
-SUB = rf"_\{{[^{{}}]+\}}|_(?:skip|out|in|[A-Za-zα-ωΑ-Ω]|\d+)(?!\w)|[{''.join(SUBSCRIPTS)}]+"
+SUB = rf"_\{{[^{{}}]+\}}|_(?:skip|out|in|[A-Za-zα-ωΑ-Ω]|\d+)(?![A-Za-z0-9_])|[{''.join(SUBSCRIPTS)}]+"
 SUP = rf"\^(?:\{{[^{{}}]+\}}|[-−]?\w+)|[{''.join(SUPERSCRIPTS)}]+"
 TOKEN = re.compile(rf"""
     (?P<space>\s+)
   | (?P<number>(?:\d+(?:\.\d+)?|(?<![\w)])\.\d+)(?P<power>{SUP})?(?![A-Za-z0-9_]))
   | (?P<function>{'|'.join(map(re.escape, WORDS))})(?P<of>{SUB})?(?![\w-])
-  | (?P<letter>[A-Za-zα-ωΑ-Ω∇∂])(?P<accent>[{''.join(ACCENTS)}])?(?P<sub>{SUB})?(?P<sup>{SUP})?(?![\w-])
+  | (?P<letter>[A-Za-zα-ωΑ-Ω∇∂])(?P<accent>[{''.join(ACCENTS)}])?(?P<sub>{SUB})?(?P<sup>{SUP})?(?:(?![\w-])|(?<=[∇∂]))
   | (?P<word>\w[\w\u0300-\u036f-]*)
   | (?P<operator>\.\.|[-=+−·×/<>≤≥~←→≈∈±|,])
   | (?P<open>[(\[{{])
@@ -137,7 +137,7 @@ class _Parser:
             letter = token["letter"]
             base = f"<mo>{letter}</mo>" if letter in "∇∂Σ" else f"<mi>{letter}</mi>"
             if token["accent"]:
-                base = f'<mover accent="true">{base}<mo stretchy="false">{ACCENTS[token["accent"]]}</mo></mover>'
+                base = f'<mover>{base}<mo stretchy="false">{ACCENTS[token["accent"]]}</mo></mover>'  # marked as an accent it would touch the letter in fonts not made for mathematics
             out = self.scripted(base, token["sub"], token["sup"])
             if not letter.isascii() or token["accent"]:
                 self.strong = self.last_strong = True

@@ -11,7 +11,9 @@ import re
 import shutil
 from pathlib import Path
 
-from docstrings import rest
+from docstrings import linker, rest
+
+import tinyddpm
 
 ROOT = Path(__file__).parents[2]
 STAGE = ROOT / "docs/_build/examples"
@@ -40,7 +42,7 @@ def staged(path, full):
             + ("\n   With a trained run, ``make docs FULL=1`` shows that instead; its pictures stand in :doc:`/samplers`, too." if path.name.startswith("09") else
                "\n   ``make docs FULL=1`` builds it in full, and :doc:`/learn/lecture` says what is found then.") + "\n" if "--quick" in command else "")
     title = f"{int(path.name[:2])}. {title}"
-    head = f"{title}\n{'=' * 2 * len(title)}\n\n{rest(text)}{note}\nThe output below is that of ``{command}``.\n"
+    head = f"{title}\n{'=' * 2 * len(title)}\n\n{rest(text, linker(tinyddpm))}{note}\nThe output below is that of ``{command}``.\n"
     code = SECTION.sub(lambda m: f"# %%\n# {m[1]}\n# {'-' * 2 * len(m[1])}", code)
     return f'r"""\n{head}"""\n{code}'
 
@@ -109,7 +111,7 @@ def rearranged(app, docname, source):
         return
     text = source[0]
     pictures, printed = FIGURE.findall(text), PRINTED.findall(text)
-    text = DOWNLOADS.sub("", PRINTED.sub("", FIGURE.sub("", text)))
+    text = re.sub(r"^\|\n", "", DOWNLOADS.sub("", PRINTED.sub("", FIGURE.sub("", text))), flags=re.MULTILINE)
     found = "".join(printed)
     top = "\n".join([*pictures, "", "What it finds", "-------------", "", found, "", "The program", "-----------", ""])
     code = text.index(".. GENERATED FROM PYTHON SOURCE LINES", text.index("The output below is that of"))
