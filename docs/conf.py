@@ -52,12 +52,12 @@ sphinx_gallery_conf = {
     "plot_gallery": "True",
 }
 
+highlight_language = "none"  # a block that does not say what it is, is mostly commands
+
 html_theme = "furo"
 html_static_path = ["_static"]
 html_css_files = ["site.css"]
 html_copy_source = False
 html_show_sourcelink = False
-html_theme_options = {"navigation_with_keys": True}
-templates_path = []
 pygments_style = "default"
 pygments_dark_style = "monokai"

@@ -54,14 +54,17 @@ def titled(docstring):
 
 
 def stage(full):
-    """Write the copies. One that has not changed is left alone, and sphinx-gallery does not run it again."""
+    """Write the copies, and take away what was left there by runs. A copy that has not changed sphinx-gallery does not run again."""
     global FULL
     FULL = full
     STAGE.mkdir(parents=True, exist_ok=True)
+    for left in STAGE.iterdir():
+        if left.is_dir():
+            shutil.rmtree(left)
+        elif left.suffix == ".png":
+            left.unlink()
     for path in sorted((ROOT / "examples").glob("*.py")):
-        copy, text = STAGE / path.name, staged(path, full)
-        if not copy.exists() or copy.read_text(encoding="utf-8") != text:
-            copy.write_text(text, encoding="utf-8")
+        (STAGE / path.name).write_text(staged(path, full), encoding="utf-8")
     (STAGE / "GALLERY_HEADER.rst").write_text(HEADER, encoding="utf-8")
 
 
