@@ -27,6 +27,7 @@ nitpick_ignore_regex = [(r"py:.*", r"(numpy|np|scipy|matplotlib|collections|data
 autodoc_member_order = "bysource"
 autodoc_default_options = {"members": True, "undoc-members": True, "ignore-module-all": True}  # each thing where it is defined, and there alone
 autodoc_typehints = "none"
+autodoc_mock_imports = ["nicegui"]  # the interactive page's, if there is one: the reference needs no more of it than its name
 autodoc_preserve_defaults = True
 python_use_unqualified_type_names = True
 toc_object_entries_show_parents = "hide"

@@ -225,11 +225,12 @@ MODULES = re.compile(r"^\.\. modules:: (\S+)(.*)$", re.MULTILINE)
 
 
 def modules(folder, first):
-    """The public modules of a folder by full name: those named first, then the others by name. A package counts if it says something."""
+    """The public modules of a folder by full name: those named first, then the others by name, then those of its folders. A package counts if it says something."""
     package = folder.replace("/", ".")
     named = [path.stem for path in sorted((ROOT / folder).glob("*.py")) if not path.stem.startswith("_")]
     said = [package] if ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text(encoding="utf-8"))) else []
-    return said + [f"{package}.{name}" for name in dict.fromkeys([*first, *named])]
+    below = [path.parent.relative_to(ROOT).as_posix() for path in sorted((ROOT / folder).glob("*/__init__.py"))] if "/" in folder else []  # the folders of tinyddpm have pages of their own
+    return said + [f"{package}.{name}" for name in dict.fromkeys([*first, *named])] + [name for path in below for name in modules(path, ())]
 
 
 def list_modules(app, docname, source):
