@@ -11,7 +11,7 @@ VENV   ?= .venv
 RUN    := $(VENV)/bin/python
 GPU_SIM ?= .venv-gpu-sim
 
-.PHONY: train test test-gpu-sim prove bench bench-gpu bench-scaling docs docs-links clean python
+.PHONY: train test test-gpu-sim prove bench bench-gpu bench-scaling clean python
 
 train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume
@@ -42,6 +42,7 @@ bench-gpu: $(VENV)/.ready-bench
 bench-scaling: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.scaling --out docs/scaling.png
 
+.PHONY: docs docs-links
 # -W: a warning is an error, and so is a reference that leads nowhere. The script then follows every link of the finished pages that stays on the site.
 docs: $(VENV)/.ready-docs
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going --quiet $(if $(FULL),--tag full) docs docs/_build/html
@@ -70,12 +71,12 @@ $(VENV)/.ready-bench: pyproject.toml | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
-$(VENV)/.ready-docs: pyproject.toml | $(VENV)/.ready
-	$(RUN) -m pip install --quiet --editable '.[docs]'
-	@touch $@
-
 $(VENV)/.ready-fuzz: pyproject.toml | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --editable '.[fuzz]'
+	@touch $@
+
+$(VENV)/.ready-docs: pyproject.toml | $(VENV)/.ready
+	$(RUN) -m pip install --quiet --editable '.[docs]'
 	@touch $@
 
 $(GPU_SIM)/.ready: pyproject.toml | python
