@@ -47,10 +47,11 @@ def largest_curvature(slope, theta, where, steps=20, h=1e-3):
     return value, v / np.linalg.norm(v)
 
 
-def by_kind(unet, schedule, x0, t, eps, steps=20, gradient=gradient):
+def by_kind(unet, schedule, x0, t, eps, steps=20, h=1e-3, gradient=gradient):
     """The curvature of J, on these images, in the network's own θ: {a field of Multipliers, or "rest": λ}. The network is left as it was.
 
-    x0, t, eps, gradient  as `train.gradient` has them; float64, network and all, is worth its time here
+    x0, t, eps, gradient  as `train.gradient` has them
+    h                     see `hessian_vector`: with a network of float32, 1e-2
     """
     theta, grad = unet.theta, unet.grad
     here = theta.copy()
@@ -61,7 +62,7 @@ def by_kind(unet, schedule, x0, t, eps, steps=20, gradient=gradient):
         return grad.copy()
 
     try:
-        return {kind: largest_curvature(slope, here, where, steps)[0] for kind, where in kinds(unet).items()}
+        return {kind: largest_curvature(slope, here, where, steps, h)[0] for kind, where in kinds(unet).items()}
     finally:
         theta[...] = here
 
