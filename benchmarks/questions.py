@@ -17,7 +17,7 @@ from threadpoolctl import threadpool_limits
 
 from tinyddpm.fast.parallel import cores
 
-from .study import CURVATURES, RESULTS, Row, keep, measured, read, run, split
+from .study import CURVATURES, RESULTS, Row, keep, measured, plain, read, run
 
 SEEDS = (0, 1, 2)
 T_975 = 4.303  # Student's t with two degrees of freedom: half the width of a 95 % interval of three numbers, over their standard error
@@ -97,10 +97,8 @@ def make(rows, processes):
     missing = list({str(row): row for row in rows if str(row) not in read(RESULTS)}.values())
     if not missing:
         return
-    for row in missing:
-        if row.c == "derived":
-            measured(row, split(row.data)[0])
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=threadpool_limits, initargs=(1,)) as pool:
+        list(pool.map(measured, {plain(row) for row in missing if row.c == "derived"}))  # first, so that no two runs measure the same
         waiting = {pool.submit(run, row): row for row in missing}
         for n, done in enumerate(as_completed(waiting), 1):
             keep(waiting[done], done.result())

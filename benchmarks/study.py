@@ -78,9 +78,9 @@ class Row:
         levels, attention = NETWORKS[self.data]
         return UNetConfig(image=tuple(image), base=self.base, levels=levels, attention=attention)
 
-    def multipliers(self, images):
+    def multipliers(self):
         if self.c == "derived":
-            return curvature.derived(measured(self, images))
+            return curvature.derived(measured(plain(self)))
         if self.c == "width":  # the features that the last convolution adds up have a mean, so its curvature grows with their number
             return dataclasses.replace(Multipliers(), last=Multipliers.last * (16 / self.base) ** 0.5)
         return {"ones": ONES, "hand": Multipliers()}[self.c]
@@ -104,7 +104,7 @@ def run(row):
     schedule = SCHEDULES[row.noise](1000)
     draws = {"validation": Draws(validation, schedule), "test": Draws(test, schedule)}
     mean = {name: float(d.evaluate(mean_image(images)).mean()) for name, d in draws.items()}
-    unet = UNet(row.config(images.shape[1:]), row.multipliers(images)).initialise(row.seed)
+    unet = UNet(row.config(images.shape[1:]), row.multipliers()).initialise(row.seed)
     averaged = UNet(unet.config, unet.c).bind(unet.theta.copy())
     if row.predicts == "head":
         head = Head(images)
@@ -143,33 +143,37 @@ def quality(row, denoiser, schedule, images, test, n=300):
     return {"frechet": metrics.frechet(real, points), "coverage": metrics.coverage(real, points)}
 
 
-def measured(row, images, k=MEASURED_AT):
-    """The curvature of J for each kind of layer of the plain network (c = 1) after k steps of gradient descent, by the default x_0-loss. Kept in CURVATURES.
+def plain(row):
+    """The run after which curvature is measured to derive the multipliers of `row`: the same network with c = 1, by gradient descent on the lecture's J.
 
     β is 0.1 for base 16 and falls with the width, after a warm-up of 50 steps: small enough to be stable whatever the curvatures are.
     """
-    settings = Row(data=row.data, base=row.base, batch=row.batch, noise=row.noise, optimiser="sgd", beta=0.1 * 16 / row.base, c="ones", warmup=50, steps=k)
+    return Row(data=row.data, base=row.base, batch=row.batch, noise=row.noise, optimiser="sgd", beta=0.1 * 16 / row.base, c="ones", warmup=50, steps=MEASURED_AT)
+
+
+def measured(row):
+    """The curvature of J for each kind of layer at the end of this run, one of gradient descent on the lecture's J. Kept in CURVATURES."""
     with FileLock(CURVATURES.with_suffix(".lock")):
-        kept = read(CURVATURES)
-        if str(settings) not in kept:
-            fast.enable()
-            schedule = SCHEDULES[row.noise](1000)
-            unet = UNet(settings.config(images.shape[1:]), ONES).initialise(0)
-            with Shards(unet, schedule, workers=1, shards=1) as here:
-                for _ in itertools.islice(train.train(unet, images, schedule, settings.step_size, seed=0, batch_size=row.batch, gradient=here.gradient), k):
-                    pass
-                m = np.arange(row.batch)
-                x0 = images[noise.integers(0, "curvature: images", 0, m, len(images))]
-                t = 1 + noise.integers(0, "curvature: t", 0, m, schedule.T)
-                eps = noise.normal(0, "curvature: eps", 0, m, x0.shape[1:])
-                found = curvature.by_kind(unet, schedule, x0, t, eps, steps=12, h=1e-2, gradient=here.gradient)
-            append(CURVATURES, {"row": str(settings)} | {kind: f"{value:.4g}" for kind, value in found.items()})
-            kept = read(CURVATURES)
-    return {kind: float(value) for kind, value in kept[str(settings)].items() if value}
+        if str(row) in (kept := read(CURVATURES)):
+            return {kind: float(value) for kind, value in kept[str(row)].items() if value}
+    fast.enable()
+    images, schedule = split(row.data)[0], SCHEDULES[row.noise](1000)
+    unet = UNet(row.config(images.shape[1:]), row.multipliers()).initialise(row.seed)
+    with Shards(unet, schedule, workers=1, shards=1) as here:
+        for _ in itertools.islice(train.train(unet, images, schedule, row.step_size, seed=row.seed, batch_size=row.batch, gradient=here.gradient), row.steps):
+            pass
+        m = np.arange(64)
+        x0 = images[noise.integers(0, "curvature: images", 0, m, len(images))]
+        t = 1 + noise.integers(0, "curvature: t", 0, m, schedule.T)
+        eps = noise.normal(0, "curvature: eps", 0, m, x0.shape[1:])
+        found = curvature.by_kind(unet, schedule, x0, t, eps, steps=12, h=1e-2, gradient=here.gradient)
+    with FileLock(CURVATURES.with_suffix(".lock")):
+        append(CURVATURES, {"row": str(row)} | {kind: f"{value:.4g}" for kind, value in found.items()})
+    return found
 
 
 COLUMNS = {RESULTS: ["row", "validation_1", "validation_2", "validation_3", "test", "test_last_theta", "frechet", "coverage", "diverged"],
-           CURVATURES: ["row", *curvature.KINDS, curvature.REST]}
+           CURVATURES: ["row", *curvature.KINDS, curvature.REST, curvature.ALL]}
 
 
 def read(path):

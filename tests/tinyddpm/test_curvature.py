@@ -110,6 +110,7 @@ def test_derived_multipliers_make_every_kind_as_curved_as_the_rest():
     of_w = curvature.by_kind(network(), SCHEDULE, *batch(), steps=30)
     c = curvature.derived(of_w, most=1e9)
     of_v = curvature.by_kind(network(c), SCHEDULE, *batch(), steps=30)
+    assert abs(of_v.pop("all")) >= 0.97 * abs(of_w["rest"])  # no block is more curved than the whole
     for kind, value in of_v.items():
         assert abs(value) == pytest.approx(abs(of_w["rest"]), rel=3e-2), kind
 

@@ -1,7 +1,7 @@
 """How curved J is for each kind of layer, and multipliers that follow from it.
 
     unet = UNet(config, ONES).initialise(seed=0)          # … and a few steps of training, so that no gradient is 0 any more
-    found = by_kind(unet, schedule, x0, t, eps)           # {"conv1": 2.1, …, "last": 13.4, "rest": 9.0}
+    found = by_kind(unet, schedule, x0, t, eps)           # {"conv1": 2.1, …, "last": 13.4, "rest": 9.0, "all": 22.3}
     UNet(config, derived(found))                          # the same network, with layers of equal curvature
 
 Gradient descent is stable in a direction of curvature λ only while β < 2/λ. The curvature of J for a kind of layer is the
@@ -22,7 +22,7 @@ from ..nn.multipliers import Multipliers
 from ..train import gradient
 
 KINDS = [field.name for field in dataclasses.fields(Multipliers)]
-REST = "rest"  # the layers that have no multiplier
+REST, ALL = "rest", "all"  # the layers that have no multiplier; the whole of θ
 
 
 def hessian_vector(slope, theta, v, h=1e-3):
@@ -48,7 +48,7 @@ def largest_curvature(slope, theta, where, steps=20, h=1e-3):
 
 
 def by_kind(unet, schedule, x0, t, eps, steps=20, h=1e-3, gradient=gradient):
-    """The curvature of J, on these images, in the network's own θ: {a field of Multipliers, or "rest": λ}. The network is left as it was.
+    """The curvature of J, on these images, in the network's own θ: {a field of Multipliers, "rest" or "all": λ}. The network is left as it was.
 
     x0, t, eps, gradient  as `train.gradient` has them
     h                     see `hessian_vector`: with a network of float32, 1e-2
@@ -62,7 +62,7 @@ def by_kind(unet, schedule, x0, t, eps, steps=20, h=1e-3, gradient=gradient):
         return grad.copy()
 
     try:
-        return {kind: largest_curvature(slope, here, where, steps, h)[0] for kind, where in kinds(unet).items()}
+        return {kind: largest_curvature(slope, here, where, steps, h)[0] for kind, where in (kinds(unet) | {ALL: np.full(here.shape, True)}).items()}
     finally:
         theta[...] = here
 
