@@ -47,7 +47,7 @@ class Row:
     weight: str = "none"        # of the squared error of x̂_0 (more/predictions.py)
     optimiser: str = "sgd"      # sgd, momentum (.9) or adam (.9, .999)
     beta: float = 1.4
-    c: str = "hand"             # multipliers: ones; hand: nn/multipliers.py; derived: from measured curvature; width: hand, the last scaled by fan-in
+    c: str = "hand"             # multipliers: ones; hand: nn/multipliers.py; derived1, derived2, …: from measured curvature, in so many rounds; width: hand, the last scaled by fan-in
     warmup: int = 100           # steps over which β rises from 0
     decay: str = "constant"     # β after that: constant, or down to 0 at the last step: linear or cosine
     average: float = 0.995      # decay of the average of θ that is evaluated
@@ -78,9 +78,23 @@ class Row:
         levels, attention = NETWORKS[self.data]
         return UNetConfig(image=tuple(image), base=self.base, levels=levels, attention=attention)
 
+    def before(self):
+        """The run after which curvature is measured to derive these multipliers; None if they are not derived.
+
+        It is the same network by gradient descent on the lecture's J. In round 1 it has c = 1, and β is 0.1 for base 16 and falls with the width: small
+        enough to be stable whatever the curvatures are. In later rounds it has the multipliers of the round before, and β = 1/λ, of the curvature that they should give to each kind.
+        """
+        if not self.c.startswith("derived"):
+            return None
+        c, n = "ones", int(self.c.removeprefix("derived"))
+        run = Row(data=self.data, base=self.base, batch=self.batch, noise=self.noise, beta=0.1 * 16 / self.base, c=c, warmup=50, steps=MEASURED_AT)
+        for i in range(1, n):
+            run = dataclasses.replace(run, c=f"derived{i}", beta=float(f"{1 / measured(run)[curvature.REST]:.2g}"))
+        return run
+
     def multipliers(self):
-        if self.c == "derived":
-            return curvature.derived(measured(plain(self)))
+        if before := self.before():
+            return curvature.derived(measured(before), before.multipliers())
         if self.c == "width":  # the features that the last convolution adds up have a mean, so its curvature grows with their number
             return dataclasses.replace(Multipliers(), last=Multipliers.last * (16 / self.base) ** 0.5)
         return {"ones": ONES, "hand": Multipliers()}[self.c]
@@ -141,14 +155,6 @@ def quality(row, denoiser, schedule, images, test, n=300):
     function, _ = features.load(row.data, data.load(row.data))
     real, points = function(test[:n]), function(np.clip(x, -1, 1))
     return {"frechet": metrics.frechet(real, points), "coverage": metrics.coverage(real, points)}
-
-
-def plain(row):
-    """The run after which curvature is measured to derive the multipliers of `row`: the same network with c = 1, by gradient descent on the lecture's J.
-
-    β is 0.1 for base 16 and falls with the width, after a warm-up of 50 steps: small enough to be stable whatever the curvatures are.
-    """
-    return Row(data=row.data, base=row.base, batch=row.batch, noise=row.noise, optimiser="sgd", beta=0.1 * 16 / row.base, c="ones", warmup=50, steps=MEASURED_AT)
 
 
 def measured(row):

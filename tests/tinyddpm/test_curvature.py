@@ -118,3 +118,8 @@ def test_derived_multipliers_make_every_kind_as_curved_as_the_rest():
 def test_derived_multipliers_are_limited_and_flat_kinds_get_the_limit():
     c = curvature.derived({"rest": 4.0, "last": 16.0, "time": 1e-6, "conv1": 0.0, "norm": -1.0}, most=6.0)
     assert (c.last, c.time, c.conv1, c.norm, c.conv2) == (0.5, 6.0, 6.0, 2.0, 1.0)
+
+
+def test_a_second_round_starts_from_the_multipliers_it_was_measured_with():
+    c = curvature.derived({"rest": 1.0, "last": 4.0, "time": 0.25, "norm": 1e-9}, Multipliers(last=0.6, time=3.0, conv1=2.5), most=7.0)
+    assert (c.last, c.time, c.norm, c.conv1) == (pytest.approx(0.3), 6.0, 7.0, 2.5)

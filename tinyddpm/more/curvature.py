@@ -18,7 +18,7 @@ import dataclasses
 import numpy as np
 
 from .. import noise
-from ..nn.multipliers import Multipliers
+from ..nn.multipliers import ONES, Multipliers
 from ..train import gradient
 
 KINDS = [field.name for field in dataclasses.fields(Multipliers)]
@@ -80,13 +80,16 @@ def kinds(unet):
     return {name: kind == i for i, name in enumerate([REST, *KINDS]) if (kind == i).any()}
 
 
-def derived(curvatures, most=8.0):
-    """The Multipliers that give every kind the curvature of the rest: c = √(λ_rest/λ), measured with `ONES`, and at most `most`.
+def derived(curvatures, c=ONES, most=8.0):
+    """The Multipliers that would give every kind the curvature of the rest: c √(λ_rest/λ), and at most `most`.
 
-    The limit is needed where a kind is nearly flat so far, such as attention while its output is still near 0. Kinds that were not measured keep 1.
+    curvatures  what `by_kind` found in a network with the multipliers c
+    The limit is needed where a kind is nearly flat so far, such as attention while its output is still near 0. Kinds that were not measured keep their c.
+
+    Curvature belongs to a place, and other multipliers lead to other places. So this is one round: train with these, measure again, derive again.
     """
-    def c(kind):
+    def new(kind):
         ratio = abs(curvatures[kind] / curvatures[REST]) if kind in curvatures else 1.0
-        return min(most, ratio**-0.5) if ratio else most
+        return min(most, getattr(c, kind) * ratio**-0.5) if ratio else most
 
-    return Multipliers(**{kind: c(kind) for kind in KINDS})
+    return Multipliers(**{kind: new(kind) for kind in KINDS})
