@@ -2,7 +2,7 @@
 
     python -m benchmarks.questions a               # makes the runs that docs/study.csv does not have yet, on all cores; prints the tables
     python -m benchmarks.questions a --tables      # prints the tables of what is there
-    python -m benchmarks.questions --pictures      # draws docs/sgd.png and docs/sgd_where.png from what is there
+    python -m benchmarks.questions --pictures      # draws docs/sgd.png and docs/sgd_rounds.png from what is there
 
 It can be stopped and started again: a run is written down when it is finished, and not made twice.
 """
@@ -16,16 +16,19 @@ from pathlib import Path
 from threadpoolctl import threadpool_limits
 
 from tinyddpm.fast.parallel import cores
+from tinyddpm.more import curvature
+from tinyddpm.nn.multipliers import ONES, Multipliers
 
 from .study import CURVATURES, RESULTS, Row, keep, measured, read, run
 
 SEEDS = (0, 1, 2)
 T_975 = 4.303  # Student's t with two degrees of freedom: half the width of a 95 % interval of three numbers, over their standard error
 LONG = 2000
+ROUNDS = 5  # of deriving multipliers
 ADAM = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 GRIDS = {("sgd", "hand"): (0.7, 1.0, 1.4, 2.0), ("adam", "ones"): ADAM, ("sgd", "ones"): (0.05, 0.1, 0.15), ("adam", "hand"): ADAM,
          ("momentum", "ones"): (0.005, 0.01, 0.02, 0.04), ("momentum", "hand"): (0.07, 0.14, 0.28),
-         ("sgd", "derived1"): (0.1, 0.2, 0.4), ("sgd", "derived5"): (0.7, 1.0, 1.4, 2.0), ("adam", "derived5"): (1e-3, 2e-3, 4e-3)}
+         ("sgd", "derived1"): (0.1, 0.2, 0.4), ("sgd", "derived5"): (0.3, 0.5, 1.0, 1.4), ("adam", "derived5"): (1e-3, 2e-3, 4e-3)}
 # name -> what is changed, and steps: few, as these are larger
 ELSEWHERE = {"as tuned: base 16, 8×8, batch 64, linear": (Row(), 300), "base 32": (Row(base=32), 300), "base 64": (Row(base=64), 150),
              "batch 16": (Row(batch=16), 300), "batch 256": (Row(batch=256), 300), "cosine noise schedule": (Row(noise="cosine"), 300),
@@ -60,8 +63,7 @@ def long_rows(kept):
 def elsewhere(setting, steps):
     """Question b: method -> its rows."""
     row = dataclasses.replace(setting, steps=steps)
-    rules = ["hand", "derived"] + ["width"] * (row.base != 16)
-    grids = {("sgd", c): (0.05, 0.1, 0.2) if c == "derived" else (0.7, 1.4, 2.8) for c in rules} | {("adam", "ones"): ADAM[1:]}
+    grids = {("sgd", "hand"): (0.7, 1.4, 2.8)} | ({("sgd", "width"): (0.7, 1.4, 2.8)} if row.base != 16 else {}) | {("adam", "ones"): (1e-3, 2e-3, 4e-3)}
     return {(o, c): [dataclasses.replace(row, optimiser=o, c=c, beta=beta) for beta in grid] for (o, c), grid in grids.items()}
 
 
@@ -165,37 +167,40 @@ def tables(question, kept):
 
 
 def pictures(kept, folder):
-    """J against β for each family, and SGD beside Adam elsewhere."""
+    """J against β for each family; curvatures and multipliers in each round of deriving them, beside those found by trial."""
     from matplotlib.figure import Figure
 
-    from tinyddpm.app.plots import BLUE, GREY, ORANGE, PURPLE, RED, save_figure, tidy
-    colours, marks = {"sgd": BLUE, "momentum": ORANGE, "adam": RED}, {"ones": "o", "hand": "s", "derived": "^"}
+    from tinyddpm.app.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
+    colours, marks = {"sgd": BLUE, "momentum": ORANGE, "adam": RED}, {"ones": ("o", ":"), "hand": ("s", "-"), "derived1": ("v", "--"), "derived5": ("^", "--")}
     figure = Figure(figsize=(8.6, 4.6), dpi=110, layout="constrained")
     axes = figure.subplots()
     tidy(axes)
     for (o, c), rows in families().items():
-        points = [(row.beta, score(row, kept)) for row in rows if score(row, kept) < 1]
-        axes.plot(*zip(*points), color=colours[o], marker=marks[c], linewidth=1.4, markersize=5.5, label=f"{o}, {c}", linestyle={"ones": ":", "hand": "-", "derived": "--"}[c])
+        points = sorted((row.beta, J) for row in rows if (J := score(row, kept)) < 1)
+        if points:
+            axes.plot(*zip(*points), color=colours[o], marker=marks[c][0], linestyle=marks[c][1], linewidth=1.4, markersize=5.5, label=f"{o}, {c}")
     axes.set(xscale="log", xlabel="β", ylabel="validation J, share of predict-the-mean's")
     axes.set_title("8×8 digits, 600 steps: each update with each set of multipliers", loc="left", fontsize=10.5)
-    axes.legend(frameon=False, fontsize=9, ncols=3)
+    axes.legend(frameon=False, fontsize=9, ncols=2)
     save_figure(figure, folder / "sgd.png")
 
-    figure = Figure(figsize=(8.6, 4.4), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    tidy(axes)
-    for y, setting in enumerate(ELSEWHERE.values()):
-        for (o, c), rows in elsewhere(*setting).items():
-            chosen = best(rows, kept)
-            if (J := score(chosen, kept, "test")) < 1:
-                colour = {"hand": BLUE, "derived": PURPLE, "width": ORANGE}[c] if o == "sgd" else GREY
-                axes.plot(J, y, color=colour, marker="D" if o == "adam" else "o", markersize=7, label=f"{o}, {c}")
-    axes.set_yticks(range(len(ELSEWHERE)), [f"{name} ({steps} steps)" for name, (_, steps) in ELSEWHERE.items()])
-    axes.invert_yaxis()
-    axes.set_xlabel("test J, share of predict-the-mean's, each at the β that validation J chose")
-    handles = {label: handle for handle, label in zip(*axes.get_legend_handles_labels())}
-    axes.legend(handles.values(), handles.keys(), frameon=False, fontsize=9, loc="lower right")
-    save_figure(figure, folder / "sgd_where.png")
+    rounds = [Row(c=f"derived{i}") for i in range(1, ROUNDS + 1)]
+    found, curves = [ONES, *(row.multipliers() for row in rounds)], [measured(row.before()) for row in rounds]
+    figure = Figure(figsize=(9.6, 4.2), dpi=110, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for kind, colour in zip([*curvature.KINDS, curvature.REST], (BLUE, RED, ORANGE, PURPLE, "#3f8f5f", "#c080a0", INK, GREY)):
+        left.plot(range(1, ROUNDS + 1), [abs(curve[kind]) for curve in curves], color=colour, marker="o", markersize=4, label=kind)
+        if kind != curvature.REST:
+            right.plot(range(ROUNDS + 1), [getattr(c, kind) for c in found], color=colour, marker="o", markersize=4)
+            right.plot(ROUNDS + 0.6, getattr(Multipliers(), kind), color=colour, marker="s", markersize=8, clip_on=False)
+    left.set(yscale="log", xlabel="round", xticks=range(1, ROUNDS + 1))
+    left.set_title("curvature for θ of each kind, measured in a round", loc="left", fontsize=10)
+    left.legend(frameon=False, fontsize=8.5, ncols=2)
+    right.set(yscale="log", xlabel="after so many rounds; squares: by hand", xticks=range(ROUNDS + 1))
+    right.set_title("multipliers derived from it (rest: 1)", loc="left", fontsize=10)
+    for axes in (left, right):
+        tidy(axes)
+    save_figure(figure, folder / "sgd_rounds.png")
 
 
 def main():
