@@ -19,7 +19,7 @@ from tinyddpm.fast.parallel import cores
 from tinyddpm.more import curvature
 from tinyddpm.nn.multipliers import ONES, Multipliers
 
-from .study import CURVATURES, RESULTS, Row, keep, measured, read, run
+from .study import CURVATURES, RESULTS, Row, beside, keep, measured, read, run, split
 
 SEEDS = (0, 1, 2)
 T_975 = 4.303  # Student's t with two degrees of freedom: half the width of a 95 % interval of three numbers, over their standard error
@@ -109,7 +109,7 @@ def make(rows, processes):
 
 def shown(row, kept, column):
     value = score(row, kept, column)
-    return f"{value:.4f}" if value < float("inf") else "diverged" if kept.get(str(row), {}).get("diverged") else "not run"
+    return f"{value:.{2 if column == 'frechet' else 4}f}" if value < float("inf") else "diverged" if kept.get(str(row), {}).get("diverged") else "not run"
 
 
 def interval(values):
@@ -126,10 +126,15 @@ def tables(question, kept):
     if question == "a":
         lines = []
         for (o, c), rows in families().items():
+            if not any(str(row) in kept for row in rows):
+                continue
             chosen = best(rows, kept)
             grid = ", ".join(f"{row.beta:g}: {shown(row, kept, 'validation_3')}" for row in rows)
-            lines.append([o, c, grid, f"{chosen.beta:g}", shown(chosen, kept, "test"), f"`{chosen}`"])
-        yield table(["update", "multipliers", "β: validation J", "β chosen", "test J", "settings"], lines)
+            course = ", ".join(shown(chosen, kept, f"validation_{i}") for i in (1, 2))
+            lines.append([o, c, grid, f"{chosen.beta:g}", course, *(shown(chosen, kept, column) for column in ("test", "frechet", "coverage")), f"`{chosen}`"])
+        yield table(["update", "multipliers", "β: validation J", "β chosen", "its validation J after 200, 400 steps", "test J", "Fréchet", "coverage", "settings"], lines)
+        images, _, test = split("digits")
+        yield "Real training images against the test images, {}: Fréchet {frechet:.2f}, coverage {coverage:.3f}.\n".format(len(test), **beside(test, images[:len(test)], "digits"))
         lines = []
         adam = next((rows for rows in long_rows(kept) if rows[0].optimiser == "adam"), None)
         for rows in long_rows(kept):
@@ -139,7 +144,8 @@ def tables(question, kept):
                 gap = interval([a - score(b, kept, "test") for a, b in zip(found, adam)]) if adam and rows is not adam else None
                 lines.append([rows[0].optimiser, rows[0].c, f"{rows[0].beta:g}", ", ".join(f"{x:.4f}" for x in found), f"{mean:.4f} ± {half:.4f}",
                               f"{gap[0]:+.4f} ± {gap[1]:.4f}" if gap else "", f"`{rows[0]}`"])
-        yield table(["update", "multipliers", "β", "test J, seeds 0, 1, 2", "mean", "less the first Adam's, seed by seed", "settings (and seed=1, seed=2)"], lines)
+        if lines:
+            yield table(["update", "multipliers", "β", "test J, seeds 0, 1, 2", "mean", "less the first Adam's, seed by seed", "settings (and seed=1, seed=2)"], lines)
     if question == "b":
         lines = []
         for name, setting in ELSEWHERE.items():

@@ -150,10 +150,15 @@ def run(row):
 
 
 def quality(row, denoiser, schedule, images, test, n=300):
-    """Of n samples of 50 steps of DDIM against n test images."""
+    """How good n samples of 50 steps of DDIM are."""
     *_, (_, x, _) = ddim(denoiser, schedule, noise.normal(0, "study samples", 0, np.arange(n), images.shape[1:]))
-    function, _ = features.load(row.data, data.load(row.data))
-    real, points = function(test[:n]), function(np.clip(x, -1, 1))
+    return beside(test[:n], np.clip(x, -1, 1), row.data)
+
+
+def beside(real, images, source):
+    """Fréchet distance and coverage of n images against n real ones, in the features of the classifier of this data set."""
+    function, _ = features.load(source, data.load(source))
+    real, points = function(real), function(images)
     return {"frechet": metrics.frechet(real, points), "coverage": metrics.coverage(real, points)}
 
 
