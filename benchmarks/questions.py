@@ -211,11 +211,13 @@ def pictures(kept, folder):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("questions", nargs="*", choices=["a", "b", "c", "d"], default=[])
+    parser.add_argument("questions", nargs="*", metavar="a|b|c|d")
     parser.add_argument("--processes", type=int, default=cores())
     parser.add_argument("--tables", action="store_true", help="only print tables")
     parser.add_argument("--pictures", action="store_true", help="only draw the pictures")
     options = parser.parse_args()
+    if unknown := set(options.questions) - set("abcd"):
+        parser.error(f"questions: expected some of a, b, c and d, got {', '.join(sorted(unknown))}")
     if options.pictures:
         pictures(read(RESULTS), Path(RESULTS).parent)
     for question in options.questions:
