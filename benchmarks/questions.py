@@ -26,8 +26,8 @@ T_975 = 4.303  # Student's t with two degrees of freedom: half the width of a 95
 LONG = 2000
 ROUNDS = 5  # of deriving multipliers
 ADAM = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
-GRIDS = {("sgd", "hand"): (0.7, 1.0, 1.4, 2.0), ("adam", "ones"): ADAM, ("sgd", "ones"): (0.05, 0.1, 0.15), ("adam", "hand"): ADAM,
-         ("momentum", "ones"): (0.005, 0.01, 0.02, 0.04), ("momentum", "hand"): (0.07, 0.14, 0.28),
+GRIDS = {("sgd", "hand"): (0.7, 1.0, 1.4, 2.0), ("adam", "ones"): ADAM, ("sgd", "ones"): (0.1, 0.15, 0.2, 0.3), ("adam", "hand"): ADAM,
+         ("momentum", "ones"): (0.01, 0.02, 0.04, 0.08), ("momentum", "hand"): (0.07, 0.14, 0.28),
          ("sgd", "derived1"): (0.1, 0.2, 0.4), ("sgd", "derived5"): (0.3, 0.5, 1.0, 1.4), ("adam", "derived5"): (1e-3, 2e-3, 4e-3)}
 # Runs of which one seed is not enough: Adam's best, and plain gradient descent where it is near its limit.
 SEEDED = [[Row(optimiser=o, c=c, beta=beta, warmup=warmup, seed=seed) for seed in SEEDS]
