@@ -9,8 +9,8 @@ has its own fixed step size, c²β. Adam, another optimiser, finds such step siz
 numbers in plain sight.
 
 The values were found by trial, on the 8×8 digits with base 16 and batch 64, so results on the digits are no independent
-test of them. With c = 1 everywhere β must be about 0.1 instead of 1.4. See Yang & Hu 2021, "Feature learning in
-infinite-width neural networks", for a theory of such parameterisations.
+test of them; `more/curvature.py` derives such values by measuring (docs/sgd.md). With c = 1 everywhere β must be about 0.1
+instead of 1.4. See Yang & Hu 2021, "Feature learning in infinite-width neural networks", for a theory.
 """
 from dataclasses import dataclass
 
