@@ -11,7 +11,7 @@ from tinyddpm.app.training import run
 from tinyddpm.nn import UNetConfig
 
 TINY = Config(T=20, batch_size=8, beta=0.5, warmup=3, every=4, steps=12, unet=UNetConfig(base=4, groups=2, blocks=1))
-WITH_CURVES = ["fashion"]
+WITH_CURVES = ["digits_classes", "fashion"]
 
 
 @pytest.fixture(scope="module")
@@ -116,3 +116,9 @@ def test_each_recipe_is_a_configuration_and_its_curve_is_compared_with_as_far_as
     assert recipes.expected(config, curve.images).name == name and re.fullmatch("[0-9a-f]{64}", curve.images)
     assert curve.steps.tolist() == list(range(config.every, config.steps + 1, config.every))
     assert 0 < curve.J[-1] < 0.95 * curve.J[0] and curve.J[-1] <= 1.01 * curve.J.min()
+
+
+@pytest.mark.parametrize("name", ["digits_classes"])
+def test_the_digits_are_those_of_the_curve(name):
+    config = configuration.from_dict(configuration.read(recipes.path(name)))
+    assert recipes.Curve(name).images == labels.fingerprint(labels.load(config)[0])

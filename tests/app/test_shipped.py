@@ -19,7 +19,7 @@ from tinyddpm.nn import UNetConfig
 
 TINY = Config(T=12, batch_size=8, beta=0.5, warmup=2, every=2, steps=4, unet=UNetConfig(base=4, groups=2, blocks=1))
 ROOT = Path(tinyddpm.__file__).parent
-RECIPE = {"fashion": "fashion"}  # that it is a run of
+RECIPE = {"digits": "digits_classes", "fashion": "fashion"}  # that it is a run of
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_it_is_a_run_of_its_recipe_and_as_good_as_its_curve_says(name):
         assert abs(J / saved.state["progress"]["best"] - 1) < 1e-3 and J < 0.8 * draws.evaluate(mean_image(training.images)).mean()
 
 
-@pytest.mark.parametrize("arguments, size", [(["fashion"], 28)])
+@pytest.mark.parametrize("arguments, size", [(["digits", "--class", "3", "--guidance", "2"], 8), (["fashion"], 28)])
 def test_it_draws_at_once(arguments, size, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.main(["sample", *arguments, "--n", "4", "--steps", "3", "--out", "x.png"]) == 0
@@ -124,4 +124,4 @@ def test_what_is_no_code_is_named_as_package_data():
     """Each file that is not Python, so a wheel has it; setuptools puts what is named here into the sdist too."""
     patterns = tomllib.loads((ROOT.parent / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["setuptools"]["package-data"]["tinyddpm"]
     files = [str(path.relative_to(ROOT)) for path in ROOT.rglob("*") if path.is_file() and path.suffix != ".py" and "__pycache__" not in path.parts]
-    assert len(files) > 9 and [file for file in files if not any(fnmatch.fnmatch(file, pattern) for pattern in patterns)] == []
+    assert len(files) > 10 and [file for file in files if not any(fnmatch.fnmatch(file, pattern) for pattern in patterns)] == []

@@ -120,7 +120,7 @@ def train(out, resume, recipe, file, pictures, **given):
 def sample(run, n, sampler, steps, eta, label, guidance, clip, seed, device, tf32, out):
     """Draw images from the model in RUN, a run folder or a checkpoint file.
 
-    Where there is nothing of that name, RUN may be the name of a trained model that comes with tinyddpm: fashion.
+    Where there is nothing of that name, RUN may be digits or fashion: trained models that come with tinyddpm.
     """
     from . import pictures
     from .sampling import Run
