@@ -11,7 +11,7 @@ from tinyddpm.app.training import run
 from tinyddpm.nn import UNetConfig
 
 TINY = Config(T=20, batch_size=8, beta=0.5, warmup=3, every=4, steps=12, unet=UNetConfig(base=4, groups=2, blocks=1))
-WITH_CURVES = ["digits_classes", "fashion"]
+WITH_CURVES = ["digits", "digits_classes", "fashion"]
 
 
 @pytest.fixture(scope="module")
@@ -85,6 +85,7 @@ def test_the_warning_begins_at_the_tolerance_and_J_that_is_no_number_is_off_the_
     at = (1 + recipes.TOLERANCE) * curve.at(4)
     assert recipes.Comparison(curve).see(4, at * 0.9999)[1] is None and recipes.Comparison(curve).see(4, at * 1.0001)[1]
     assert recipes.Comparison(curve).see(4, float("nan"))[1]
+    assert recipes.Comparison(curve, warmup=8).see(4, 9.0)[1] is None and recipes.Comparison(curve, warmup=8).see(8, 9.0)[1]
     comparison = recipes.Comparison(curve)
     warned = [bool(comparison.see(step, J)[1]) for step, J in ((4, 9.0), (8, 9.0), (12, 0.0), (4, 9.0))]
     assert warned == [True, False, False, True]  # back on the track, it can be left again
@@ -118,7 +119,7 @@ def test_each_recipe_is_a_configuration_and_its_curve_is_compared_with_as_far_as
     assert 0 < curve.J[-1] < 0.95 * curve.J[0] and curve.J[-1] <= 1.01 * curve.J.min()
 
 
-@pytest.mark.parametrize("name", ["digits_classes"])
+@pytest.mark.parametrize("name", ["digits", "digits_classes"])
 def test_the_digits_are_those_of_the_curve(name):
     config = configuration.from_dict(configuration.read(recipes.path(name)))
     assert recipes.Curve(name).images == labels.fingerprint(labels.load(config)[0])

@@ -122,7 +122,7 @@ def run(config, folder, resume=False, recipe=None):
     config = config.for_images(training.images.shape[1:], names)
     schedule = config.make_schedule()
     model = Model(config, labels.fingerprint(dataset))
-    comparison = recipes.Comparison(recipes.expected(config, model.fingerprint))
+    comparison = recipes.Comparison(recipes.expected(config, model.fingerprint), config.warmup)
     images, given = backend.to_device(training.images, config.device), None
     if config.classes:
         given = dropped(backend.to_device(training.labels, config.device), len(names), config.class_dropout, config.seed)
