@@ -11,7 +11,7 @@ from tinyddpm.app.training import run
 from tinyddpm.nn import UNetConfig
 
 TINY = Config(T=20, batch_size=8, beta=0.5, warmup=3, every=4, steps=12, unet=UNetConfig(base=4, groups=2, blocks=1))
-WITH_CURVES = ["digits", "digits_classes", "fashion"]
+WITH_CURVES = ["digits", "digits_classes", "emoji", "fashion"]
 
 
 @pytest.fixture(scope="module")
