@@ -1,21 +1,27 @@
 # make train   sets everything up, trains on the embedded digits and leaves pictures in runs/digits
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
 # make prove   the long proofs besides: parity with PyTorch and fuzzing, for which it installs PyTorch, diffusers and (on Linux, x86-64) atheris
+# make test-browser   tests of `tinyddpm explore` in a real browser: Chromium or Chrome, as the system has it, or CHROMIUM=/path/to/it
 # make test-gpu-sim   tests of the CuPy backend with no GPU: the real CuPy, computing on this CPU (tools/cupy_on_cpu; needs g++), and the CUDA kernels
 # make bench-gpu   times kernels and training steps on a GPU against PyTorch; tests on a GPU: pytest -m gpu (README)
 # make bench   times training steps, sampling and each op against PyTorch (installs it); make bench-scaling draws how time and memory grow
+# make docs    the site, in docs/_build/html: pages, API reference, and the examples with their pictures, the long ones with --quick.
+#              FULL=1 runs all of them in full (some 15 minutes the first time). make docs-links follows its links into the internet
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
 GPU_SIM ?= .venv-gpu-sim
 
-.PHONY: train test test-gpu-sim prove bench bench-gpu bench-scaling clean python
+.PHONY: train test test-browser test-gpu-sim prove bench bench-gpu bench-scaling clean python
 
 train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume
 
 test: $(VENV)/.ready-test
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove and not gpu_sim"
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove and not gpu_sim and not browser"
+
+test-browser: $(VENV)/.ready-test $(VENV)/.ready-browser
+	OPENBLAS_NUM_THREADS=1 CHROMIUM=$(CHROMIUM) $(RUN) -m pytest -m browser tests/browser
 
 test-gpu-sim: $(GPU_SIM)/.ready
 	$(PYTHON) tools/cupy_on_cpu/build.py $(GPU_SIM)
@@ -40,6 +46,16 @@ bench-gpu: $(VENV)/.ready-bench
 bench-scaling: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.scaling --out docs/scaling.png
 
+.PHONY: docs docs-links
+# -W: a warning is an error, and so is a reference that leads nowhere. The script then follows every link of the finished pages that stays on the site.
+docs: $(VENV)/.ready-docs
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going --quiet $(if $(FULL),--tag full) docs docs/_build/html
+	$(RUN) docs/_ext/check_links.py docs/_build/html
+	@echo "The site is docs/_build/html/index.html."
+
+docs-links: $(VENV)/.ready-docs
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx --builder linkcheck $(if $(FULL),--tag full) docs docs/_build/links
+
 # One line that says what is wrong and how to mend it, instead of a traceback from the middle of an installation.
 python:
 	@command -v $(PYTHON) >/dev/null || { echo "make: there is no '$(PYTHON)': install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11"; exit 1; }
@@ -59,8 +75,16 @@ $(VENV)/.ready-bench: pyproject.toml | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --editable '.[bench]'
 	@touch $@
 
+$(VENV)/.ready-browser: pyproject.toml | $(VENV)/.ready
+	$(RUN) -m pip install --quiet --editable '.[browser]'
+	@touch $@
+
 $(VENV)/.ready-fuzz: pyproject.toml | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --editable '.[fuzz]'
+	@touch $@
+
+$(VENV)/.ready-docs: pyproject.toml | $(VENV)/.ready
+	$(RUN) -m pip install --quiet --editable '.[docs]'
 	@touch $@
 
 $(GPU_SIM)/.ready: pyproject.toml | python
@@ -69,4 +93,4 @@ $(GPU_SIM)/.ready: pyproject.toml | python
 	@touch $@
 
 clean:
-	rm -rf $(VENV) $(GPU_SIM) build *.egg-info
+	rm -rf $(VENV) $(GPU_SIM) build docs/_build docs/auto_examples *.egg-info

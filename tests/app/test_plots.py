@@ -269,8 +269,11 @@ def test_the_walk_shows_shapes_and_gradients_and_leaves_the_net_as_it_was(tmp_pa
 def test_what_is_overheard_is_true():
     from tinyddpm.app import unet_walk as module
     unet, (x0, t, eps) = perturbed(TINY), batch(TINY)
-    with module._overheard(unet) as (shapes, norms, outputs):
+    with module.overheard(unet) as (outputs, gradients):
         J = module.walk_gradient(unet, S, x0, t, eps)
+    shapes = {name: (h.shape[3], *h.shape[:2]) for name, h in outputs.items()}
+    norms = {name: module.norm(g) for name, g in gradients.items()}
+    assert all(gradients[name].shape == h.shape for name, h in outputs.items())
     assert list(shapes) == ["first", "down.0", "down.1", "down.2", "middle1", "middle2", "middle3", "up.0", "up.1", "up.2", "up.3", "up.4", "last"]
     assert shapes["first"] == (4, 4, 8) and shapes["down.1"] == (4, 2, 4) and shapes["middle2"] == (8, 2, 4)
     assert shapes["up.2"] == (8, 4, 8) and shapes["last"] == (1, 4, 8)

@@ -1,10 +1,11 @@
-"""The command line: `tinyddpm train`, `sample`, `eval`, `data`, `info` and `plot`.
+"""The command line: `tinyddpm train`, `sample`, `explore`, `eval`, `data`, `info` and `plot`.
 
 Whatever a person got wrong ends in one line that says what was expected and what came, and exit status 2.
 """
 import json
 import sys
 import typing
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -133,6 +134,28 @@ def sample(run, n, sampler, steps, eta, label, guidance, clip, seed, device, tf3
     chain = model.sample(n, sampler, steps, seed, eta, 1.0 if clip == "yes" else None, label, guidance)
     pictures.write_samples(_with_bar(chain, total), out)
     click.echo(f"{n} images, {total} steps of {sampler}, seed {seed}{'' if label is None else f', class {label}'}, from {model.called}: {out}")
+
+
+@cli.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, help="of the page's address; 0: any that is free [8765]")
+@click.option("--open/--no-open", "browser", default=True, help="show the page in a browser [true]")
+def explore(run, port, browser):
+    """Look into the model in RUN on a page of this machine's browser: x̂_0 at every t, chains, a drawing of yours, one training step.
+
+    The page is for this machine alone, and needs no internet. Ctrl-C ends it.
+    """
+    if find_spec("nicegui") is None:
+        raise ValueError(f"explore: expected NiceGUI, which is not installed: {sys.executable} -m pip install 'tinyddpm[explore]'")
+    from .explore.explorer import Explorer
+    from .explore.server import serve
+
+    def started(url):
+        click.echo(f"{run}: {url} (Ctrl-C ends it)")
+        if browser:
+            click.launch(url)
+
+    serve(Explorer(run), port, started)
 
 
 @cli.command()

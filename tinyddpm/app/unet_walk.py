@@ -32,20 +32,27 @@ def unet_walk(path, unet, schedule, x0, t, eps):
     new network's last convolution is zero, so that nothing flows back beyond it: there the norms are 0.
     θ and its gradient are left as they are. Returns J and, by the layer's name, the shapes (C, H, W) and the norms.
     """
-    with _overheard(unet) as (shapes, norms, outputs):
+    with overheard(unet) as (outputs, gradients):
         J = walk_gradient(unet, schedule, x0, t, eps)
+    shapes = {name: (h.shape[3], *h.shape[:2]) for name, h in outputs.items()}
+    norms = {name: norm(g) for name, g in gradients.items()}
     xt, x0_hat = q_sample(schedule, x0, t, eps), outputs["last"].transpose(2, 3, 0, 1)
     images = [pixels(to_numpy(x[:1]))[0] for x in (xt, x0_hat, x0)]
     _Drawing(unet, shapes, norms).save(path, images, int(t[0]), J, len(x0))
     return J, shapes, norms
 
 
-def walk_gradient(unet, schedule, x0, t, eps):
-    """J of one step, with the gradients going to a vector that is thrown away, not to `unet.grad`."""
+def norm(g):
+    """‖g‖, as a Python float."""
+    return math.sqrt(float((g * g).sum()))
+
+
+def walk_gradient(unet, schedule, x0, t, eps, given=None):
+    """J of one step, with the gradients going to a vector that is thrown away, not to `unet.grad`. For `given` see `UNet.forward`."""
     theta, grad = unet.theta, unet.grad
     unet.bind(theta, array_module(theta).zeros_like(theta))
     try:
-        return float(gradient(unet, schedule, x0, t, eps)[0])
+        return float(gradient(unet, schedule, x0, t, eps, given=given)[0])
     finally:
         unet.bind(theta, grad)
 
@@ -61,38 +68,55 @@ def top_layers(unet):
 
 @primitive
 def overhear(x, *, tell):
-    """x itself. On the way back, `tell` is handed the norm of the gradient that passes."""
+    """x itself. On the way back, `tell` is handed the gradient that passes."""
     def pullback(g):
-        tell(math.sqrt(float((g * g).sum())))
+        tell(g)
         return (g,)
 
     return x, pullback
 
 
 @contextmanager
-def _overheard(unet):
-    """Within it, each top layer's call leaves its output's shape, the output, and later the gradient's norm, by the layer's name."""
-    shapes, norms, outputs = {}, {}, {}
+def overheard(unet):
+    """Within it, each top layer's call leaves, by the layer's name, its output (H, W, N, C), and later the gradient with respect to it."""
+    outputs, gradients = {}, {}
     layers = top_layers(unet)
     before = {name: vars(layer).get("forward") for name, layer in layers.items()}
 
     def listen(name, forward):
         def heard(*args):
-            h = overhear(forward(*args), tell=lambda norm: norms.update({name: norm}))
-            height, width, _, channels = h.shape
-            shapes[name], outputs[name] = (channels, height, width), h.data
+            h = overhear(forward(*args), tell=lambda g: gradients.update({name: g}))
+            outputs[name] = h.data
             return h
         return heard
 
     for name, layer in layers.items():
         layer.forward = listen(name, layer.forward)  # of this object only: the class stays as it is
     try:
-        yield shapes, norms, outputs
+        yield outputs, gradients
     finally:
         for name, layer in layers.items():
             del layer.forward
             if before[name] is not None:
                 layer.forward = before[name]
+
+
+def u_shape(kinds):
+    """Where the layers stand in the U, from name -> kind in the order of the calls: rows counted from the top.
+
+    Returns place, name -> (0, row) on the way down or (1, row) on the way up; skips, pairs of names; the number of rows. "last" and the
+    layers of the middle have no place: they stand above the way up, and below.
+    """
+    partners = ["first", *(name for name in kinds if name.startswith("down"))]
+    place, skips, row = {}, [], 0
+    for name in [name for name in kinds if name.startswith("up")][::-1]:  # from the top
+        if kinds[name] != "twice the resolution":  # opposite to each block the output that it gets by a skip; an Upsample is opposite to none
+            partner = partners.pop(0)
+            place[partner] = (0, row)
+            skips.append((partner, name))
+        place[name] = (1, row)
+        row += 1
+    return place, skips, row
 
 
 def kind_of(layer):
@@ -112,18 +136,10 @@ class _Drawing:
     def __init__(self, unet, shapes, norms):
         self.shapes, self.norms, self.told_t = shapes, norms, unet.time is not None
         self.kinds = {name: kind_of(layer) for name, layer in top_layers(unet).items()}
-        left = ["first", *(name for name in shapes if name.startswith("down"))]
-        right = [name for name in shapes if name.startswith("up")][::-1]  # from the top
+        self.place, self.skips, self.rows = u_shape(self.kinds)
+        left = [name for name, (side, _) in self.place.items() if not side]
+        right = [name for name, (side, _) in self.place.items() if side]  # from the top
         middle = [name for name in shapes if name.startswith("middle")]
-        self.place, self.skips, partners, row = {}, [], list(left), 0
-        for name in right:  # opposite to each block the output that it gets by a skip; an Upsample is opposite to none
-            if self.kinds[name] != "twice the resolution":
-                partner = partners.pop(0)
-                self.place[partner] = (0, row)
-                self.skips.append((partner, name))
-            self.place[name] = (1, row)
-            row += 1
-        self.rows = row
         self.x = (2.3, 2.3 + WIDE * 3.35 + 0.9)  # centres of the two columns
         self.width, self.height = self.x[1] + self.x[0], (self.rows + 4) * PITCH + 1.95
         self.top = self.height - 2.75  # y of row 0

@@ -1,0 +1,64 @@
+"""How the site is built: make docs, or make docs FULL=1 (sphinx -t full) to run every example in full."""
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+import gallery  # noqa: E402
+
+FULL = tags.has("full")  # noqa: F821  (Sphinx defines it)
+gallery.stage(FULL)
+
+project = "tinyddpm"
+copyright = "the authors of tinyddpm"
+html_title = "tinyddpm"
+extensions = [
+    "sphinx.ext.autodoc",       # the API pages, from the docstrings
+    "sphinx.ext.viewcode",      # each function with its source
+    "sphinx_gallery.gen_gallery",
+    "myst_parser",              # pages in Markdown
+    "docstrings", "formulas", "gallery", "markdown",  # ours, in _ext
+]
+exclude_patterns = ["_build", "auto_examples/*.py", "auto_examples/*.ipynb", "**/sg_execution_times.rst", "sg_execution_times.rst"]
+nitpicky = True
+# Types in the few annotated signatures that are not ours; the site must build without the internet, so there is no inventory to look them up in.
+nitpick_ignore_regex = [(r"py:.*", r"(numpy|np|scipy|matplotlib|collections|dataclasses|typing|pathlib|enum|threading|multiprocessing|concurrent)(\..*)?"),
+                        (r"py:class", r"click\..*|the guess.*|int|float|str|bool|tuple|object|AssertionError|ndarray|optional")]
+
+autodoc_member_order = "bysource"
+autodoc_default_options = {"members": True, "undoc-members": True, "ignore-module-all": True}  # each thing where it is defined, and there alone
+autodoc_typehints = "none"
+autodoc_mock_imports = ["nicegui", "uvicorn", "starlette", "fastapi"]  # of the interactive page: the reference needs no more of them than their names
+autodoc_preserve_defaults = True
+python_use_unqualified_type_names = True
+toc_object_entries_show_parents = "hide"
+
+myst_enable_extensions = ["attrs_block"]  # a class for a table
+
+sphinx_gallery_conf = {
+    "examples_dirs": str(gallery.STAGE),
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"/\d\d_",
+    "within_subsection_order": "FileNameSortKey",
+    "image_scrapers": "gallery.saved_pictures",
+    "reset_argv": "gallery.command_line",
+    "reset_modules": "gallery.definitions_again",
+    "capture_repr": (),
+    "download_all_examples": False,
+    "notebook_extensions": set(),
+    "show_memory": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "min_reported_time": 1e9,
+    "remove_config_comments": False,
+    "plot_gallery": "True",
+}
+
+highlight_language = "none"  # a block that does not say what it is, is mostly commands
+
+html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["site.css"]
+html_copy_source = False
+html_show_sourcelink = False
+pygments_style = "default"
+pygments_dark_style = "monokai"

@@ -1,0 +1,285 @@
+"""The interactive page in a real browser: what each control changes on it, at the width of a desk and of a telephone, light and dark."""
+import re
+
+import pytest
+from test_explore import a_run, data_of
+
+pytestmark = pytest.mark.browser
+TABS = "look", "chain", "draw", "step"
+
+
+def t_of(page, name="chain-t"):
+    return int(re.search(r"t = (\d+)", page.at(name).inner_text())[1])
+
+
+def stroke(page, points):
+    box, mouse = page.at("draw-pad").bounding_box(), page.page.mouse
+    at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in points]
+    mouse.move(*at[0])
+    mouse.down()
+    for x, y in at[1:]:
+        mouse.move(x, y, steps=4)
+        page.page.wait_for_timeout(30)
+    mouse.up()
+
+
+# ---- one image at every t ------------------------------------------------------------------------
+
+
+def test_the_slider_over_t_changes_x_t_and_the_guesses_and_not_x_0(digits, window):
+    page = window(digits)
+    names = ["look-x0", "look-xt", "look-network", "look-ideal", "look-mean"]
+    before = [page.picture(name) for name in names]
+    page.slide("look-t", 1.0)
+    page.until(lambda: "says nothing" in page.at("look-caption").inner_text(), "the caption of t = T")
+    after = [page.picture(name) for name in names]
+    assert [a == b for a, b in zip(before, after)] == [True, False, False, False, True]
+    page.slide("look-t", 0.0)
+    page.until(lambda: "little to remove" in page.at("look-caption").inner_text())
+    assert page.picture("look-ideal") == page.picture("look-x0")  # a training image
+
+
+def test_the_image_the_seed_and_the_class_change_what_they_should(digits, window):
+    page = window(digits)
+    x0, xt, ideal = (page.picture(f"look-{name}") for name in ("x0", "xt", "ideal"))
+    page.number("look-seed", 7)
+    page.until(lambda: page.picture("look-xt") != xt)
+    assert page.picture("look-x0") == x0
+    page.at("look-class").click()
+    page.until(lambda: page.picture("look-ideal") != ideal)
+    curve = page.at("look-curves").inner_html()
+    page.slide("look-image", 0.95)
+    page.until(lambda: "held out" in page.at("look-caption").inner_text())
+    assert page.picture("look-x0") != x0
+    page.until(lambda: page.at("look-curves").inner_html() != curve)
+
+
+# ---- the chain -----------------------------------------------------------------------------------
+
+
+def test_a_chain_runs_to_its_end_and_its_images_depend_on_the_seed_alone(digits, window):
+    page = window(digits).tab("chain")
+    assert t_of(page) == 1000
+    start = page.picture("chain-xt-0")
+    results = []
+    for seed in (0, 1, 0):
+        page.number("chain-seed", seed)
+        page.until(lambda: t_of(page) == 1000)
+        page.slide("chain-steps", 0.01)
+        page.at("chain-play").click()
+        page.until(lambda: t_of(page) == 0, "t = 0")
+        results.append([page.picture(f"chain-xt-{i}") for i in range(8)])
+        assert page.picture("chain-x0-0") == page.picture("chain-xt-0") != start
+        assert page.at("chain-play").inner_text() == "Again" and "is now" in page.at("chain-caption").inner_text()
+    assert results[0] == results[2] != results[1]
+
+
+def test_everything_can_be_changed_while_the_chain_runs(digits, window):
+    page = window(digits).tab("chain")
+    page.slide("chain-seconds", 1.0)  # slow enough for this test to keep up with
+    page.choose("chain-sampler", "DDPM, all steps")
+    page.at("chain-play").click()
+    page.until(lambda: t_of(page) < 950)
+    assert "1000, " in page.at("chain-t").inner_text() and page.at("chain-play").inner_text() == "Pause"
+
+    page.choose("chain-sampler", "Heun")  # another sampler: it goes on from where it is
+    page.until(lambda: "Heun" in page.at("chain-caption").inner_text())
+    assert 0 < t_of(page) < 950
+
+    page.slide("chain-steps", 0.9)  # more steps: more of them are left
+    page.until(lambda: int(re.search(r"(\d+) steps? to go", page.at("chain-t").inner_text())[1]) > 200, "more steps to go")
+    t = t_of(page)
+    page.choose("chain-class", "3")
+    page.slide("chain-guidance", 0.5)
+    page.until(lambda: t_of(page) < t, "the chain to go on")
+    assert page.at("chain-play").inner_text() == "Pause"
+
+    page.number("chain-seed", 5)  # another seed: other noise at T, and it runs on
+    page.until(lambda: t_of(page) > t)
+    page.until(lambda: t_of(page) < 990)
+    page.at("chain-play").click()
+    page.until(lambda: page.at("chain-play").inner_text() == "Go on")
+
+    def stands():
+        t = t_of(page)
+        page.page.wait_for_timeout(1500)
+        return t_of(page) == t
+
+    page.until(stands, "the chain to stand still")
+    t = t_of(page)
+    page.at("chain-one").click()
+    page.until(lambda: t_of(page) < t)
+
+
+def test_the_class_that_is_chosen_on_the_way_changes_the_images(digits, window):
+    ends = []
+    for label in (None, "8"):
+        page = window(digits).tab("chain")
+        page.slide("chain-steps", 0.02)
+        for _ in range(5):
+            t = t_of(page)
+            page.at("chain-one").click()
+            page.until(lambda: t_of(page) < t)
+        if label:
+            page.choose("chain-class", label)
+        page.at("chain-play").click()
+        page.until(lambda: t_of(page) == 0)
+        ends.append([page.picture(f"chain-xt-{i}") for i in range(8)])
+    assert ends[0] != ends[1]
+
+
+def test_two_windows_have_chains_of_their_own(digits, window):
+    one, other = window(digits).tab("chain"), window(digits).tab("chain")
+    one.at("chain-one").click()
+    one.until(lambda: t_of(one) < 1000)
+    assert t_of(other) == 1000
+
+
+# ---- draw ----------------------------------------------------------------------------------------
+
+
+def test_a_stroke_is_drawn_seen_by_the_network_and_denoised(digits, window):
+    page = window(digits).tab("draw")
+    page.until(lambda: page.picture("draw-x0"))
+    blank = page.picture("draw-x0")
+    assert "empty sheet" in page.at("draw-caption").inner_text()
+    stroke(page, [(0.3, 0.2), (0.7, 0.2), (0.4, 0.8)])
+    page.until(lambda: page.picture("draw-x0") != blank, "the drawing")
+    assert "empty sheet" not in page.at("draw-caption").inner_text()
+    one = page.picture("draw-x0")
+    stroke(page, [(0.3, 0.5), (0.6, 0.5)])
+    page.until(lambda: page.picture("draw-x0") != one, "the second stroke")
+    assert page.at("draw-pad").locator("polyline").count() == 2
+
+    noised = [page.picture(f"draw-result-{i}") for i in range(4)]
+    assert len(set(noised)) == 4 and noised[0] == page.picture("draw-xt")
+    page.at("draw-play").click()
+    page.until(lambda: t_of(page, "draw-where") == 0, "t = 0")
+    assert not set(noised) & {page.picture(f"draw-result-{i}") for i in range(4)}
+
+    xt = page.picture("draw-xt")
+    page.slide("draw-t", 1.0)
+    page.until(lambda: page.picture("draw-xt") != xt and t_of(page, "draw-where") == 1000)
+    page.at("draw-clear").click()
+    page.until(lambda: page.picture("draw-x0") == blank)
+    assert page.at("draw-pad").locator("polyline").count() == 0
+
+
+def test_a_finger_draws_on_a_telephone(digits, window):
+    page = window(digits, 390).tab("draw")
+    page.until(lambda: page.picture("draw-x0"))
+    blank, box = page.picture("draw-x0"), page.at("draw-pad").bounding_box()
+    fingers = page.page.context.new_cdp_session(page.page)
+
+    def touch(kind, *places):
+        points = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in places]
+        fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+        page.page.wait_for_timeout(60)
+
+    touch("touchStart", (0.5, 0.2))
+    for y in (0.4, 0.6, 0.8):
+        touch("touchMove", (0.5, y))
+    touch("touchEnd")
+    page.until(lambda: page.picture("draw-x0") != blank)
+    line = page.at("draw-pad").locator("polyline")
+    assert line.count() == 1 and len(line.get_attribute("points").split()) >= 4  # the page did not scroll instead
+    assert page.page.evaluate("window.scrollY") == 0
+
+
+def test_an_empty_drawing_can_be_denoised(digits, window):
+    page = window(digits).tab("draw")
+    page.until(lambda: page.picture("draw-x0"))
+    page.slide("draw-t", 0.0)
+    page.until(lambda: t_of(page, "draw-where") == 1)
+    page.at("draw-play").click()
+    page.until(lambda: t_of(page, "draw-where") == 0)
+
+
+# ---- one training step ---------------------------------------------------------------------------
+
+
+def test_the_graph_and_each_layers_output_and_gradient(digits, window):
+    page = window(digits).tab("step")
+    boxes = page.at("step-graph").locator("rect[id^=layer-]")
+    page.until(lambda: boxes.count() > 10)
+    names = [boxes.nth(i).get_attribute("id").removeprefix("layer-") for i in range(boxes.count())]
+    assert {"first", "down.0", "middle1", "up.0", "last"} <= set(names)
+    assert not page.at("step-gradient").is_visible()
+
+    seen = set()
+    for name in ("down.1", "middle1", "up.0"):
+        page.page.locator(f"[id='layer-{name}']").click()
+        page.until(lambda: f"Forward, {name}" in page.at("step-caption").inner_text())
+        seen.add(page.picture("step-output"))
+    assert len(seen) == 3
+
+    page.slide("step-place", 1.0)  # all the way back
+    page.until(lambda: "Back, first" in page.at("step-caption").inner_text())
+    page.at("step-gradient").wait_for(state="visible")
+    gradient = page.picture("step-gradient")
+    assert page.at("step-graph").locator("rect[fill='#c2362b']").count() == len(names)  # every layer has its bar
+    page.page.locator("[id='layer-up.0']").click()
+    page.until(lambda: "Back, up.0" in page.at("step-caption").inner_text())
+    assert page.picture("step-gradient") != gradient and re.search(r"norm \d", page.at("step-gradient-title").inner_text())
+
+    output, graph = page.picture("step-output"), page.at("step-graph").inner_html()
+    page.slide("step-t", 0.9)
+    page.until(lambda: page.picture("step-output") != output)
+    assert page.at("step-graph").inner_html() != graph
+
+
+def test_the_walk_goes_by_itself(digits, window):
+    page = window(digits).tab("step")
+    page.until(lambda: "Forward, first" in page.at("step-caption").inner_text())
+    page.at("step-play").click()
+    page.until(lambda: "Forward, down.1" in page.at("step-caption").inner_text())
+    page.at("step-play").click()
+    page.until(lambda: page.at("step-play").inner_text() == "Walk through it")
+
+
+# ---- the page as a whole -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_it_fits_the_window_and_takes_the_systems_colours(digits, window, width):
+    shades = []
+    for colours in ("light", "dark"):
+        page = window(digits, width, colours)
+        for tab in TABS:
+            page.tab(tab)
+            page.page.wait_for_timeout(300)
+            assert page.page.evaluate("document.documentElement.scrollWidth") <= width, tab
+            assert page.at(f"tab-{tab}").is_visible()
+        shade = page.page.evaluate("getComputedStyle(document.body).backgroundColor")
+        shades.append(sum(map(int, re.findall(r"\d+", shade)[:3])) / 3)
+    assert shades[0] > 200 > 60 > shades[1]
+    page.at("dark").get_by_text("light").click()
+    page.until(lambda: not page.page.evaluate("document.body.classList.contains('body--dark')"))
+
+
+@pytest.mark.parametrize("image", [(3, 16, 16), (1, 28, 28)])
+def test_runs_of_other_images_without_classes(serve, window, tmp_path, image):
+    served = serve(a_run(tmp_path / "run", image, data=data_of(tmp_path / "x.npy", image)))
+    page = window(served)
+    assert page.at("look-class").count() == 0
+    page.tab("chain")
+    assert page.at("chain-class").count() == 0
+    page.at("chain-play").click()
+    page.until(lambda: t_of(page) == 0)
+    page.tab("draw").until(lambda: page.picture("draw-x0"))
+    blank = page.picture("draw-x0")
+    if image[0] == 3:
+        page.at("draw-more").click()
+        page.choose("draw-ink", "red")
+    stroke(page, [(0.2, 0.2), (0.8, 0.8)])
+    page.until(lambda: page.picture("draw-x0") != blank)
+    page.tab("step").until(lambda: page.at("step-graph").locator("rect[id^=layer-]").count() > 5)
+
+
+def test_a_run_without_its_data_says_so_and_works(serve, window, tmp_path):
+    page = window(serve(a_run(tmp_path / "run", data=str(tmp_path / "gone.npy"))))
+    assert "own samples" in page.at("note").inner_text() and page.at("look-ideal").count() == 0
+    xt = page.picture("look-xt")
+    page.slide("look-t", 0.9)
+    page.until(lambda: page.picture("look-xt") != xt)
+    page.tab("draw").until(lambda: page.picture("draw-x0"))
