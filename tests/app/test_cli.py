@@ -69,7 +69,7 @@ def test_info_and_plot(trained):
     ("train --out x --bse 4", "No such option"),
     ("train --out x --groups 3", "16 channels cannot be divided into 3 groups"),
     ("train --out x --levels 1,b", "expected whole numbers with commas between them, got '1,b'"),
-    ("train --out x --recipe nothing", "--recipe: expected one of digits, digits_classes"),
+    ("train --out x --recipe nothing", "--recipe: expected one of cifar10, digits, digits_classes, emoji, fashion"),
     ("train --out x --recipe digits --config y", "expected one of them, not both"),
     ("train --out x --config absent.toml", "absent.toml: cannot be read"),
     ("train --out x --data absent", "absent"),

@@ -64,8 +64,7 @@ def test_the_step_size_rises_in_the_warm_up_and_then_stays():
 
 
 def test_the_recipe_of_the_main_job_is_a_configuration():
-    from tinyddpm.app.cli import RECIPES
-    recipes = {path.stem: from_dict(configuration.read(path)) for path in RECIPES.glob("*.toml")}
-    main = recipes["digits"]
+    from tinyddpm.app import recipes
+    main = {name: from_dict(configuration.read(recipes.path(name))) for name in recipes.names()}["digits"]
     assert (main.unet.base, main.unet.levels, main.unet.attention, main.batch_size) == (16, (1, 2), (4,), 64)
     assert to_dict(main)["data"] == "digits"

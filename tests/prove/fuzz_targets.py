@@ -135,7 +135,7 @@ def main():
         (folder / str(i)).write_bytes(content)
     words = {b"best", b"step", b"config", b"state", b"progress", b"sha256", b"nan", b"inf", b"-1", b"1e999", *(name.encode() for name in config.option_types())}
     (folder.parent / "words").write_text("".join(f'"{word.decode()}"\n' for word in sorted(words)))
-    atheris.Setup([sys.argv[0], *options, f"-dict={folder.parent / 'words'}", f"-artifact_prefix={tempfile.gettempdir()}/fuzz-", "-seed=1", "-timeout=600", "-rss_limit_mb=2048", "-max_len=8192", str(folder)],
+    atheris.Setup([sys.argv[0], *options, f"-dict={folder.parent / 'words'}", f"-artifact_prefix={tempfile.gettempdir()}/fuzz-", "-seed=1", "-timeout=60", "-rss_limit_mb=2048", "-max_len=8192", str(folder)],
                   TARGETS[target])
     atheris.Fuzz()
 

@@ -7,7 +7,8 @@ A file holds each parameter twice, as "theta.<name>" and, averaged, as "average.
 (convolutions kh kw Cin Cout), and one JSON object as metadata, under the key "tinyddpm": the configuration, the step, the state
 (how far the convergence is, the fingerprint of the images), the version, and the sha256 of all that. There is no state of a
 random generator to keep, since each number is addressed by seed and step, and none of an optimiser, since gradient descent has
-none. The same checkpoint gives the same bytes.
+none. The same checkpoint gives the same bytes. A file may hold the average alone, and numbers in half precision, which are float32
+once they are loaded: enough to sample from, not to go on from (`shipped.py`).
 """
 import errno
 import hashlib
@@ -108,8 +109,8 @@ def _check_header(path):
 def _read(file, name):
     """One array of a safetensors file, if it is one of a checkpoint."""
     kind = file.get_slice(name).get_dtype()
-    if kind not in ("F32", "F64") or not name.startswith(("theta.", "average.")):
-        raise ValueError(f"expected arrays of F32 called theta.… or average.…, got {name[:80]} of {kind}")
+    if kind not in ("F16", "F32", "F64") or not name.startswith(("theta.", "average.")):
+        raise ValueError(f"expected arrays of F32 or F16 called theta.… or average.…, got {name[:80]} of {kind}")
     return file.get_tensor(name)
 
 
@@ -125,10 +126,10 @@ def _checked(content, tensors):
     config, step, state = configuration.from_dict(content["config"]), content["step"], content["state"]
     if type(step) is not int or step < 0 or type(state) is not dict or type(state.get("progress")) is not dict:
         raise ValueError("expected a step, and a state with the progress in it")
-    parts = {part: {name.removeprefix(part + "."): a for name, a in tensors.items() if name.startswith(part + ".")}
-             for part in ("theta", "average")}
-    if config.unet.blocks * len(config.unet.levels) > len(parts["theta"]):  # or a small file could ask for a huge network
-        raise ValueError(f"its network has {config.unet.blocks} blocks at each of {len(config.unet.levels)} levels, but only {len(parts['theta'])} arrays")
+    parts = {part: {name.removeprefix(part + "."): a.astype(np.float32) if a.dtype == np.float16 else a
+                    for name, a in tensors.items() if name.startswith(part + ".")} for part in ("theta", "average")}
+    if config.unet.blocks * len(config.unet.levels) > len(parts["average"]):  # or a small file could ask for a huge network
+        raise ValueError(f"its network has {config.unet.blocks} blocks at each of {len(config.unet.levels)} levels, but only {len(parts['average'])} arrays")
     return Checkpoint(config, step, parts["theta"], parts["average"], state)
 
 

@@ -12,11 +12,9 @@ from typing import Literal
 import click
 
 from .. import __version__
-from . import config as configuration
+from . import config as configuration, recipes
 from .files import in_words
 from .run_folder import CONFIG
-
-RECIPES = Path(__file__).parent.parent / "recipes"
 
 
 class Numbers(click.ParamType):
@@ -80,7 +78,7 @@ def cli():
 @cli.command()
 @click.option("--out", type=Folder(file_okay=False, path_type=Path), required=True, help="the run folder")
 @click.option("--resume", is_flag=True, help="go on with the run in --out, if there is one")
-@click.option("--recipe", help="start from a configuration that comes with tinyddpm: " + ", ".join(sorted(p.stem for p in RECIPES.glob("*.toml"))))
+@click.option("--recipe", help="start from a configuration that comes with tinyddpm: " + ", ".join(recipes.names()))
 @click.option("--config", "file", type=click.Path(path_type=Path), help="start from a TOML file, such as another run's config.toml")
 @click.option("--pictures/--no-pictures", default=True, help="draw samples and curves at the end [true]")
 @config_options
@@ -88,21 +86,20 @@ def train(out, resume, recipe, file, pictures, **given):
     """Train a model and leave it, its record and its pictures in a folder.
 
     Options count most, then --config or --recipe, then the defaults in brackets. The folder's config.toml records them all.
+    A run of a recipe shows beside its held-out J the one that is expected, and says if it is not on track.
     """
     from . import training
     if recipe is not None and file:
         raise ValueError("--recipe and --config: expected one of them, not both")
     values = {}
     if recipe is not None:
-        file = RECIPES / f"{recipe}.toml"
-        if not file.exists():
-            raise ValueError(f"--recipe: expected one of {', '.join(sorted(p.stem for p in RECIPES.glob('*.toml')))}, got {recipe!r}")
+        file = recipes.path(recipe)
     if resume and not file and (out / CONFIG).exists():
         file = out / CONFIG
     if file:
         values = configuration.read(file)
     config = configuration.from_dict(values | {name: v for name, v in given.items() if v is not None})
-    click.echo(training.run(config, out, resume))
+    click.echo(training.run(config, out, resume, recipe))
     if pictures:
         _draw(out)
 
@@ -122,7 +119,10 @@ def train(out, resume, recipe, file, pictures, **given):
 @click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="samples.png",
               help="a grid (.png), the chain (.gif), or the arrays (.npz) [samples.png]")
 def sample(run, n, sampler, steps, eta, label, guidance, clip, seed, device, tf32, out):
-    """Draw images from the model in RUN, a run folder or a checkpoint file."""
+    """Draw images from the model in RUN, a run folder or a checkpoint file.
+
+    Where there is nothing of that name, RUN may be digits or fashion: trained models that come with tinyddpm.
+    """
     from . import pictures
     from .sampling import Run
     if out.suffix not in pictures.WRITERS:
@@ -133,7 +133,7 @@ def sample(run, n, sampler, steps, eta, label, guidance, clip, seed, device, tf3
     total = model.schedule.T if sampler == "ddpm" else steps or min(50, model.schedule.T)
     chain = model.sample(n, sampler, steps, seed, eta, 1.0 if clip == "yes" else None, label, guidance)
     pictures.write_samples(_with_bar(chain, total), out)
-    click.echo(f"{n} images, {total} steps of {sampler}, seed {seed}{'' if label is None else f', class {label}'}: {out}")
+    click.echo(f"{n} images, {total} steps of {sampler}, seed {seed}{'' if label is None else f', class {label}'}, from {model.called}: {out}")
 
 
 @cli.command()
@@ -166,8 +166,8 @@ def info(run):
     from .training import Progress
     model = Run(run)
     config, progress = configuration.to_dict(model.config), Progress.of(model.saved, run)
-    click.echo(f"{run}: step {model.step}, best held-out J {progress.best:.4f} at step {progress.best_step}")
-    click.echo(f"{sum(a.size for a in model.saved.theta.values()):,} parameters in {len(model.saved.theta)} arrays")
+    click.echo(f"{model.called}: step {model.step}, best held-out J {progress.best:.4f} at step {progress.best_step}")
+    click.echo(f"{sum(a.size for a in model.saved.average.values()):,} parameters in {len(model.saved.average)} arrays")
     for name, value in config.items():
         click.echo(f"  {name} = {json.dumps(value)}")
 
@@ -180,13 +180,14 @@ def info(run):
 @click.option("--seed", default=0, help="the samples are a function of it [0]")
 @click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
 @click.option("--baselines/--no-baselines", default=True, help="measure noise, blur, Gaussians and copies too [true]")
-def eval_(run, n, sampler, steps, seed, device, baselines):
-    """Measure the samples of the run folder RUN against real images, and its J against the memoriser's.
+@click.option("--out", type=Folder(file_okay=False, path_type=Path), help="the folder to write to [RUN]")
+def eval_(run, n, sampler, steps, seed, device, baselines, out):
+    """Measure the samples of RUN against real images, and its J against the memoriser's.
 
-    The tables are printed and written to the folder, with a picture of samples beside the training images nearest to them.
+    The tables are printed and written to a folder, with a picture of samples beside the training images nearest to them.
     """
     from .evaluation import evaluate
-    result = evaluate(run, n, sampler, steps, seed, device, baselines, _with_bar)
+    result = evaluate(run, n, sampler, steps, seed, device, baselines, _with_bar, out)
     click.echo(result.text())
     for path in result.write():
         click.echo(f"  {path}")

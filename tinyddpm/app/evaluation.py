@@ -50,7 +50,8 @@ class Evaluation:
         return f"{head}\n\n{table}\n\nJ on {self.about['J images']} of the {reference}, as shares of predict-the-mean's:\n\n{J}\n"
 
     def write(self):
-        """The tables and the picture, in the run folder; returns their paths."""
+        """The tables and the picture, in the folder, which is made; returns their paths."""
+        self.folder.mkdir(parents=True, exist_ok=True)
         values = self.about | {"rows": [{"images": name} | dict(zip(COLUMNS, row)) for name, row in self.rows],
                                "bands": [dict(zip(("first t", "last t", "mean", "memoriser", "model"), band)) for band in self.bands]}
         for name, content in ((JSON, json.dumps(values, indent=1, ensure_ascii=False) + "\n"), (TABLE, self.text())):
@@ -61,16 +62,16 @@ class Evaluation:
         return [self.folder / name for name in (JSON, TABLE, NEIGHBOURS)]
 
 
-def evaluate(folder, n=1000, sampler="ddim", steps=None, seed=0, device="cpu", with_baselines=True, watch=lambda chain, total: chain):
+def evaluate(folder, n=1000, sampler="ddim", steps=None, seed=0, device="cpu", with_baselines=True, watch=lambda chain, total: chain, out=None):
     """Draw n samples from the run in `folder` and measure them. n is lowered to the number of test images there are.
 
     sampler, steps, seed  as for `Run.sample`
     watch                 called with the sampling chain and its number of steps, returns the chain: a progress bar
+    out                   the folder that `Evaluation.write` writes to, if it is not the run's
     """
-    folder = Path(folder)
     run = Run(folder, device)
-    if not folder.is_dir():
-        raise ValueError(f"{folder}: expected a run folder, to write the tables to, got a file")
+    if out is None and not Path(folder).is_dir():
+        raise ValueError(f"{folder}: expected a run folder, to write the tables to; for a model without one name another folder (--out)")
     source = run.config.data, run.config.size, run.config.channels
     dataset = data.load(*source)
     train, test = data.split(dataset)[0].images, data.load_test(*source).images
@@ -99,10 +100,10 @@ def evaluate(folder, n=1000, sampler="ddim", steps=None, seed=0, device="cpu", w
         rows += [row(name, function(images)) for name, images in baselines(train, n, seed)]
 
     _, nearest = metrics.nearest(points[:SHOWN], known, k=5)
-    about = {"run": str(folder), "step": run.step, "data": dataset.name, "n": n, "seed": seed, "J images": min(300, len(test)),
-             "samples": f"{folder}, step {run.step}: {total} steps of {sampler}, seed {seed}",
+    about = {"run": run.called, "step": run.step, "data": dataset.name, "n": n, "seed": seed, "J images": min(300, len(test)),
+             "samples": f"{run.called}, step {run.step}: {total} steps of {sampler}, seed {seed}",
              "reference": reference, "features": space}
-    return Evaluation(folder, about, rows, bands, (samples[:SHOWN], train[nearest.ravel()]))
+    return Evaluation(Path(out or folder), about, rows, bands, (samples[:SHOWN], train[nearest.ravel()]))
 
 
 def _order(n, purpose):

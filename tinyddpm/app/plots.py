@@ -36,13 +36,14 @@ def save_figure(figure, path):
         figure.savefig(part, format="png", facecolor="white")
 
 
-def loss(path, steps, J, held_steps, held_J, *, mean_J, floor_J, memoriser_J, note=""):
+def loss(path, steps, J, held_steps, held_J, *, mean_J, floor_J, memoriser_J, expected=((), ()), note=""):
     """Training and held-out J against steps, with three lines that say what these numbers mean.
 
     steps, J            (n,) each: of every training step
     held_steps, held_J  (m,) each: of the averaged θ on the held-out draws
     mean_J              of predicting the training images' mean, on the held-out draws
     floor_J, memoriser_J  of the training set's ideal denoiser (`more.ideal`) on training draws and on the held-out ones
+    expected            steps and held-out J, (l,) each, of the recipe's own run; only as far as this run came is drawn
     note                what the title has to add
     """
     steps, J = np.asarray(steps), np.asarray(J, dtype=np.float64)
@@ -54,18 +55,22 @@ def loss(path, steps, J, held_steps, held_J, *, mean_J, floor_J, memoriser_J, no
         axes.axhline(y, color=colour, linewidth=1.2, dashes=(5, 3), zorder=1)
 
     axes.plot(steps, J, color=BLUE, alpha=0.22, linewidth=0.7, zorder=2)
-    curves = [(steps, _smoothed(J), BLUE, 1.6, "training J, smoothed"), (held_steps, held_J, RED, 1.8, "held-out J, averaged θ")]
+    last = max([0, *steps[-1:], *held_steps[-1:]])
+    known = [(x, y) for x, y in zip(*expected) if x <= last]
+    curves = [(steps, _smoothed(J), BLUE, 1.6, "training J, smoothed"), (held_steps, held_J, RED, 1.8, "held-out J, averaged θ"),
+              (*(zip(*known) if known else ((), ())), INK, 1.1, "held-out J expected of this recipe")]
     labels = list(lines)
     for x, y, colour, width, name in curves:
         if len(x):
-            axes.plot(x, y, color=colour, linewidth=width, marker="o" if len(x) < 3 else None, markersize=4, zorder=3)
+            dashes = (1.5, 2) if colour == INK else ()
+            axes.plot(x, y, color=colour, linewidth=width, dashes=dashes, marker="o" if len(x) < 3 else None, markersize=4, zorder=3)
             labels.append((float(y[-1]), colour, name))
 
     # The interesting range is between the floor and the mean: the first steps, far above, may leave the picture.
     ends = [y for y, _, _ in labels]
     low, high = min(ends), max(mean_J, *(y for y in ends if y < 2 * mean_J))
     axes.set_ylim(low - 0.12 * (high - low), high + 0.22 * (high - low))
-    axes.set_xlim(0, max([1, *steps[-1:], *held_steps[-1:]]))
+    axes.set_xlim(0, max(1, last))
     axes.set_xlabel("step k")
     axes.set_ylabel("J  (mean squared error of each value)")
     axes.set_title(f"The objective on the way down{note}", loc="left", color=INK, fontsize=12, fontweight="bold")

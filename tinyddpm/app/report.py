@@ -13,7 +13,7 @@ from autograd.backend import to_numpy
 from .. import noise
 from ..more.ideal import ideal_denoiser
 from ..more.classes import by_class
-from . import data, labels, pictures, plots
+from . import data, labels, pictures, plots, recipes
 from .heldout import Draws, mean_image
 from .run_folder import METRICS
 from .sampling import Run
@@ -27,8 +27,9 @@ def draw(folder, watch=lambda chain, total: chain):
 
     watch  called with the sampling chain and its number of steps, returns the chain: a progress bar
     """
-    folder = Path(folder)
-    run = Run(folder)
+    run, folder = Run(folder), Path(folder)
+    if not folder.is_dir():
+        raise ValueError(f"{folder}: expected a run folder, to draw the pictures of its record in")
     config, schedule = run.config, run.schedule
     dataset, _ = labels.load(config)
     training, held_out = data.split(dataset)
@@ -40,9 +41,10 @@ def draw(folder, watch=lambda chain, total: chain):
     note = ", all told the class" if config.classes else ""
 
     steps, evaluations = read_metrics(folder / METRICS)
+    curve = recipes.expected(config, labels.fingerprint(dataset))
     plots.loss(folder / "loss.png", [s["k"] for s in steps], [s["J"] for s in steps],
                [e["k"] for e in evaluations], [e["held_out"] for e in evaluations],
-               mean_J=mean.mean(), floor_J=floor, memoriser_J=memorised.mean(), note=note)
+               mean_J=mean.mean(), floor_J=floor, memoriser_J=memorised.mean(), expected=(curve.steps, curve.J) if curve else ((), ()), note=note)
     yield folder / "loss.png"
     bands = list(zip(draws.edges[:-1] + 1, draws.edges[1:]))
     plots.loss_by_t(folder / "loss_by_t.png", bands, draws.evaluate(run.unet.denoise), mean, memorised, note)

@@ -1,6 +1,6 @@
 """Images from a trained run.
 
-    run = Run("runs/x")
+    run = Run("runs/x")                                                                 # or Run("fashion"), which is shipped: see shipped.py
     *_, (t, x0, x0_hat) = run.sample(n=64, sampler="ddim", steps=50, seed=0)
     *_, (t, x0, x0_hat) = run.sample(n=64, label="3", guidance=3.0)                     # of a run that was trained with classes
     with run.denoiser(labels=np.arange(10), guidance=3.0) as denoiser: …                # for samplers of your own choice
@@ -17,7 +17,7 @@ from .. import noise
 from ..more.classes import guided
 from ..more.predictions import denoiser
 from ..sampler import ancestral, ddim, timestep_grid
-from . import checkpoint
+from . import checkpoint, shipped
 from .computing import computing
 from .image_files import MAX_BYTES
 from .labels import number
@@ -25,14 +25,17 @@ from .run_folder import BEST, RunFolder
 
 
 class Run:
-    """A run folder, or a checkpoint file, ready to be sampled from: with the averaged θ of its best evaluation.
+    """A run folder, a checkpoint file, or by its name a shipped model, ready to be sampled from: with the averaged θ of its best evaluation.
 
-    Attributes: config, step, schedule, unet, what it predicts ("x0", but "eps" or "v" of an imported one), and the variance of its
+    Attributes: called, in words; config, step, schedule, unet, what it predicts ("x0", but "eps" or "v" of an imported one), and the variance of its
     ancestral sampler (see `ancestral`). tf32: on a GPU, see `backend.tf32`.
     """
 
     def __init__(self, path, device="cpu", tf32=False):
-        path, saved = _read(Path(path))
+        self.called = str(path)
+        if shipped.is_meant(path := Path(path)):
+            self.called, path = f"{path}, which comes with tinyddpm", shipped.file(path)
+        path, saved = _read(path)
         self.config, self.step, self.saved = saved.config, saved.step, saved
         from ..interop.commands import network  # here, as that module imports this one
         imported = network(saved)
@@ -107,6 +110,8 @@ class Run:
 
 def _read(path):
     """The Checkpoint in a file, or in a run folder its best, or its newest if none was evaluated yet; and where it lay."""
+    if not path.exists():
+        raise checkpoint.CheckpointError(f"{path}: there is no such file; of the models that come with tinyddpm there are {', '.join(shipped.names())}")
     if not path.is_dir():
         return path, checkpoint.load(path)
     if not (path / BEST).exists():

@@ -21,7 +21,7 @@ from autograd import backend
 
 from .. import train
 from ..more.classes import dropped
-from . import average, checkpoint, config as configuration, data, labels
+from . import average, checkpoint, config as configuration, data, labels, recipes
 from .computing import computing
 from .divergence import Divergence, Watched
 from .files import in_words
@@ -106,9 +106,10 @@ class Model:
         self.averaged.bind(backend.to_device(self.averaged.theta, device))
 
 
-def run(config, folder, resume=False):
+def run(config, folder, resume=False, recipe=None):
     """Train as `config` says and leave everything in `folder`. Returns a Summary.
 
+    recipe  the name of the one that config was made from, for a word on why it is not compared with that recipe's curve, if it is not
     resume  go on from the folder's newest whole checkpoint, if it has one; config may then differ from its own in what
             config.MAY_CHANGE names only (ValueError otherwise)
 
@@ -121,6 +122,7 @@ def run(config, folder, resume=False):
     config = config.for_images(training.images.shape[1:], names)
     schedule = config.make_schedule()
     model = Model(config, labels.fingerprint(dataset))
+    comparison = recipes.Comparison(recipes.expected(config, model.fingerprint), config.warmup)
     images, given = backend.to_device(training.images, config.device), None
     if config.classes:
         given = dropped(backend.to_device(training.labels, config.device), len(names), config.class_dropout, config.seed)
@@ -131,8 +133,10 @@ def run(config, folder, resume=False):
         _go_on(model, folder)
         model.move(config.device)
         folder.write_config(config)
+        if recipe and not comparison.curve:
+            _tell(f"not compared with the recipe {recipe}: {recipes.why_not(recipe, config, model.fingerprint)}")
         try:
-            return _train(config, folder, model, schedule, images, given, draws)
+            return _train(config, folder, model, schedule, images, given, draws, comparison)
         except OSError as error:
             saved = "no checkpoint was written yet" if folder.whole is None else f"the checkpoint of step {folder.whole} is whole: go on from it with --resume"
             raise OSError(f"{in_words(error)}. The run stopped at step {model.step}; {saved}") from error
@@ -150,7 +154,7 @@ def _go_on(model, folder):
             _tell(f"{folder.path / BEST} is not whole: the next evaluation will be the best until there is a better one")
 
 
-def _train(config, folder, model, schedule, images, given, draws):
+def _train(config, folder, model, schedule, images, given, draws, comparison):
     """The loop, from where the model is until there is a reason to stop. Returns the Summary."""
     mean = float(draws.evaluate(mean_image(images)).mean())
     divergence = Divergence(mean)
@@ -183,8 +187,9 @@ def _train(config, folder, model, schedule, images, given, draws):
                 best = model.progress.see(J, step.k)
                 record.sync()
                 folder.save(model.checkpoint(), best)
-                tqdm.write(f"step {step.k:6d}   J {step.J:.4g}   {held_out_in_words(J, mean)}")
-                if warning := divergence.see(J, config.beta):
+                words, off_track = comparison.see(step.k, J)
+                tqdm.write(f"step {step.k:6d}   J {step.J:.4g}   {held_out_in_words(J, mean)}{words}")
+                for warning in filter(None, (off_track, divergence.see(J, config.beta))):
                     _tell(warning)
             stop = "interrupted" if interrupted() else _why_to_stop(config, model, seconds)
         if folder.held != model.step:

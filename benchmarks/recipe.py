@@ -1,0 +1,141 @@
+"""A whole recipe beside the same in PyTorch: `python -m benchmarks.recipe digits`, or `… fashion --steps 300`.
+
+Both start from the same θ and see the same images, t and ε at every step, so both should come to the same held-out J at the same step,
+as far as rounding lets them: each step is a little different in its last digits, and training slowly enlarges that. They take turns,
+a block of steps each from one evaluation to the next, so that a slow moment of the machine hits both alike.
+
+What is timed is the training: draw the batch, gradient, θ ← θ − β∇J, average. PyTorch is spared drawing t and ε, which for it are
+drawn before its clock starts. Evaluations are outside both clocks. Where our network writes a weight as c·v, PyTorch has w itself, and
+takes steps of c²β for it, which is the same (`tinyddpm/nn/multipliers.py`).
+"""
+import argparse
+import time
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+
+from tinyddpm import noise
+from tinyddpm.app import average, config as configuration, data, labels, recipes
+from tinyddpm.app.computing import computing
+from tinyddpm.app.heldout import Draws, mean_image
+from tinyddpm.fast.premultiplied import layer_of
+from tinyddpm.train import train
+
+from .peer import Peer, name_in_peer
+from .timing import alternate, cores
+
+FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channels_last}
+
+
+class Ours:
+    """`train.train` with the average, as `app/training.py` has it around. `seconds`: of the steps so far."""
+
+    def __init__(self, config, unet, averaged, images, schedule, gradient, denoise):
+        self.config, self.unet, self.averaged, self.denoise, self.seconds = config, unet, averaged, denoise, 0.0
+        self.steps = train(unet, images, schedule, config.step_size, seed=config.seed, batch_size=config.batch_size,
+                           form=config.objective, gradient=gradient)
+
+    def go_on(self, first, last):
+        began = time.perf_counter()
+        for _ in range(first, last + 1):
+            step = next(self.steps)
+            average.update(self.averaged.theta, self.unet.theta, self.config.average, step.k)
+        self.seconds += time.perf_counter() - began
+
+
+class Theirs:
+    """The same steps as a user of PyTorch would write them, in float32 and one memory format."""
+
+    def __init__(self, config, unet, images, schedule, memory):
+        self.config, self.schedule, self.seconds, self.memory = config, schedule, 0.0, memory
+        self.net, self.averaged = (Peer(unet).to(memory_format=memory) for _ in range(2))
+        self.images = torch.from_numpy(images)
+        self.signal, self.noise = (torch.from_numpy(np.sqrt(v).astype(np.float32)) for v in (schedule.alpha_bar, 1 - schedule.alpha_bar))
+        own, rates = dict(self.net.named_parameters()), {}
+        for name in unet.state():
+            rates.setdefault(float(layer_of(unet, name).c) ** 2, []).append(own[name_in_peer(name)])
+        self.rates = list(rates)
+        self.sgd = torch.optim.SGD([{"params": group} for group in rates.values()], lr=1.0)
+
+    def go_on(self, first, last):
+        c, m = self.config, np.arange(self.config.batch_size)
+        draws = [(noise.integers(c.seed, "data", k, m, len(self.images)), 1 + noise.integers(c.seed, "t", k, m, self.schedule.T),
+                  noise.normal(c.seed, "eps", k, m, self.images.shape[1:], np.float32)) for k in range(first, last + 1)]
+        began = time.perf_counter()
+        for k, (drawn, t, eps) in enumerate(draws, first):
+            self.step(k, *map(torch.from_numpy, (drawn, t, eps)))
+        self.seconds += time.perf_counter() - began
+
+    def step(self, k, drawn, t, eps):
+        x0 = self.images[drawn]
+        xt = self.signal[t][:, None, None, None] * x0 + self.noise[t][:, None, None, None] * eps
+        x0, xt = (x.contiguous(memory_format=self.memory) for x in (x0, xt))
+        for group, rate in zip(self.sgd.param_groups, self.rates):
+            group["lr"] = rate * self.config.step_size(k)
+        self.sgd.zero_grad()
+        F.mse_loss(self.net(xt, t), x0).backward()
+        self.sgd.step()
+        d = min(self.config.average, (1 + k) / (10 + k))
+        with torch.no_grad():
+            torch._foreach_lerp_(list(self.averaged.parameters()), list(self.net.parameters()), 1 - d)
+
+    def denoise(self, xt, t):
+        with torch.no_grad():
+            return self.averaged(torch.from_numpy(xt).contiguous(memory_format=self.memory), torch.from_numpy(t)).contiguous().numpy()
+
+
+def faster_format(make, repeats=5):
+    """The memory format in which PyTorch's steps take less time here: blocks of 2 steps of each, in turn."""
+    trials = {name: make(memory) for name, memory in FORMATS.items()}
+    seconds = alternate({name: lambda trial=trial: trial.go_on(1, 2) for name, trial in trials.items()}, repeats)
+    return min(seconds, key=lambda name: np.median(seconds[name]))
+
+
+def compare(name, steps, workers):
+    """Prints a line for each evaluation; returns the largest relative difference of the two J's."""
+    config = configuration.from_dict(configuration.read(recipes.path(name)))
+    if config.classes or config.unet.dropout or config.objective != "mse" or not config.average:
+        raise SystemExit(f"{name}: expected a recipe without classes and dropout, with objective mse and an average: the peer knows no other")
+    training, held_out = data.split(labels.load(config)[0])
+    config, images = config.for_images(training.images.shape[1:]), training.images
+    schedule, draws = config.make_schedule(), Draws(held_out.images, config.make_schedule())
+    mean = draws.evaluate(mean_image(images)).mean()
+    unet = config.make_unet().initialise(config.seed)
+    averaged = config.make_unet().bind(unet.theta.copy())
+
+    def theirs(memory):
+        return Theirs(config, unet, images, schedule, memory)
+
+    torch.set_num_threads(workers)
+    chosen = faster_format(theirs)
+    print(f"{name}: {workers} cores, PyTorch {torch.__version__}, {chosen}, the faster of its memory formats here; predict-the-mean's J {mean:.4f}\n")
+    print("|  step | J, tinyddpm | J, PyTorch | difference | seconds, tinyddpm | seconds, PyTorch | ratio |\n|------:|------------:|-----------:|-----------:|------------------:|-----------------:|------:|")
+    worst, steps = 0.0, steps or config.steps
+    peer = theirs(FORMATS[chosen])  # takes over θ before our own first step changes it
+    with computing(unet, averaged, schedule, "cpu", workers, config.shards) as (gradient, denoise):
+        own = Ours(config, unet, averaged, images, schedule, gradient, denoise)
+        for first in range(1, steps + 1, config.every):
+            last = min(first + config.every - 1, steps)
+            J = []
+            for side in (own, peer):
+                side.go_on(first, last)
+                J.append(draws.evaluate(side.denoise).mean())
+            difference = J[0] / J[1] - 1
+            worst = max(worst, abs(difference))
+            print(f"| {last:5d} | {J[0]:11.5f} | {J[1]:10.5f} | {difference:+10.1e} | {own.seconds:17.1f} | {peer.seconds:16.1f} | {own.seconds / peer.seconds:5.2f} |", flush=True)
+    return worst
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0], epilog="The data of other recipes than digits: tinyddpm data NAME.")
+    parser.add_argument("recipe", nargs="?", default="digits", choices=recipes.names(), help="[digits]")
+    parser.add_argument("--steps", type=int, help="[the recipe's]")
+    parser.add_argument("--workers", type=int, default=cores(), help="cores for each side [all]")
+    options = parser.parse_args()
+    worst = compare(options.recipe, options.steps, options.workers)
+    print(f"\nlargest difference of the held-out J at one step: {worst:.1e} of it")
+
+
+if __name__ == "__main__":
+    main()
