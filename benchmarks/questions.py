@@ -57,10 +57,11 @@ def families():
 
 
 def long_rows(kept):
-    """The four best families, and Adam on the plain network, with the β that was best at 600 steps, at full length: lists of one row for each seed."""
-    chosen = sorted((best(rows, kept) for rows in families().values()), key=lambda row: score(row, kept))
-    chosen = [row for i, row in enumerate(chosen) if i < 4 or (row.optimiser, row.c) == ("adam", "ones")]
-    return [[dataclasses.replace(row, steps=LONG, seed=seed) for seed in SEEDS] for row in chosen]
+    """For each update, and for plain gradient descent on the plain network, the settings of lowest validation J of all that were run for 600 steps
+    (questions a and c), at full length: lists of one row for each seed."""
+    tried = [row for rows in [*families().values(), *SEEDED, *variations().values()] for row in rows if row.seed == 0]
+    groups = [[row for row in tried if row.optimiser == o] for o in ("adam", "sgd", "momentum")] + [[row for row in tried if (row.optimiser, row.c) == ("sgd", "ones")]]
+    return [[dataclasses.replace(best(rows, kept), steps=LONG, seed=seed) for seed in SEEDS] for rows in groups]
 
 
 def elsewhere(setting, steps):
@@ -105,9 +106,13 @@ def make(rows, processes):
     with ProcessPoolExecutor(processes, multiprocessing.get_context("spawn"), initializer=threadpool_limits, initargs=(1,)) as pool:
         list(pool.map(Row.before, {dataclasses.replace(row, optimiser="sgd", beta=1.0) for row in missing}))  # first, so that no two runs measure the same
         waiting = {pool.submit(run, row): row for row in missing}
-        for n, done in enumerate(as_completed(waiting), 1):
-            keep(waiting[done], done.result())
-            print(f"{n}/{len(missing)}  {waiting[done]}  {done.result()}", flush=True)
+        try:
+            for n, done in enumerate(as_completed(waiting), 1):
+                keep(waiting[done], done.result())
+                print(f"{n}/{len(missing)}  {waiting[done]}  {done.result()}", flush=True)
+        except BaseException:
+            pool.shutdown(cancel_futures=True)  # or an error would show after the last run only
+            raise
 
 
 def shown(row, kept, column):

@@ -130,13 +130,13 @@ def run(row):
     with Shards(unet, schedule, workers=1, shards=1, average=averaged, gradient=gradient) as here, np.errstate(over="ignore", invalid="ignore"):
         denoiser = as_denoiser(here.denoise)
         optimiser = OPTIMISERS[row.optimiser](gradient=here.gradient) if row.optimiser != "sgd" else here.gradient
-        found, J = {}, []
+        found, J, thirds = {}, [], [round(row.steps * i / 3) for i in (1, 2, 3)]
         try:
             for step in itertools.islice(train.train(unet, images, schedule, row.step_size, seed=row.seed, batch_size=row.batch, gradient=optimiser), row.steps):
                 average.update(averaged.theta, unet.theta, row.average, step.k)
                 J.append(step.J)
-                if step.k in (row.steps // 3, 2 * row.steps // 3, row.steps):
-                    found[f"validation_{3 * step.k // row.steps}"] = float(draws["validation"].evaluate(denoiser).mean()) / mean["validation"]
+                if step.k in thirds:
+                    found[f"validation_{thirds.index(step.k) + 1}"] = float(draws["validation"].evaluate(denoiser).mean()) / mean["validation"]
         except FloatingPointError:
             return {"diverged": step.k}
         if not np.mean(J[-20:]) < np.mean(J[:20]):

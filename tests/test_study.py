@@ -50,6 +50,13 @@ def test_a_run_is_not_made_twice(tmp_path, monkeypatch):
     assert questions.best(rows, kept) == rows[0] and questions.shown(rows[0], kept, "test") == "0.7654" and questions.shown(rows[1], kept, "test") == "diverged"
 
 
+def test_what_a_run_finds_has_its_place_in_the_file():
+    """Also where the steps are no multiple of 3."""
+    found = study.run(Row(beta=1.0, warmup=10, steps=50))
+    assert set(found) == {"validation_1", "validation_2", "validation_3", "test", "test_last_theta"} <= set(study.COLUMNS[study.RESULTS])
+    assert found["validation_3"] < found["validation_1"] < 2
+
+
 def test_an_interval_is_students():
     mean, half = questions.interval([1.0, 2.0, 3.0])
     assert mean == 2 and half == pytest.approx(4.303 / 3**0.5)

@@ -61,7 +61,8 @@ def draw(folder, watch=lambda chain, total: chain):
     film = []
     for t, xt, x0_hat in watch(run.sample(SAMPLES), schedule.T):
         film.append((t, to_numpy(xt[:FILM]), to_numpy(x0_hat[:FILM])))
-    pictures.samples_beside_real(to_numpy(xt), images[:SAMPLES], folder / "samples.png", (f"{SAMPLES} samples", f"real {dataset.name}"))
+    spread = np.linspace(0, len(images) - 1, min(SAMPLES, len(images))).astype(int)  # some data sets are sorted, so not the first ones
+    pictures.samples_beside_real(to_numpy(xt), images[spread], folder / "samples.png", (f"{SAMPLES} samples", f"real {dataset.name}"))
     yield folder / "samples.png"
     pictures.denoising(folder / "denoising.gif", film)
     yield folder / "denoising.gif"
