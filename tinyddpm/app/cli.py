@@ -262,10 +262,10 @@ def main(arguments=None):
         return _say(_one_line(str(error)))
     except MemoryError as error:
         return _say(f"this machine has not enough memory: {error or 'no more was to be had'}")
+    except (click.Abort, KeyboardInterrupt):  # before RuntimeError, of which Abort is one
+        return _say("interrupted", 130)
     except RuntimeError as error:
         return _say(str(error))
-    except (click.Abort, KeyboardInterrupt):
-        return _say("interrupted", 130)
     return 0
 
 
