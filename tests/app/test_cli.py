@@ -8,6 +8,7 @@ from PIL import Image
 
 from tinyddpm.app import cli
 from tinyddpm.app.run_folder import BEST, CHECKPOINT, CONFIG, LOCK, METRICS
+from tinyddpm.app.sampling import Run
 
 TINY = "--T 12 --base 4 --groups 2 --blocks 1 --batch-size 8 --every 2 --beta 0.5 --warmup 2".split()
 PICTURES = {"loss.png", "loss_by_t.png", "samples.png", "denoising.gif", "forward.png", "unet_walk.png"}
@@ -107,6 +108,15 @@ def test_help(command, capsys):
     if command == "train":
         from tinyddpm.app.config import option_types
         assert all(f"--{name.replace('_', '-')}" in said for name in option_types() if name not in ("image", "class_names"))
+
+
+def test_ctrl_c_anywhere_else_is_said_to_be_one(trained, monkeypatch, capsys):
+    """click turns it into Abort, which is a RuntimeError: it must not be taken for one of ours."""
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+    monkeypatch.setattr(Run, "sample", interrupted)
+    assert cli.main(["sample", str(trained[0])]) == 130
+    assert capsys.readouterr().err.strip().endswith("interrupted")
 
 
 def test_ctrl_c_stops_with_a_checkpoint(tmp_path):

@@ -26,6 +26,8 @@ from .heldout import Draws, mean_image
 from .sampling import Run
 
 COLUMNS = ["Fréchet", "precision", "recall", "density", "coverage", "1-NN", "memorisation"]
+GOOD = """Good is: Fréchet as low as between real images, and the fewer images, the higher even theirs; precision, recall, density and coverage near 1;
+1-NN near .5, which is chance; memorisation near 1: much less means copies (app/metrics.py says what each is)."""
 JSON, TABLE, NEIGHBOURS = "eval.json", "eval.md", "neighbours.png"
 SHOWN = 12  # samples in the picture
 
@@ -47,7 +49,7 @@ class Evaluation:
         totals = np.mean([J for _, _, *J in self.bands], axis=0)
         lines = [[f"{a}–{b}", *_shares(J)] for a, b, *J in self.bands] + [["all", *_shares(totals)]]
         J = _table(["t", "J of predict-the-mean", "the memoriser's share", "this model's share"], lines)
-        return f"{head}\n\n{table}\n\nJ on {self.about['J images']} of the {reference}, as shares of predict-the-mean's:\n\n{J}\n"
+        return f"{head}\n\n{table}\n\n{GOOD}\n\nJ on {self.about['J images']} of the {reference}, as shares of predict-the-mean's:\n\n{J}\n"
 
     def write(self):
         """The tables and the picture, in the folder, which is made; returns their paths."""
