@@ -162,10 +162,11 @@ def tables(question, kept):
         lines = []
         for name, setting in ELSEWHERE.items():
             for (o, c), rows in elsewhere(*setting).items():
-                chosen, stable = best(rows, kept), [row.beta for row in rows if score(row, kept) < 1]
-                grid = ", ".join(f"{row.beta:g}: {shown(row, kept, 'validation_3')}" for row in rows)
-                lines.append([name, setting[1], o, c, grid, f"{max(stable, default=0):g}", shown(chosen, kept, "test"), f"`{chosen}`"])
-        yield table(["setting", "steps", "update", "multipliers", "β: validation J", "largest stable β of these", "test J", "settings"], lines)
+                if not (made := [row for row in rows if str(row) in kept]):
+                    continue
+                chosen, grid = best(made, kept), ", ".join(f"{row.beta:g}: {shown(row, kept, 'validation_3')}" for row in made)
+                lines.append([name, setting[1], o, c, grid, shown(chosen, kept, "test"), f"`{chosen}`"])
+        yield table(["setting", "steps", "update", "multipliers", "β: validation J", "test J", "settings"], lines)
         yield table(["row", *next(iter(read(CURVATURES).values()))], [[name, *values.values()] for name, values in read(CURVATURES).items()])
     if question == "c":
         lines = []
@@ -179,6 +180,8 @@ def tables(question, kept):
         for (p, w, o), rows in targets("linear").items():
             chosen = best(rows, kept)
             for row in (chosen, dataclasses.replace(chosen, noise="cosine")):
+                if str(row) not in kept:
+                    continue
                 values = [shown(row, kept, "test"), *(kept.get(str(row), {}).get(c) or "" for c in ("frechet", "coverage"))]
                 lines.append([p, w, o, row.noise, f"{row.beta:g}", *values, f"`{row}`"])
         yield table(["predicts", "weight", "update", "noise", "β", "test J", "Fréchet", "coverage", "settings"], lines)
