@@ -37,7 +37,7 @@ def linked(text, folder, srcdir):
         if path.suffix == ".py" and path.parts[0] == "examples":
             return f"{{doc}}`{plain} </auto_examples/{path.stem}>`"
         if path.parts[0] == "docs" and path.suffix == ".md":
-            return f"{{doc}}`{plain} </{path.stem}>`"
+            return f"{{doc}}`{plain} </{path.relative_to('docs').with_suffix('')}>`"
         if (ROOT / path).is_dir():
             return label
         return f"{{download}}`{plain} </{'../' if path.parts[0] != 'docs' else ''}{path if path.parts[0] != 'docs' else path.relative_to('docs')}>`"

@@ -53,7 +53,7 @@ def refused(arguments, problem, place, capsys):
 @pytest.mark.parametrize("command", [name for name, command in cli.cli.commands.items() if any(getattr(p, "is_flag", None) is False for p in command.params)])
 def test_every_option_of_every_command_refuses_what_is_no_value_for_it(command, place, capsys):
     """No number, no name and no path has a NUL in it; and none but --attention may be empty."""
-    arguments = {"train": ["--out", "x"], "sample": ["absent"], "import": ["absent", "--out", "x"], "eval": ["absent"], "data": ["mnist"]}[command]
+    arguments = {"train": ["--out", "x"], "sample": ["absent"], "import": ["absent", "--out", "x"], "eval": ["absent"], "explore": ["absent", "--no-open"], "data": ["mnist"]}[command]
     seen = 0
     for option in cli.cli.commands[command].params:
         if getattr(option, "is_flag", True):  # arguments and flags

@@ -188,6 +188,6 @@ def test_ctrl_c_ends_all_without_a_word_from_the_workers(start):
     time.sleep(0.5)
     assert not any(map(gone, pids))
     os.killpg(process.pid, signal.SIGINT)
-    out, err = process.communicate(timeout=5)
+    out, err = process.communicate(timeout=60)
     assert (out, err, process.returncode) == ("stopped\n", "", 0)
     assert all(map(gone, pids))

@@ -17,6 +17,8 @@ import dataclasses
 
 import numpy as np
 
+from autograd.backend import array_module
+
 from .. import noise
 from ..nn.multipliers import ONES, Multipliers
 from ..train import gradient
@@ -35,16 +37,17 @@ def largest_curvature(slope, theta, where, steps=20, h=1e-3):
 
     steps  of power iteration; λ is the Rayleigh quotient of the last. Two eigenvalues of nearly the same size take many to tell apart, but then λ is near both.
     """
-    v = np.where(where, noise.normal(0, "curvature", 0, np.arange(1), theta.shape, np.float64)[0], 0).astype(theta.dtype)
+    xp = array_module(theta)
+    v = xp.where(where, noise.normal(0, "curvature", 0, xp.arange(1), theta.shape, np.float64)[0], 0).astype(theta.dtype)
     value = 0.0
     for _ in range(steps):
-        v /= np.linalg.norm(v)
-        turned = np.where(where, hessian_vector(slope, theta, v, h), 0)
+        v /= xp.linalg.norm(v)
+        turned = xp.where(where, hessian_vector(slope, theta, v, h), 0)
         value = float(v @ turned)
         if not turned.any():  # J is flat there
             return 0.0, v
         v = turned
-    return value, v / np.linalg.norm(v)
+    return value, v / xp.linalg.norm(v)
 
 
 def by_kind(unet, schedule, x0, t, eps, steps=20, h=1e-3, gradient=gradient):
@@ -54,7 +57,7 @@ def by_kind(unet, schedule, x0, t, eps, steps=20, h=1e-3, gradient=gradient):
     h                     see `hessian_vector`: with a network of float32, 1e-2
     """
     theta, grad = unet.theta, unet.grad
-    here = theta.copy()
+    here, xp = theta.copy(), array_module(theta)
 
     def slope(at):
         theta[...], grad[...] = at, 0
@@ -62,13 +65,13 @@ def by_kind(unet, schedule, x0, t, eps, steps=20, h=1e-3, gradient=gradient):
         return grad.copy()
 
     try:
-        return {kind: largest_curvature(slope, here, where, steps, h)[0] for kind, where in (kinds(unet) | {ALL: np.full(here.shape, True)}).items()}
+        return {kind: largest_curvature(slope, here, xp.asarray(where), steps, h)[0] for kind, where in (kinds(unet) | {ALL: xp.full(here.shape, True)}).items()}
     finally:
         theta[...] = here
 
 
 def kinds(unet):
-    """Where in θ the parameters of each kind are: {a field of Multipliers, or "rest": booleans (n,)}, kinds that the network has none of left out."""
+    """Where in θ the parameters of each kind are: {a field of Multipliers, or "rest": booleans (n,) on the host}, kinds that the network has none of left out."""
     marks = Multipliers(*(i + 2.0 for i in range(len(KINDS))))  # a network like it, whose multipliers say which kind they are
     marked = type(unet)(unet.config, marks)
     kind = np.full(unet.theta_size(), -1)
