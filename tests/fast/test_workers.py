@@ -180,7 +180,8 @@ def test_workers_do_not_outlive_a_killed_parent_and_nothing_stays_behind(start, 
 
 
 def test_ctrl_c_ends_all_without_a_word_from_the_workers(start):
-    code = SCRIPT + "try:\n" + BUSY.replace("\n", "\n    ") + "\nexcept KeyboardInterrupt:\n    print('stopped')\n"
+    listening = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # tests that run in the background inherit that it is ignored
+    code = listening + SCRIPT + "try:\n" + BUSY.replace("\n", "\n    ") + "\nexcept KeyboardInterrupt:\n    print('stopped')\n"
     process, pids = start(code, start_new_session=True)
     assert all(os.getpgid(pid) != process.pid for pid in pids)  # so it does not reach them, not even while they start
     for pid in pids:
