@@ -76,7 +76,8 @@ def test_a_chain_runs_to_its_end_and_its_images_depend_on_the_seed_alone(digits,
 
 def test_everything_can_be_changed_while_the_chain_runs(digits, window):
     page = window(digits).tab("chain")
-    page.slide("chain-seconds", 1.0)  # slow enough for this test to keep up with
+    # Slow enough for this test to keep up with; a page that has only just opened may not hear the first try.
+    page.until(lambda: page.slide("chain-seconds", 1.0) or page.page.get_by_text("seconds for a whole chain: 60").is_visible(), "the pace")
     page.choose("chain-sampler", "DDPM, all steps")
     page.at("chain-play").click()
     page.until(lambda: t_of(page) < 950)
@@ -87,7 +88,7 @@ def test_everything_can_be_changed_while_the_chain_runs(digits, window):
     assert 0 < t_of(page) < 950
 
     page.slide("chain-steps", 0.9)  # more steps: more of them are left
-    page.until(lambda: int(re.search(r"(\d+) steps? to go", page.at("chain-t").inner_text())[1]) > 200, "more steps to go")
+    page.until(lambda: re.search(r"\d\d\d steps to go", page.at("chain-t").inner_text()), "more steps to go")
     t = t_of(page)
     page.choose("chain-class", "3")
     page.slide("chain-guidance", 0.5)
