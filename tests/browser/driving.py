@@ -47,7 +47,16 @@ class Page:
         return self.at(name).locator("img").get_attribute("src")
 
     def slide(self, name, share):
-        """Move a slider to a share of its length, as a mouse does; 0 and 1 are its very ends."""
+        """Move a slider to a share of its length, as a mouse does; 0 and 1 are its very ends. Again, if the page moved under the mouse meanwhile."""
+        for _ in range(20):
+            self._slide(name, share)
+            lowest, now, highest = (float(self.at(name).get_attribute(f"aria-value{which}", timeout=2000)) for which in ("min", "now", "max"))
+            if abs((now - lowest) / ((highest - lowest) or 1) - share) < 0.1:
+                return
+            self.page.wait_for_timeout(200)
+        raise AssertionError(f"{name}: it is at {now}, not at {share:.0%}")
+
+    def _slide(self, name, share):
         track, mouse = self.at(name).locator(".q-slider__track-container"), self.page.mouse
         track.scroll_into_view_if_needed()
         box = track.bounding_box()
