@@ -191,7 +191,7 @@ def pictures(kept, folder):
     """J against β for each family; curvatures and multipliers in each round of deriving them, beside those found by trial."""
     from matplotlib.figure import Figure
 
-    from tinyddpm.app.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
+    from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
     colours, marks = {"sgd": BLUE, "momentum": ORANGE, "adam": RED}, {"ones": ("o", ":"), "hand": ("s", "-"), "derived1": ("v", "--"), "derived5": ("^", "--")}
     figure = Figure(figsize=(8.6, 4.6), dpi=110, layout="constrained")
     axes = figure.subplots()

@@ -16,9 +16,11 @@ import torch
 from torch.nn import functional as F
 
 from tinyddpm import noise
-from tinyddpm.app import average, config as configuration, data, labels, recipes
-from tinyddpm.app.computing import computing
-from tinyddpm.app.heldout import Draws, mean_image
+from tinyddpm.runs import ema as average, config as configuration, recipes
+from tinyddpm import data
+from tinyddpm.data import labels
+from tinyddpm.runs.computing import computing
+from tinyddpm.runs.heldout import Draws, mean_image
 from tinyddpm.fast.premultiplied import layer_of
 from tinyddpm.train import train
 
@@ -29,7 +31,7 @@ FORMATS = {"contiguous": torch.contiguous_format, "channels last": torch.channel
 
 
 class Ours:
-    """`train.train` with the average, as `app/training.py` has it around. `seconds`: of the steps so far."""
+    """`train.train` with the average, as `runs/training.py` has it around. `seconds`: of the steps so far."""
 
     def __init__(self, config, unet, averaged, images, schedule, gradient, denoise):
         self.config, self.unet, self.averaged, self.denoise, self.seconds = config, unet, averaged, denoise, 0.0

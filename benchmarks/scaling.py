@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyddpm import fast, schedule
-from tinyddpm.app.plots import BLUE, GREY, INK, ORANGE, save_figure, tidy
+from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, save_figure, tidy
 from tinyddpm.fast.parallel import Shards
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.sampler import ddim

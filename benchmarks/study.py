@@ -18,8 +18,10 @@ import numpy as np
 from filelock import FileLock
 
 from tinyddpm import fast, noise, train
-from tinyddpm.app import average, data, features, metrics
-from tinyddpm.app.heldout import Draws, mean_image
+from tinyddpm.runs import ema as average
+from tinyddpm import data
+from tinyddpm.evaluation import features, metrics
+from tinyddpm.runs.heldout import Draws, mean_image
 from tinyddpm.fast.parallel import Shards
 from tinyddpm.more import curvature, predictions
 from tinyddpm.more.optimisers import Adam, Momentum

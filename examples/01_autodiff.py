@@ -21,7 +21,7 @@ from autograd import leaf, ops
 from autograd.check import numerical_gradient
 from autograd.draw import picture
 from autograd.tensor import Tensor
-from tinyddpm.app.plots import BLUE, GREY, INK, ORANGE, RED, save_figure, tidy
+from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, RED, save_figure, tidy
 
 # ---- 1. two multiplications ----------------------------------------------------------------------
 

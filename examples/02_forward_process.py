@@ -16,8 +16,8 @@ from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
 from tinyddpm import noise, schedule
-from tinyddpm.app import data
-from tinyddpm.app.plots import BLUE, INK, ORANGE, save_figure, tidy
+from tinyddpm import data
+from tinyddpm.pictures.plots import BLUE, INK, ORANGE, save_figure, tidy
 from tinyddpm.diffusion import q_chain, q_sample
 from tinyddpm.schedule import at
 

@@ -14,9 +14,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tinyddpm import noise
-from tinyddpm.app import data
-from tinyddpm.app.pictures import pixels, show
-from tinyddpm.app.plots import BLUE, GREY, INK, LIGHT, ORANGE, PURPLE, RED, save_figure, tidy
+from tinyddpm import data
+from tinyddpm.pictures.images import pixels, show
+from tinyddpm.pictures.plots import BLUE, GREY, INK, LIGHT, ORANGE, PURPLE, RED, save_figure, tidy
 from tinyddpm.diffusion import q_sample
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.schedules import cosine, linear, log_snr, quadratic, scaled_linear, share_of_steps, sigmoid

@@ -16,9 +16,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tinyddpm import noise, schedule
-from tinyddpm.app import data
-from tinyddpm.app.pictures import image_grid, pixels, show
-from tinyddpm.app.plots import BLUE, INK, ORANGE, RED, save_figure, tidy
+from tinyddpm import data
+from tinyddpm.pictures.images import image_grid, pixels, show
+from tinyddpm.pictures.plots import BLUE, INK, ORANGE, RED, save_figure, tidy
 from tinyddpm.diffusion import predicted_noise, q_sample
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.predictions import x0_from_eps

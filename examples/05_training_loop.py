@@ -21,9 +21,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from autograd import ops
-from tinyddpm.app import data
-from tinyddpm.app.pictures import image_grid
-from tinyddpm.app.plots import BLUE, GREY, INK, RED, save_figure, tidy
+from tinyddpm import data
+from tinyddpm.pictures.images import image_grid
+from tinyddpm.pictures.plots import BLUE, GREY, INK, RED, save_figure, tidy
 from tinyddpm.nn import UNet, UNetConfig
 
 # ---- the forward process: how much noise at which t ----------------------------------------------

@@ -19,11 +19,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tinyddpm import noise, schedule
-from tinyddpm.app import data
-from tinyddpm.app.heldout import Draws, mean_image
-from tinyddpm.app.metrics import nearest
-from tinyddpm.app.pictures import image_grid
-from tinyddpm.app.plots import BLUE, GREY, INK, ORANGE, RED, save_figure, tidy
+from tinyddpm import data
+from tinyddpm.runs.heldout import Draws, mean_image
+from tinyddpm.evaluation.metrics import nearest
+from tinyddpm.pictures.images import image_grid
+from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, RED, save_figure, tidy
 from tinyddpm.diffusion import q_sample
 from tinyddpm.more.points import PointNet, moons
 from tinyddpm.nn.unet import UNet, UNetConfig

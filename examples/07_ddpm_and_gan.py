@@ -24,7 +24,7 @@ from autograd import no_grad, ops, primitive
 from autograd.more_ops import exp
 from autograd.ops import sigmoid_of
 from tinyddpm import noise, schedule
-from tinyddpm.app.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
+from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
 from tinyddpm.more.points import PointNet
 from tinyddpm.nn.linear import Linear
 from tinyddpm.nn.module import Module

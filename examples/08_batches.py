@@ -20,8 +20,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 
 from tinyddpm import noise, schedule
-from tinyddpm.app.heldout import Draws, mean_image
-from tinyddpm.app.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
+from tinyddpm.runs.heldout import Draws, mean_image
+from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
 from tinyddpm.more.points import PointNet, moons
 from tinyddpm.train import gradient, train
 

@@ -24,11 +24,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tinyddpm import noise, schedule
-from tinyddpm.app import data
-from tinyddpm.app.bound_plot import bound_terms
-from tinyddpm.app.pictures import image_grid
-from tinyddpm.app.plots import GREY, INK, save_figure
-from tinyddpm.app.sampling import Run
+from tinyddpm import data
+from tinyddpm.pictures.bound_plot import bound_terms
+from tinyddpm.pictures.images import image_grid
+from tinyddpm.pictures.plots import GREY, INK, save_figure
+from tinyddpm.runs.opening import Run
 from tinyddpm.more.classes import by_class, guided
 from tinyddpm.more.editing import inpaint, interpolate_at, interpolate_latents
 from tinyddpm.more.ideal import ideal_denoiser

@@ -23,9 +23,9 @@ from autograd import leaf, primitive
 from autograd.backend import array_module
 from autograd.check import GradientError, check_gradient, check_pullback
 from tinyddpm import noise, schedule
-from tinyddpm.app import data
-from tinyddpm.app.heldout import Draws, mean_image
-from tinyddpm.app.plots import BLUE, GREY, INK, ORANGE, RED, save_figure, tidy
+from tinyddpm import data
+from tinyddpm.runs.heldout import Draws, mean_image
+from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, RED, save_figure, tidy
 from tinyddpm.diffusion import q_sample
 from tinyddpm.nn.block import NormSiLUConv, ResidualBlock
 from tinyddpm.nn.unet import UNet, UNetConfig

@@ -21,13 +21,14 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from tinyddpm.app import config, data, training
-from tinyddpm.app.metrics import memorisation, nearest, one_nn_accuracy
-from tinyddpm.app.pictures import image_grid
-from tinyddpm.app.plots import BLUE, GREY, INK, RED, save_figure, tidy
-from tinyddpm.app.report import read_metrics
-from tinyddpm.app.run_folder import METRICS
-from tinyddpm.app.sampling import Run
+from tinyddpm.runs import config, training
+from tinyddpm import data
+from tinyddpm.evaluation.metrics import memorisation, nearest, one_nn_accuracy
+from tinyddpm.pictures.images import image_grid
+from tinyddpm.pictures.plots import BLUE, GREY, INK, RED, save_figure, tidy
+from tinyddpm.pictures.report import read_metrics
+from tinyddpm.runs.folder import METRICS
+from tinyddpm.runs.opening import Run
 
 FULL = SimpleNamespace(pictures=1200, n=100, options=dict(size=16, base=16, levels=[1, 2, 2], blocks=1, batch_size=32, steps=1200, every=100))
 QUICK = SimpleNamespace(pictures=120, n=20, options=dict(size=8, base=8, levels=[1, 2], blocks=1, attention=[], batch_size=16, warmup=30, steps=80, average=0.9, every=20, workers=1))

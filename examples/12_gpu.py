@@ -21,9 +21,10 @@ from matplotlib.figure import Figure
 
 from autograd.backend import array_module, to_device, to_numpy
 from tinyddpm import noise, schedule
-from tinyddpm.app import average, data
-from tinyddpm.app.heldout import Draws
-from tinyddpm.app.plots import BLUE, INK, ORANGE, save_figure, tidy
+from tinyddpm.runs import ema as average
+from tinyddpm import data
+from tinyddpm.runs.heldout import Draws
+from tinyddpm.pictures.plots import BLUE, INK, ORANGE, save_figure, tidy
 from tinyddpm.diffusion import q_sample
 from tinyddpm.nn.unet import UNet, UNetConfig
 from tinyddpm.objective import objective

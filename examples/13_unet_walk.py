@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from tinyddpm import noise, schedule
-from tinyddpm.app import data
-from tinyddpm.app.unet_walk import unet_walk
+from tinyddpm import data
+from tinyddpm.pictures.unet_walk import unet_walk
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.train import train
 

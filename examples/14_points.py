@@ -17,8 +17,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from tinyddpm import noise
-from tinyddpm.app.heldout import Draws, mean_image
-from tinyddpm.app.plots import BLUE, GREY, INK, ORANGE, RED, save_figure
+from tinyddpm.runs.heldout import Draws, mean_image
+from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, RED, save_figure
 from tinyddpm.diffusion import q_sample
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.points import SETS, PointNet

@@ -14,7 +14,21 @@ ROOT = Path(__file__).resolve().parent.parent
 CORE = [*(ROOT / "autograd" / f"{name}.py" for name in ("engine", "ops", "tensor")),
         *(ROOT / "tinyddpm" / f"{name}.py" for name in ("schedule", "diffusion", "objective", "sampler", "train")),
         *sorted((ROOT / "tinyddpm" / "nn").glob("*.py"))]
-ROOMS = ("more", "fast", "app", "interop")
+ALGORITHM = ("schedule", "diffusion", "objective", "sampler", "train")
+# The rooms of tinyddpm/, and which of them each may import. The core is the files ALGORITHM and nn.
+ROOMS = {
+    "noise": (),
+    "nn": ("noise",),
+    "more": ("noise", "nn"),
+    "fast": ("noise", "nn"),
+    "interop": ("nn",),
+    "data": (),
+    "runs": ("noise", "nn", "more", "fast", "interop", "data"),
+    "pictures": ("noise", "nn", "more", "data", "runs"),
+    "evaluation": ("noise", "nn", "more", "data", "runs", "pictures"),
+    "explore": ("noise", "nn", "more", "fast", "data", "runs", "pictures"),
+}
+PLUG_INS = tuple(room for room in ROOMS if room not in ("noise", "nn"))
 FRAMEWORKS = {"torch", "torchvision", "diffusers", "jax", "flax", "tensorflow", "keras", "mxnet", "paddle"}
 
 
@@ -55,7 +69,26 @@ def test_the_core_is_all_there():
 
 @pytest.mark.parametrize("path", CORE, ids=lambda p: str(p.relative_to(ROOT)))
 def test_a_core_file_enters_no_other_room(path):
-    assert not from_any(imports(path), *(f"tinyddpm.{room}" for room in ROOMS))
+    assert not from_any(imports(path), *(f"tinyddpm.{room}" for room in PLUG_INS))
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_imports_only_what_it_may(room):
+    others = {other for other in ROOMS if other != room} - set(ROOMS[room])
+    for path in sources(f"tinyddpm/{room}"):
+        assert not from_any(imports(path), "tinyddpm.cli", *(f"tinyddpm.{other}" for other in others)), path
+
+
+def test_the_arrows_between_rooms_go_one_way():
+    order = list(ROOMS)
+    assert all(order.index(below) < order.index(room) for room, below in ROOMS.items() for below in below)
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_of_a_human_size_and_says_what_it_is(room):
+    files = list((ROOT / "tinyddpm" / room).glob("*.py"))
+    assert len(files) <= 14
+    assert ast.get_docstring(ast.parse((ROOT / "tinyddpm" / room / "__init__.py").read_text(encoding="utf-8")))
 
 
 @pytest.mark.parametrize("path", sources("autograd"), ids=lambda p: p.name)
@@ -67,14 +100,14 @@ def test_autograd_stands_alone(path):
     assert not from_any(absolute, "autograd")
 
 
-@pytest.mark.parametrize("name", ["schedule", "diffusion", "objective", "sampler", "noise"])
+@pytest.mark.parametrize("name", ["schedule", "diffusion", "objective", "sampler"])
 def test_diffusion_knows_no_network(name):
     assert not from_any(imports(ROOT / "tinyddpm" / f"{name}.py"), "tinyddpm.nn", "tinyddpm.train")
 
 
 def test_the_layers_know_no_diffusion():
     for path in sources("tinyddpm/nn"):
-        assert not from_any(imports(path), *(f"tinyddpm.{name}" for name in ("schedule", "diffusion", "objective", "sampler", "train"))), path
+        assert not from_any(imports(path), *(f"tinyddpm.{name}" for name in ALGORITHM)), path
 
 
 def test_only_backend_imports_cupy():

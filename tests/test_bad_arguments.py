@@ -13,7 +13,7 @@ import pytest
 import autograd
 from autograd import backend, backward, check, leaf, more_ops, ops
 from tinyddpm import diffusion, noise, sampler, schedule
-from tinyddpm.app import heldout
+from tinyddpm.runs import heldout
 from tinyddpm.interop import torch_random
 from tinyddpm.more import classes, editing, gaussian, ideal, likelihood, predictions, reverse, schedules, solvers
 from tinyddpm.nn import UNet, UNetConfig, attention, block, conv, norm

@@ -9,9 +9,9 @@ import pytest
 from test_architecture import ROOT
 
 DEVICE_CODE = sorted([*(ROOT / "autograd" / f"{name}.py" for name in ("engine", "ops", "more_ops", "tensor")),
-                      *(ROOT / "tinyddpm" / f"{name}.py" for name in ("schedule", "diffusion", "objective", "sampler", "train", "noise", "philox", "box_muller")),
-                      *(path for folder in ("nn", "more", "fast/cuda") for path in (ROOT / "tinyddpm" / folder).glob("*.py")),
-                      ROOT / "tinyddpm" / "app" / "average.py"])
+                      *(ROOT / "tinyddpm" / f"{name}.py" for name in ("schedule", "diffusion", "objective", "sampler", "train")),
+                      *(path for folder in ("noise", "nn", "more", "fast/cuda") for path in (ROOT / "tinyddpm" / folder).glob("*.py")),
+                      ROOT / "tinyddpm" / "runs" / "ema.py"])
 
 DTYPES = {"float32", "float64", "uint32", "uint64", "int64", "dtype", "ndarray"}
 
@@ -22,8 +22,8 @@ ON_THE_HOST = {
     "tinyddpm/diffusion.py": {"q_sample": "tables", "q_step": "tables", "posterior_coefficients": "tables", "posterior_variance": "tables",
                               "predicted_noise": "tables", "q_chain": "t, which may lie on the host: `at` takes it to the table"},
     "tinyddpm/sampler.py": {"ancestral": "a table", "ddim": "numbers out of a table"},
-    "tinyddpm/philox.py": {"philox": "the NumPy twin of the kernel", "words": "the NumPy twin of the kernel"},
-    "tinyddpm/box_muller.py": {"box_muller": "the NumPy twin of the kernel", "cosine_and_sine": "the NumPy twin of the kernel"},
+    "tinyddpm/noise/philox.py": {"philox": "the NumPy twin of the kernel", "words": "the NumPy twin of the kernel"},
+    "tinyddpm/noise/box_muller.py": {"box_muller": "the NumPy twin of the kernel", "cosine_and_sine": "the NumPy twin of the kernel"},
     "tinyddpm/fast/cuda/columns.py": {"col2im": "the NumPy twin of the kernel", "_pad": "the NumPy twin of the kernel"},
     "tinyddpm/fast/cuda/norm_silu.py": {name: "the NumPy twin of the kernel" for name in ("forward", "_slope", "_spread")},
     "tinyddpm/more/curvature.py": {"kinds": "masks, made on the host"},

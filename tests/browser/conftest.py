@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "app")]  # whose tiny runs are used again here
+sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "explore")]  # whose tiny runs are used again here
 
 from driving import Page, Served  # noqa: E402
 from test_explore import a_run  # noqa: E402

@@ -9,7 +9,7 @@ class Served:
     """The command, running, until the end of a `with` block. Attributes: url, port, process; and errors, what it said there, once it has ended."""
 
     def __init__(self, run, *options):
-        self.process = subprocess.Popen([sys.executable, "-c", "import sys; from tinyddpm.app.cli import main; sys.exit(main())", "explore", str(run),
+        self.process = subprocess.Popen([sys.executable, "-c", "import sys; from tinyddpm.cli import main; sys.exit(main())", "explore", str(run),
                                          "--no-open", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         found = re.search(r"http://127\.0\.0\.1:(\d+)", self.process.stdout.readline())
         if not found:

@@ -12,7 +12,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from autograd import backend
-from tinyddpm import box_muller, philox
+from tinyddpm.noise import box_muller, philox
 from tinyddpm.fast.cuda import add, columns, norm_silu
 from tools.kernel_on_cpu import Kernel
 

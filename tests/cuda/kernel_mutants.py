@@ -20,7 +20,7 @@ sys.path[:0] = [str(Path(__file__).resolve().parents[2]), str(Path(__file__).res
 from kernel_cases import SOURCES, cases, check
 
 from autograd import backend
-from tinyddpm.box_muller import LOG_2_HIGH
+from tinyddpm.noise.box_muller import LOG_2_HIGH
 from tools.kernel_on_cpu import Kernel, KernelError, nvrtc
 from tools.kernel_on_cpu.kernel import sanitizer_environment
 

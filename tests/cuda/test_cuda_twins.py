@@ -11,7 +11,7 @@ import pytest
 
 from autograd import Tensor, backend, backward, leaf, ops
 from tinyddpm import fast, schedule
-from tinyddpm.app.computing import computing
+from tinyddpm.runs.computing import computing
 from tinyddpm.fast.cuda import add, columns, norm_silu
 from tinyddpm.fast.cuda import ops as gpu_ops
 from tinyddpm.nn import UNet, UNetConfig, block, conv, norm

@@ -4,7 +4,8 @@ import hashlib
 import numpy as np
 import pytest
 
-from tinyddpm import box_muller, noise
+from tinyddpm.noise import box_muller
+from tinyddpm import noise
 
 WIDE = np.longdouble
 pytestmark = pytest.mark.skipif(np.finfo(WIDE).nmant < 63, reason="the reference is computed in longdouble, which is no wider than float64 here")

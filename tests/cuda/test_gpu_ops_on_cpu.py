@@ -3,7 +3,8 @@ import numpy as np
 import pytest
 
 from autograd import backend, backward, leaf
-from tinyddpm import box_muller, noise, philox
+from tinyddpm.noise import box_muller, philox
+from tinyddpm import noise
 from tinyddpm.fast.cuda import ops as gpu_ops
 from tinyddpm.nn import block, conv
 from tools.kernel_on_cpu import Kernel

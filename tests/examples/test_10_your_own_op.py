@@ -8,7 +8,7 @@ from test_architecture import ROOT
 
 from autograd.check import GradientError
 from tinyddpm import schedule
-from tinyddpm.app import data
+from tinyddpm import data
 
 EXAMPLE = runpy.run_path(str(ROOT / "examples/10_your_own_op.py"))
 

@@ -28,7 +28,7 @@ class Shell:
         if any(words in command for words in NOT_HERE):
             self.skipped.append(command)
             return
-        here = {"tinyddpm": f"{sys.executable} -c 'import sys; from tinyddpm.app.cli import main; sys.exit(main())'", "python": sys.executable}
+        here = {"tinyddpm": f"{sys.executable} -c 'import sys; from tinyddpm.cli import main; sys.exit(main())'", "python": sys.executable}
         command = re.sub(r"\.venv/bin/(\w+)", lambda m: here[m[1]], command)
         if "-m pytest" in command:
             command = f"cd {ROOT} && {command}"

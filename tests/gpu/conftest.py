@@ -18,7 +18,7 @@ from tinyddpm import fast
 HERE = Path(__file__).resolve().parent
 MISSING = pytest.StashKey[str]()
 SIMULATED = os.environ.get("TINYDDPM_GPU") == "simulated"
-sys.path[:0] = [str(HERE.parent / folder) for folder in ("autograd", "tinyddpm", "cuda")]  # whose tables and draws are used again here
+sys.path[:0] = [str(HERE.parent / folder) for folder in ("autograd", "nn", "core", "more", "cuda")]  # whose tables and draws are used again here
 
 if SIMULATED:
     from tools.cupy_on_cpu import simulator

@@ -12,7 +12,7 @@ from oracles import SMALL, perturb
 from autograd import backend
 from autograd.backend import to_device
 from tinyddpm import fast, schedule
-from tinyddpm.app.divergence import Watched
+from tinyddpm.runs.divergence import Watched
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.train import gradient, train
 

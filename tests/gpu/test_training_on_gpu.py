@@ -10,10 +10,10 @@ from oracles import SMALL
 from autograd import backend
 from autograd.backend import to_device, to_numpy
 from tinyddpm import noise, schedule
-from tinyddpm.app import average, checkpoint, run_folder, sampling, training
-from tinyddpm.app.computing import computing
-from tinyddpm.app.config import Config
-from tinyddpm.app.heldout import Draws, mean_image
+from tinyddpm.runs import ema as average, checkpoint, folder as run_folder, opening as sampling, training
+from tinyddpm.runs.computing import computing
+from tinyddpm.runs.config import Config
+from tinyddpm.runs.heldout import Draws, mean_image
 from tinyddpm.nn import UNet
 from tinyddpm.sampler import ancestral, ddim
 from tinyddpm.train import train

@@ -7,18 +7,23 @@ from frozen_networks import CONFIGS, weights
 from safetensors.numpy import load_file, save_file
 
 from tinyddpm import noise
-from tinyddpm.app import checkpoint
-from tinyddpm.app.cli import main
-from tinyddpm.app.config import Config
-from tinyddpm.app.sampling import Run
+from tinyddpm.runs import checkpoint
+from tinyddpm.cli import main
+from tinyddpm.runs.config import Config
+from tinyddpm.runs.opening import Run
 from tinyddpm.interop import diffusers_scheduler, diffusers_unet
-from tinyddpm.interop.commands import export_run, import_folder, network
+from tinyddpm.interop.imported import network
+from tinyddpm.runs.diffusers import export_run, import_folder
 from tinyddpm.interop.diffusers_unet import WEIGHTS
 from tinyddpm.more.predictions import denoiser
 from tinyddpm.nn import UNetConfig
 from tinyddpm.sampler import ancestral
 
 OPTIONS = CONFIGS["plain"]
+
+
+def imported_network(saved):
+    return network(saved.state, saved.average)
 
 
 @pytest.fixture
@@ -38,7 +43,7 @@ def model(tmp_path):
 def test_there_and_back(model, tmp_path):
     unet, scheduler = import_folder(model, tmp_path / "run")
     assert (scheduler.schedule.T, scheduler.predicts) == (40, "v")
-    again, found = network(checkpoint.load(tmp_path / "run/checkpoint.safetensors"))
+    again, found = imported_network(checkpoint.load(tmp_path / "run/checkpoint.safetensors"))
     np.testing.assert_array_equal(again.theta, unet.theta)
     assert again.config == unet.config and found[1:] == scheduler[1:] and (found.schedule.beta == scheduler.schedule.beta).all()
 
@@ -72,7 +77,7 @@ def test_a_run_of_our_own_is_exported_with_its_average(tmp_path):
     found = diffusers_scheduler.read(tmp_path / "out")
     assert found.predicts == "x0"
     np.testing.assert_allclose(found.schedule.beta, config.make_schedule().beta, rtol=1e-12)
-    assert network(Run(tmp_path / "run").saved) is None
+    assert imported_network(Run(tmp_path / "run").saved) is None
 
 
 def test_an_imported_run_is_not_taken_for_one_of_our_own(model, tmp_path):

@@ -14,7 +14,7 @@ class Bug(NamedTuple):
     test: str
 
 
-TESTS = "tests/tinyddpm/"
+TESTS = "tests/more/"
 
 BUGS = [
     # ---- training ----
@@ -24,8 +24,8 @@ BUGS = [
         TESTS + "test_train.py::test_t_covers_exactly_1_to_T_uniformly"),
     Bug("image 0 is never trained on", "tinyddpm/train.py", 'noise.integers(seed, "data", k, m, len(images))', '1 + noise.integers(seed, "data", k, m, len(images) - 1)',
         TESTS + "test_train.py::test_every_image_is_drawn_and_equally_often"),
-    Bug("pixels end up in [−½, ½]", "tinyddpm/app/data.py", "half = (grey_levels - 1) / 2", "half = grey_levels - 1",
-        "tests/app/test_data.py::test_every_uint8_lands_where_it_should"),
+    Bug("pixels end up in [−½, ½]", "tinyddpm/data/loading.py", "half = (grey_levels - 1) / 2", "half = grey_levels - 1",
+        "tests/data/test_data.py::test_every_uint8_lands_where_it_should"),
     Bug("x_t with the noise of t − 1", "tinyddpm/diffusion.py", "at(np.sqrt(1 - alpha_bar), t, x0, first=0) * eps", "at(np.sqrt(1 - alpha_bar), t - 1, x0, first=0) * eps",
         TESTS + "test_diffusion.py::test_q_sample_is_equation_4_with_its_own_t_for_each_sample"),
     # ---- schedules ----

@@ -48,7 +48,7 @@ BUGS = [
     Bug("a table copied at every step", "autograd/backend.py", "@lru_cache(maxsize=64)", "@lru_cache(maxsize=0)", STEP, "simulator"),
     Bug("a table on the wrong GPU", "autograd/backend.py", "with cupy.cuda.Device(index):", "with cupy.cuda.Device(0):", BORDERS + "test_a_second_gpu_becomes_the_current_one", "simulator"),
     Bug("a hidden read from the device", "tinyddpm/train.py", "yield Step(k, J, errors, t)", "yield Step(k, J, errors, t) if float(errors.max()) >= 0 else None", STEP, "simulator"),
-    Bug("noise drawn on the host", "tinyddpm/philox.py", "if backend.array_module(samples) is not np:", "if False:", BORDERS + "test_noise_is_the_same_to_the_last_bit", "simulator"),
+    Bug("noise drawn on the host", "tinyddpm/noise/philox.py", "if backend.array_module(samples) is not np:", "if False:", BORDERS + "test_noise_is_the_same_to_the_last_bit", "simulator"),
     Bug("an in-place add into a shared gradient", "autograd/engine.py", "elif parent in owned:", "elif True:",
         NUMPY + "test_engine.py::test_backward_adds_in_place_only_to_sums_it_allocated", "numpy"),
     Bug("a kernel handed an array with other strides", "tinyddpm/fast/cuda/ops.py", "_convolve(_contiguous(x)[0], w, stride, _padding(padding))", "_convolve(x, w, stride, _padding(padding))",

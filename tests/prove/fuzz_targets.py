@@ -18,11 +18,15 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 if __name__ == "__main__":
     import atheris
-    with atheris.instrument_imports(include=["tinyddpm.app", "tomllib", "PIL", "zipfile", "gzip"]):
+    with atheris.instrument_imports(include=["tinyddpm.data", "tinyddpm.runs", "tomllib", "PIL", "zipfile", "gzip"]):
         import PIL.Image
-        from tinyddpm.app import checkpoint, config, data, image_files
+        from tinyddpm.runs import checkpoint, config
+        from tinyddpm import data
+        from tinyddpm.data import image_files
 else:
-    from tinyddpm.app import checkpoint, config, data, image_files
+    from tinyddpm.runs import checkpoint, config
+    from tinyddpm import data
+    from tinyddpm.data import image_files
 
 import numpy as np  # noqa: E402
 from PIL import Image  # noqa: E402

@@ -15,7 +15,7 @@ import pytest
 
 from tests.interop import frozen_networks
 from tinyddpm.interop import diffusers_scheduler, diffusers_unet
-from tinyddpm.interop.commands import export_run
+from tinyddpm.runs.diffusers import export_run
 from tinyddpm.interop.torch_random import Generator
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.sampler import ancestral, ddim
@@ -251,8 +251,8 @@ def test_our_own_network_there(name, tmp_path):
 def test_a_run_becomes_a_pipeline(tmp_path):
     from diffusers import DDPMPipeline
 
-    from tinyddpm.app import checkpoint
-    from tinyddpm.app.config import Config
+    from tinyddpm.runs import checkpoint
+    from tinyddpm.runs.config import Config
     unet = own(UNetConfig())
     progress = {"progress": {"best": 0.5, "best_step": 1}}
     (tmp_path / "run").mkdir()

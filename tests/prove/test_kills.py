@@ -13,15 +13,15 @@ import time
 import numpy as np
 import pytest
 
-from tinyddpm.app import data
-from tinyddpm.app.checkpoint import load
-from tinyddpm.app.run_folder import BEST, CHECKPOINT, METRICS, RunFolder
+from tinyddpm import data
+from tinyddpm.runs.checkpoint import load
+from tinyddpm.runs.folder import BEST, CHECKPOINT, METRICS, RunFolder
 
 STEPS, EVERY = 60, 2
 TRAIN = f"""
 import os, random, signal, sys
-from tinyddpm.app import checkpoint, training
-from tinyddpm.app.config import Config
+from tinyddpm.runs import checkpoint, training
+from tinyddpm.runs.config import Config
 from tinyddpm.nn import UNetConfig
 
 folder, images, kind, number = *sys.argv[1:4], int(sys.argv[4])

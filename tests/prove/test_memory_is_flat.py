@@ -9,8 +9,8 @@ import pytest
 STEPS, EVERY = 5000, 20
 TRAIN = f"""
 import json, resource, sys
-from tinyddpm.app import training
-from tinyddpm.app.config import Config
+from tinyddpm.runs import training
+from tinyddpm.runs.config import Config
 from tinyddpm.nn import UNetConfig
 
 pages = []

@@ -9,7 +9,7 @@ The generator is the Mersenne Twister (Matsumoto & Nishimura 1998), which NumPy 
 bit for bit. Those in other intervals, and normal ones, may differ in the last digit: PyTorch multiplies and adds in one rounding, and takes
 log, cos and sin from vectorised approximations.
 
-The random numbers of tinyddpm itself are addressed, not drawn in order: see `tinyddpm/noise.py`.
+The random numbers of tinyddpm itself are addressed, not drawn in order: see `tinyddpm/noise/__init__.py`.
 """
 import math
 

@@ -5,7 +5,7 @@ import pytest
 from on_gpu import moved
 
 from tinyddpm import schedule
-from tinyddpm.app import average
+from tinyddpm.runs import ema as average
 from tinyddpm.sampler import ancestral, ddim
 from tools.cupy_on_cpu import launches, simulator
 

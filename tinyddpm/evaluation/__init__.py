@@ -1,0 +1,1 @@
+"""How good the samples of a trained run are, in numbers. It imports `runs` and `pictures`."""
