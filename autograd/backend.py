@@ -6,8 +6,13 @@
 import sys
 from contextlib import contextmanager
 from functools import cache, lru_cache
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
+
+# A NumPy or a CuPy array. CuPy is not needed to check types: its arrays have NumPy's methods.
+Array: TypeAlias = npt.NDArray[Any]
 
 
 def array_module(*arrays):

@@ -92,8 +92,8 @@ def dropout(x, *, rate, uniform):
         raise ValueError(f"dropout: rate must be in [0, 1), got {rate}")
     if uniform.shape != x.shape:
         raise ValueError(f"dropout: uniform must have x's shape {x.shape}, got {uniform.shape}")
-    kept, scale = uniform >= rate, 1 / (1 - float(rate))
-    return x * kept * scale, lambda g: (g * kept * scale,)
+    mask, scale = uniform >= rate, 1 / (1 - float(rate))
+    return x * mask * scale, lambda g: (g * mask * scale,)
 
 
 # --- elementwise, more arguments ---------------------------------------------------------------------------------------

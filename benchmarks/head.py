@@ -28,10 +28,10 @@ class Head:
         added = at(signal * self.s**2 / q, t, xt) * centred + xt.dtype.type(self.mean)
         return at(1 / np.sqrt(q), t, xt) * centred, added, at(self.s * np.sqrt((1 - schedule.alpha_bar) / q), t, xt)
 
-    def gradient(self, unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None, given=None):
+    def gradient(self, unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None, cond=None):
         """`train.gradient` of it."""
         inside, added, c_out = self.parts(schedule, q_sample(schedule, x0, t, eps), t)
-        J, errors = objective(c_out * unet(inside, t, dropout, given) + added, x0, form, batch_size)
+        J, errors = objective(c_out * unet(inside, t, dropout, cond) + added, x0, form, batch_size)
         J.backward()
         return J.data, errors.data
 

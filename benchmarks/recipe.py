@@ -16,7 +16,7 @@ import torch
 from torch.nn import functional as F
 
 from tinyddpm import noise
-from tinyddpm.runs import ema as average, config as configuration, recipes
+from tinyddpm.runs import ema, config as configuration, recipes
 from tinyddpm import data
 from tinyddpm.data import labels
 from tinyddpm.runs.computing import computing
@@ -42,7 +42,7 @@ class Ours:
         began = time.perf_counter()
         for _ in range(first, last + 1):
             step = next(self.steps)
-            average.update(self.averaged.theta, self.unet.theta, self.config.average, step.k)
+            ema.update(self.averaged.theta, self.unet.theta, self.config.ema_decay, step.k)
         self.seconds += time.perf_counter() - began
 
 
@@ -78,7 +78,7 @@ class Theirs:
         self.sgd.zero_grad()
         F.mse_loss(self.net(xt, t), x0).backward()
         self.sgd.step()
-        d = min(self.config.average, (1 + k) / (10 + k))
+        d = min(self.config.ema_decay, (1 + k) / (10 + k))
         with torch.no_grad():
             torch._foreach_lerp_(list(self.averaged.parameters()), list(self.net.parameters()), 1 - d)
 
@@ -97,7 +97,7 @@ def faster_format(make, repeats=5):
 def compare(name, steps, workers):
     """Prints a line for each evaluation; returns the largest relative difference of the two J's."""
     config = configuration.from_dict(configuration.read(recipes.path(name)))
-    if config.classes or config.unet.dropout or config.objective != "mse" or not config.average:
+    if config.classes or config.unet.dropout or config.objective != "mse" or not config.ema_decay:
         raise SystemExit(f"{name}: expected a recipe without classes and dropout, with objective mse and an average: the peer knows no other")
     training, held_out = data.split(labels.load(config)[0])
     config, images = config.for_images(training.images.shape[1:]), training.images

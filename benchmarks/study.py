@@ -18,7 +18,7 @@ import numpy as np
 from filelock import FileLock
 
 from tinyddpm import fast, noise, train
-from tinyddpm.runs import ema as average
+from tinyddpm.runs import ema
 from tinyddpm import data
 from tinyddpm.evaluation import features, metrics
 from tinyddpm.runs.heldout import Draws, mean_image
@@ -129,13 +129,13 @@ def run(row):
         gradient = functools.partial(predictions.gradient, predicts=row.predicts, weight=row.weight)
         as_denoiser = functools.partial(predictions.denoiser, schedule=schedule, predicts=row.predicts)
 
-    with Shards(unet, schedule, workers=1, shards=1, average=averaged, gradient=gradient) as here, np.errstate(over="ignore", invalid="ignore"):
+    with Shards(unet, schedule, workers=1, shards=1, ema=averaged, gradient=gradient) as here, np.errstate(over="ignore", invalid="ignore"):
         denoiser = as_denoiser(here.denoise)
-        optimiser = OPTIMISERS[row.optimiser](gradient=here.gradient) if row.optimiser != "sgd" else here.gradient
+        update = OPTIMISERS[row.optimiser]() if row.optimiser != "sgd" else train.gradient_descent
         found, J, thirds = {}, [], [round(row.steps * i / 3) for i in (1, 2, 3)]
         try:
-            for step in itertools.islice(train.train(unet, images, schedule, row.step_size, seed=row.seed, batch_size=row.batch, gradient=optimiser), row.steps):
-                average.update(averaged.theta, unet.theta, row.average, step.k)
+            for step in itertools.islice(train.train(unet, images, schedule, row.step_size, seed=row.seed, batch_size=row.batch, gradient=here.gradient, update=update), row.steps):
+                ema.update(averaged.theta, unet.theta, row.average, step.k)
                 J.append(step.J)
                 if step.k in thirds:
                     found[f"validation_{thirds.index(step.k) + 1}"] = float(draws["validation"].evaluate(denoiser).mean()) / mean["validation"]

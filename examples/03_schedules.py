@@ -19,7 +19,7 @@ from tinyddpm.pictures.images import pixels, show
 from tinyddpm.pictures.plots import BLUE, GREY, INK, LIGHT, ORANGE, PURPLE, RED, save_figure, tidy
 from tinyddpm.diffusion import q_sample
 from tinyddpm.more.ideal import ideal_denoiser
-from tinyddpm.more.schedules import cosine, linear, log_snr, quadratic, scaled_linear, share_of_steps, sigmoid
+from tinyddpm.more.schedules import cosine, linear, log_snr, quadratic, scaled_linear, fraction_of_steps, sigmoid
 
 SCHEDULES = {"linear": linear, "scaled linear": scaled_linear, "quadratic": quadratic, "cosine": cosine, "sigmoid": sigmoid}
 COLOURS = dict(zip(SCHEDULES, (BLUE, PURPLE, INK, RED, ORANGE)))
@@ -42,7 +42,7 @@ def describe(schedules, low, high):
     found = {}
     print(f"The ideal denoiser is certain (J below {CERTAIN:.0%} of predict-the-mean's) at a log-SNR above {high:.1f}, and ignorant (above {IGNORANT:.0%}) below {low:.1f}.")
     for name, s in schedules.items():
-        much, middle, little = share_of_steps(s, [-np.inf, low, high, np.inf])
+        much, middle, little = fraction_of_steps(s, [-np.inf, low, high, np.inf])
         found[name] = {"alpha_bar_T": float(s.alpha_bar[-1]), "half": int((s.alpha_bar > 0.5).sum()), "much": float(much), "middle": float(middle), "little": float(little)}
         print(f"   {name:14} ᾱ_T = {s.alpha_bar[-1]:.1e}, SNR falls below 1 at t = {found[name]['half']}. "
               f"Steps: {little:.0%} where it is certain, {middle:.0%} between, {much:.0%} where it is ignorant.")
@@ -62,7 +62,7 @@ def draw(path, schedules, image, levels, J, low, high):
         style = {"color": COLOURS[name], "linewidth": 1.8}
         remains.plot(s.alpha_bar, label=name, **style)
         ratio.plot(log_snr(s), **style)
-        spent.stairs(100 * share_of_steps(s, [-np.inf, *edges[1:-1], np.inf]), edges, **style)
+        spent.stairs(100 * fraction_of_steps(s, [-np.inf, *edges[1:-1], np.inf]), edges, **style)
     ratio.axhspan(low, high, color=LIGHT, linewidth=0, zorder=0, alpha=0.5)
     ratio.text(20, low + 0.2, "something to decide", fontsize=9, color=GREY)
     ratio.set_ylim(-12, 10)

@@ -93,7 +93,7 @@ def main(arguments=None):
     training, held_out = (part.images for part in data.split(data.digits()))
     held_out = held_out[:size.draws]
     config = dict(base=8, blocks=1, attention=(), middle_attention=False)
-    unet, blind_unet = (learn(UNet(UNetConfig(**config, told_t=told)), training, size.digits, 1.4, 32) for told in (True, False))
+    unet, blind_unet = (learn(UNet(UNetConfig(**config, time_conditioning=told)), training, size.digits, 1.4, 32) for told in (True, False))
     print("1. Digits, 64 numbers each:")
     digits, mean = compare("digits", unet, blind_unet, training, held_out, size.samples, 1.0)
 

@@ -84,9 +84,9 @@ def miss(op, x, steps):
 
 
 class NormMishConv(NormSiLUConv):
-    def forward(self, x, added=0.0, kept=None):
+    def forward(self, x, added=0.0, mask=None):
         h = mish(self.norm(x))
-        return self.conv(h if kept is None else h * kept) + added
+        return self.conv(h if mask is None else h * mask) + added
 
 
 class MishBlock(ResidualBlock):

@@ -31,7 +31,7 @@ from tinyddpm.runs.folder import METRICS
 from tinyddpm.runs.opening import Run
 
 FULL = SimpleNamespace(pictures=1200, n=100, options=dict(size=16, base=16, levels=[1, 2, 2], blocks=1, batch_size=32, steps=1200, every=100))
-QUICK = SimpleNamespace(pictures=120, n=20, options=dict(size=8, base=8, levels=[1, 2], blocks=1, attention=[], batch_size=16, warmup=30, steps=80, average=0.9, every=20, workers=1))
+QUICK = SimpleNamespace(pictures=120, n=20, options=dict(size=8, base=8, levels=[1, 2], blocks=1, attention=[], batch_size=16, warmup=30, steps=80, ema_decay=0.9, every=20, workers=1))
 SHOWN = 36
 
 

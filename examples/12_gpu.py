@@ -21,7 +21,7 @@ from matplotlib.figure import Figure
 
 from autograd.backend import array_module, to_device, to_numpy
 from tinyddpm import noise, schedule
-from tinyddpm.runs import ema as average
+from tinyddpm.runs import ema
 from tinyddpm import data
 from tinyddpm.runs.heldout import Draws
 from tinyddpm.pictures.plots import BLUE, INK, ORANGE, save_figure, tidy
@@ -99,7 +99,7 @@ def take_step(k, unet, averaged, images, M, mover, clock):
     clock("read J")
     unet.theta -= BETA * unet.grad
     clock("θ ← θ − β∇J")
-    average.update(averaged.theta, unet.theta, 0.995, k)
+    ema.update(averaged.theta, unet.theta, 0.995, k)
     clock("average of θ")
 
 

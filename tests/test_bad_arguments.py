@@ -13,12 +13,13 @@ import pytest
 import autograd
 from autograd import backend, backward, check, leaf, more_ops, ops
 from tinyddpm import diffusion, noise, sampler, schedule
+from tinyddpm.noise import addressed
 from tinyddpm.runs import heldout
 from tinyddpm.interop import torch_random
 from tinyddpm.more import classes, editing, gaussian, ideal, likelihood, predictions, reverse, schedules, solvers
 from tinyddpm.nn import UNet, UNetConfig, attention, block, conv, norm
 from tinyddpm.objective import objective
-from tinyddpm.train import gradient, train
+from tinyddpm.train import gradient, gradient_descent, train
 
 S = schedule.linear(10)
 T = np.array([3, 10])
@@ -152,7 +153,7 @@ ROWS = [
     (gradient, lambda: gradient(UNET, S, X, T, ONE), "eps: expected"),
     (gradient, lambda: gradient(UNET, S, OTHER, T, OTHER), "xt: expected images (N, 1, 4, 4) of floats, got float32 of shape (2, 1, 4, 5)"),
     (gradient, lambda: gradient(UNET, S, DOUBLE, T, DOUBLE), "an argument is float32 but the result would be float64"),
-    (gradient, lambda: gradient(UNET, S, X, T, X, given=T), "given: this network is told t alone"),
+    (gradient, lambda: gradient(UNET, S, X, T, X, cond=T), "cond: this network is conditioned on t alone"),
     (train, lambda: next(train(UNET, X[0], S, 1.0, seed=0)), "images: expected an array (n, C, H, W) of float32, got float32 of shape (1, 4, 4)"),
     (train, lambda: next(train(UNET, X.astype(np.uint8), S, 1.0, seed=0)), "images: expected an array (n, C, H, W) of float32, got uint8"),
     (train, lambda: next(train(UNET, X, S, 1.0, seed=0, batch_size=0)), "batch_size: expected"),
@@ -210,7 +211,7 @@ ROWS = [
     (solvers.heun, lambda: last(solvers.heun(same, S, X, steps=0)), "steps: expected"),
     (schedules.from_beta, lambda: schedules.from_beta([0.1, -1]), "got -1.0 at t = 2"),
     (schedules.from_alpha_bar, lambda: schedules.from_alpha_bar([[0.5]]), "alpha_bar: expected a sequence"),
-    (schedules.share_of_steps, lambda: schedules.share_of_steps(S, [1, 0]), "monotonically"),
+    (schedules.fraction_of_steps, lambda: schedules.fraction_of_steps(S, [1, 0]), "monotonically"),
     (schedules.quadratic, lambda: schedules.quadratic(10, 0.5, 0.1), "first, last: expected"),
     (schedules.scaled_linear, lambda: schedules.scaled_linear(0), "T: expected"),
     (schedules.sigmoid, lambda: schedules.sigmoid(10, 3, -3), "sigmoid: expected"),
@@ -267,12 +268,12 @@ NO_ROW = {
     "takes a schedule, which cannot be made wrong": [diffusion.posterior_coefficients, diffusion.posterior_variance, schedules.snr, schedules.log_snr],
     "is the one in another module": [predictions.eps_from_x0, predictions.x0_from_x0],
     "a decorator or a context": [autograd.primitive, autograd.no_grad],
-    "is called by others here, with what they have checked": [conv.windows, conv.add_windows, likelihood.mean_and_error, noise.Stream, noise.box_muller, heldout.mean_image],
+    "is called by others here, with what they have checked": [conv.windows, conv.add_windows, likelihood.mean_and_error, gradient_descent, noise.Stream, heldout.mean_image],
     "an error, or a record": [autograd.engine.Node, inspect.getmodule(train).Step, check.GradientError, check.Method, likelihood.Bound],
     "takes numbers, which its own test gets wrong (test_classes)": [classes.ClassConfig, classes.ClassUNet, classes.ClassEmbedding],
     "takes what comes out of PyTorch's shapes (test_torch_random)": [torch_random.initial_weights],
 }
-MODULES = [autograd.engine, ops, more_ops, check, schedule, diffusion, inspect.getmodule(objective), sampler, inspect.getmodule(train), noise, predictions, reverse, schedules, solvers, ideal, gaussian, likelihood, classes, editing, heldout, torch_random]
+MODULES = [autograd.engine, ops, more_ops, check, schedule, diffusion, inspect.getmodule(objective), sampler, inspect.getmodule(train), addressed, predictions, reverse, schedules, solvers, ideal, gaussian, likelihood, classes, editing, heldout, torch_random]
 
 
 @pytest.mark.parametrize("function, call, words", ROWS, ids=lambda x: getattr(x, "__name__", None) if callable(x) else None)

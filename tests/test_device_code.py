@@ -36,7 +36,7 @@ ON_THE_HOST = {
                                     "mean_and_error": "of a Bound"},
     "tinyddpm/more/predictions.py": {"weights": "tables", "gradient": "a table", "_signal": "a table", "_noise": "a table"},
     "tinyddpm/more/reverse.py": {"posterior_mean_from_eps": "tables", "posterior_mean_from_v": "tables", "interpolated_variance": "tables", "_visited": "timesteps, on the host"},
-    "tinyddpm/more/schedules.py": dict.fromkeys(["", "quadratic", "sigmoid_beta", "sigmoid", "zero_terminal_snr", "from_alpha_bar", "snr", "log_snr", "share_of_steps",
+    "tinyddpm/more/schedules.py": dict.fromkeys(["", "quadratic", "sigmoid_beta", "sigmoid", "zero_terminal_snr", "from_alpha_bar", "snr", "log_snr", "fraction_of_steps",
                                                  "_of_any_length", "_sequence", "_check_each"], "tables"),
     "tinyddpm/more/solvers.py": {"_amplitudes": "tables"},
     "tinyddpm/nn/module.py": {"Parameter.__init__": "no numbers yet", "Module.initialise": "θ starts on the host, and is moved by `bind`"},

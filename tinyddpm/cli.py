@@ -39,7 +39,7 @@ class Folder(click.Path):
 
 def config_options(command):
     """Add an option for every field of the configuration; one that is not given stays None."""
-    aliases = {"beta": ["--learning-rate"], "average": ["--ema"]}
+    aliases = {"beta": ["--learning-rate", "--lr"], "ema_decay": ["--ema"]}
     defaults, texts = configuration.to_dict(configuration.Config()), configuration.option_help()
     for name, kind in reversed(configuration.option_types().items()):
         if name in configuration.THE_DATA_SAYS:
@@ -167,7 +167,7 @@ def info(run):
     model = Run(run)
     config, progress = configuration.to_dict(model.config), Progress.of(model.saved, run)
     click.echo(f"{model.called}: step {model.step}, best held-out J {progress.best:.4f} at step {progress.best_step}")
-    click.echo(f"{sum(a.size for a in model.saved.average.values()):,} parameters in {len(model.saved.average)} arrays")
+    click.echo(f"{sum(a.size for a in model.saved.ema.values()):,} parameters in {len(model.saved.ema)} arrays")
     for name, value in config.items():
         click.echo(f"  {name} = {json.dumps(value)}")
 

@@ -44,7 +44,7 @@ class Scalar:
 
 def recorder(calls, J=1.0):
     """A `gradient` that notes what it was given, says that ∇J is 1, and returns J."""
-    def gradient(unet, schedule, x0, t, eps, form, dropout, given):
+    def gradient(unet, schedule, x0, t, eps, form, dropout, cond):
         calls.append((x0, t, eps))
         unet.grad += 1
         return np.float64(J), np.zeros(len(t))

@@ -30,11 +30,11 @@ class Case:
 
     def run(self, function, dtype=None):
         """The arrays that are returned, and those that were given, afterwards."""
-        given = [a.astype(dtype or a.dtype) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a.copy() if isinstance(a, np.ndarray) else a
+        cond = [a.astype(dtype or a.dtype) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a.copy() if isinstance(a, np.ndarray) else a
                  for a in self.arguments]
-        result = function(*given)
+        result = function(*cond)
         result = () if result is None else result if isinstance(result, tuple) else (result,)
-        return [*result, *(a for a in given if isinstance(a, np.ndarray))]
+        return [*result, *(a for a in cond if isinstance(a, np.ndarray))]
 
 
 def check(case, kernel, monkeypatch):
@@ -104,8 +104,8 @@ def cases():
 
     for h, w, n, c in ((3, 5, 2, 7), (1, 1, 1, 1), (4, 4, 3, 22)):
         y, bias, row, image = normal(h, w, n, c), normal(c), normal(n, c), normal(h, w, n, c)
-        for label, given in {"bias": (None, None), "row": (row, None), "image": (None, image), "all": (row, image)}.items():
-            yield Case(f"add-{h, w, n, c}-{label}", add.add_on_gpu, add.add, (y, bias, *given), True)
+        for label, cond in {"bias": (None, None), "row": (row, None), "image": (None, image), "all": (row, image)}.items():
+            yield Case(f"add-{h, w, n, c}-{label}", add.add_on_gpu, add.add, (y, bias, *cond), True)
 
 
 if __name__ == "__main__":

@@ -99,9 +99,9 @@ def arguments(dtype=np.float32):
 
 @pytest.mark.parametrize("name", arguments())
 def test_numpy_arrays_are_left_to_the_cpu(name):
-    given, options = arguments()[name]
-    assert not getattr(gpu_ops, f"accepts_{name}")(*given, **options)
-    assert fast.EQUIVALENTS[name][0](*given, **options)
+    cond, options = arguments()[name]
+    assert not getattr(gpu_ops, f"accepts_{name}")(*cond, **options)
+    assert fast.EQUIVALENTS[name][0](*cond, **options)
 
 
 @pytest.mark.parametrize("name", arguments())
@@ -110,19 +110,19 @@ def test_what_is_accepted_of_a_gpu(name, monkeypatch):
     for module in (gpu_ops, fast):
         monkeypatch.setattr(module, "array_module", lambda *arrays: SimpleNamespace(__name__="cupy"))
     accepts = fast.EQUIVALENTS[name][0]
-    given, options = arguments()[name]
-    assert accepts(*given, **options)
-    assert accepts(*(Tensor(a) if isinstance(a, np.ndarray) else a for a in given), **options)
+    cond, options = arguments()[name]
+    assert accepts(*cond, **options)
+    assert accepts(*(Tensor(a) if isinstance(a, np.ndarray) else a for a in cond), **options)
     assert not accepts(*arguments(np.float64)[name][0], **options)
-    for i, a in enumerate(given):
+    for i, a in enumerate(cond):
         if isinstance(a, np.ndarray):
-            assert not accepts(*given[:i], a.astype(np.float64), *given[i + 1:], **options)
-            assert not accepts(*given[:i], np.zeros(0, np.float32), *given[i + 1:], **options)
+            assert not accepts(*cond[:i], a.astype(np.float64), *cond[i + 1:], **options)
+            assert not accepts(*cond[:i], np.zeros(0, np.float32), *cond[i + 1:], **options)
     if name == "norm_silu_conv":
-        assert accepts(*given[:5], 0.0, None, **options) and not accepts(*given[:6], given[0], **options)
-        assert not accepts(*given[:5], given[0], None, **options) and not accepts(*given[:3], np.zeros((1, 1, 6, 8), np.float32), *given[4:], **options)
+        assert accepts(*cond[:5], 0.0, None, **options) and not accepts(*cond[:6], cond[0], **options)
+        assert not accepts(*cond[:5], cond[0], None, **options) and not accepts(*cond[:3], np.zeros((1, 1, 6, 8), np.float32), *cond[4:], **options)
     if name == "conv2d":
-        assert not accepts(given[0], np.zeros((6, 3, 6, 4), np.float32)) and accepts(given[0], np.zeros((3, 3, 6, 4), np.float32), stride=2)
+        assert not accepts(cond[0], np.zeros((6, 3, 6, 4), np.float32)) and accepts(cond[0], np.zeros((3, 3, 6, 4), np.float32), stride=2)
 
 
 def test_tf32_is_set_and_put_back(monkeypatch):

@@ -19,7 +19,7 @@ from tinyddpm.more.classes import ClassUNet, guided
 from tinyddpm.nn import UNetConfig
 from tinyddpm.schedule import linear
 
-SMALL = Config(classes=True, class_dropout=0.3, T=20, batch_size=8, beta=1.0, warmup=3, average=0.5, every=20, steps=40, unet=UNetConfig(base=4, groups=2, blocks=1))
+SMALL = Config(classes=True, class_dropout=0.3, T=20, batch_size=8, beta=1.0, warmup=3, ema_decay=0.5, every=20, steps=40, unet=UNetConfig(base=4, groups=2, blocks=1))
 DIGITS = data.digits()
 IMAGES, LABELS = np.rint((DIGITS.images[:60, 0] + 1) * 127.5).astype(np.uint8), DIGITS.labels[:60].astype(np.uint8)
 
@@ -125,7 +125,7 @@ def test_what_labels_are_wrong_matters_to_no_one_who_does_not_ask(tmp_path):
 # ---- a run ---------------------------------------------------------------------------------------
 
 
-def test_the_folder_says_what_the_classes_are_and_the_network_is_told_them(trained):
+def test_the_folder_says_what_the_classes_are_and_the_network_is_time_conditioninghem(trained):
     loaded = Run(trained)
     assert loaded.config.class_names == tuple("0123456789") and type(loaded.unet) is ClassUNet and loaded.unet.config.classes == 10
     assert 'class_names = [\n    "0",' in (trained / CONFIG).read_text() and "classes = true" in (trained / CONFIG).read_text()
@@ -133,7 +133,7 @@ def test_the_folder_says_what_the_classes_are_and_the_network_is_told_them(train
     assert table.shape == (11, 16) and abs(table).max(axis=1).all()  # it starts as zeros: each class was trained, and so was "not told"
 
 
-def test_the_held_out_J_is_that_of_a_network_which_is_told_the_class(trained, few_digits):
+def test_the_held_out_J_is_that_of_a_network_which_is_time_conditioninghe_class(trained, few_digits):
     import json
     dataset, _ = labelled(few_digits.data)
     held = data.split(dataset)[1]
@@ -199,7 +199,7 @@ def test_the_command_line(trained, tmp_path, capsys):
         np.testing.assert_allclose(found["images"], list(Run(trained).sample(4, "ddim", 3, label="3", guidance=3.0))[-1][1], atol=1e-5)
 
 
-def test_the_curves_compare_it_with_denoisers_that_are_told_the_class_too(trained, monkeypatch):
+def test_the_curves_compare_it_with_denoisers_that_are_time_conditioninghe_class_too(trained, monkeypatch):
     from tinyddpm.pictures import report
     seen = {}
     monkeypatch.setattr(report.plots, "loss", lambda *args, **names: seen.update(names))
@@ -231,7 +231,7 @@ def test_a_run_that_has_no_classes_or_no_dropped_ones(few_digits, tmp_path, caps
 @pytest.mark.parametrize("values, problem", [
     ({"classes": 10}, "classes: expected true or false, got 10"), ({"class_dropout": 1.0}, "class_dropout: expected a share from 0"), ({"class_dropout": float("nan")}, "class_dropout: expected a share"),
     ({"class_names": [1, 2]}, "class_names: expected a list of texts, got [1, 2]"), ({"class_names": "cat"}, "class_names: expected a list of texts"),
-    ({"classes": True, "told_t": False}, "classes: expected a network that is told t"),
+    ({"classes": True, "time_conditioning": False}, "classes: expected a network that is told t"),
 ])
 def test_a_wrong_configuration_is_named(values, problem):
     with pytest.raises(ValueError) as error:
@@ -247,4 +247,4 @@ def test_a_file_that_claims_classes_without_names_is_refused():
 def test_the_schedule_of_a_held_out_set_is_that_of_one_without_labels():
     images = DIGITS.images[:20]
     plain, told = Draws(images, linear(20)), Draws(images, linear(20), labels=DIGITS.labels[:20])
-    assert (plain.xt == told.xt).all() and (told.given[0] == np.repeat(DIGITS.labels[:20], 10)).all()
+    assert (plain.xt == told.xt).all() and (told.cond[0] == np.repeat(DIGITS.labels[:20], 10)).all()

@@ -163,7 +163,7 @@ def test_the_walk_is_one_training_step(explorer):
     np.testing.assert_array_equal(explorer.look(2, 15).network, before)
 
 
-def test_the_walk_is_told_the_class(explorer):
+def test_the_walk_is_time_conditioninghe_class(explorer):
     assert explorer.walk(2, 15, label=1).J != explorer.walk(2, 15, label=2).J != explorer.walk(2, 15).J
 
 
@@ -205,7 +205,7 @@ def test_runs_of_other_images_without_classes(tmp_path, image):
     all_of_it(explorer)
 
 
-@pytest.mark.parametrize("values", [{"T": 1}, {"told_t": False}, {"noise_schedule": "cosine", "T": 7}])
+@pytest.mark.parametrize("values", [{"T": 1}, {"time_conditioning": False}, {"noise_schedule": "cosine", "T": 7}])
 def test_runs_with_other_settings(tmp_path, values):
     all_of_it(Explorer(a_run(tmp_path / "run", data="digits", **values)))
 

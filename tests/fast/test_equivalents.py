@@ -153,7 +153,7 @@ CONFIGS = {
     "not square, RGB, heads": UNetConfig(image=(3, 8, 12), base=8, attention=(4, 8), heads=2, groups=4),
     "odd": UNetConfig(image=(1, 7, 5), base=8, levels=(1,), attention=(5,), groups=2),
     "three levels to 2×2": UNetConfig(image=(2, 8, 8), base=8, levels=(1, 2, 3), attention=(2,), blocks=1, groups=8),
-    "not told t, one pixel": UNetConfig(image=(1, 2, 2), base=8, levels=(1, 2), attention=(), middle_attention=False, groups=1, told_t=False),  # more groups would normalise two numbers
+    "not told t, one pixel": UNetConfig(image=(1, 2, 2), base=8, levels=(1, 2), attention=(), middle_attention=False, groups=1, time_conditioning=False),  # more groups would normalise two numbers
 }
 
 

@@ -44,7 +44,7 @@ def test_any_number_of_workers_gives_the_same_bits(ops):
 
     def everything(workers):
         unet, results = small_net(), []
-        with Shards(unet, SCHEDULE, workers, shards=4, average=small_net(seed=6)) as shards:
+        with Shards(unet, SCHEDULE, workers, shards=4, ema=small_net(seed=6)) as shards:
             assert len(shards.workers) == workers - 1
             for M in (6, 3, 1, 33):  # not a multiple of 4; fewer than 4; one; more than before, so that shared memory grows
                 for step in itertools.islice(train(unet, images, SCHEDULE, 0.1, seed=0, batch_size=M, gradient=shards.gradient), 3):
@@ -130,7 +130,7 @@ def test_cut_is_contiguous_and_even(n, parts):
 def test_denoise_is_that_of_the_network(averaged):
     unet, average = small_net(), small_net(seed=6)
     unet.bind(unet.theta)  # as for sampling: no gradient
-    with Shards(unet, SCHEDULE, 2, average=average if averaged else None) as shards:
+    with Shards(unet, SCHEDULE, 2, ema=average if averaged else None) as shards:
         results = []
         for n in (1, 5, 41):
             xt, t, _ = some_batch(n)
@@ -164,7 +164,7 @@ def test_afterwards_all_is_as_before():
     files = open_files()
     with threadpool_limits(2, user_api="blas"):
         before = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
-        with Shards(unet, SCHEDULE, 2, average=average) as shards:
+        with Shards(unet, SCHEDULE, 2, ema=average) as shards:
             inside = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
             process, where = shards.workers[0].process, unet.theta.ctypes.data
             unet.theta += 1
@@ -216,8 +216,8 @@ def test_what_cannot_be_is_refused():
         Shards(unet, SCHEDULE, shards=0)
     with Shards(unet, SCHEDULE, workers=1) as shards, pytest.raises(ValueError, match="a t for each xt"):
         shards.denoise(x0, t[:3])
-    with pytest.raises(ValueError, match="average"):
-        Shards(unet, SCHEDULE, average=small_net(dropout=0.0))
+    with pytest.raises(ValueError, match="ema"):
+        Shards(unet, SCHEDULE, ema=small_net(dropout=0.0))
     with Shards(unet, SCHEDULE, workers=1) as shards:
         for arguments in ((small_net(), SCHEDULE, x0, t, eps), (unet, linear(50), x0, t, eps)):
             with pytest.raises(ValueError, match="gradient: expected the unet and the schedule"):

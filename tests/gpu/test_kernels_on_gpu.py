@@ -14,10 +14,10 @@ from autograd.backend import to_numpy
 def test_a_kernel_does_what_its_twin_does(case):
     arrays = []
 
-    def on_gpu(*given):
-        given = moved(given)
-        result = case.on_gpu(*given)
-        arrays.extend([*(result if isinstance(result, tuple) else () if result is None else (result,)), *(a for a in given if hasattr(a, "get"))])
+    def on_gpu(*cond):
+        cond = moved(cond)
+        result = case.on_gpu(*cond)
+        arrays.extend([*(result if isinstance(result, tuple) else () if result is None else (result,)), *(a for a in cond if hasattr(a, "get"))])
 
     case.run(on_gpu)
     for got, expected in zip(map(to_numpy, arrays), case.run(case.twin, None if case.exact else np.float64), strict=True):

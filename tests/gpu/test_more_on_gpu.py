@@ -77,7 +77,7 @@ def test_gradient_of_a_network_with_classes(predicts, weight):
     results = []
     for device in ("cuda", "cpu"):
         bound(unet, theta, device)
-        J, errors = predictions.gradient(unet, S, *(to_device(a, device) for a in (x0, T, eps)), given=to_device(LABELS, device), predicts=predicts, weight=weight)
+        J, errors = predictions.gradient(unet, S, *(to_device(a, device) for a in (x0, T, eps)), cond=to_device(LABELS, device), predicts=predicts, weight=weight)
         results.append((J, errors, unet.grad))
     for gpu, cpu in zip(*results):
         assert_same(gpu, cpu, tolerance=2e-4)

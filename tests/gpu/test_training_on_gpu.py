@@ -10,7 +10,7 @@ from oracles import SMALL
 from autograd import backend
 from autograd.backend import to_device, to_numpy
 from tinyddpm import noise, schedule
-from tinyddpm.runs import ema as average, checkpoint, folder as run_folder, opening as sampling, training
+from tinyddpm.runs import ema, checkpoint, folder as run_folder, opening as sampling, training
 from tinyddpm.runs.computing import computing
 from tinyddpm.runs.config import Config
 from tinyddpm.runs.heldout import Draws, mean_image
@@ -29,7 +29,7 @@ def steps_on(device, steps=3, dropout=0.0):
     bound(unet, unet.theta, device)
     mean, done = unet.theta.copy(), []
     for step in itertools.islice(train(unet, to_device(IMAGES, device), S, beta=0.1, seed=0, batch_size=5), steps):
-        average.update(mean, unet.theta, 0.99, step.k)
+        ema.update(mean, unet.theta, 0.99, step.k)
         done.append(step)
     return unet, mean, done
 
@@ -96,7 +96,7 @@ def assert_same_state(found, expected, tolerance):
     assert found.step == expected.step
     for name, theta in expected.theta.items():
         np.testing.assert_allclose(found.theta[name], theta, rtol=0, atol=tolerance * max(1, abs(theta).max()), err_msg=name)
-        np.testing.assert_allclose(found.average[name], expected.average[name], rtol=0, atol=tolerance * max(1, abs(theta).max()), err_msg=name)
+        np.testing.assert_allclose(found.ema[name], expected.ema[name], rtol=0, atol=tolerance * max(1, abs(theta).max()), err_msg=name)
 
 
 @pytest.fixture(scope="module")

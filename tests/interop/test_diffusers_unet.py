@@ -232,7 +232,7 @@ def test_our_own_network_is_written_as_the_same_function(tmp_path, config):
 
 
 @pytest.mark.parametrize("config, problem", [
-    (UNetConfig(told_t=False), "told_t"),
+    (UNetConfig(time_conditioning=False), "time_conditioning"),
     (UNetConfig(heads=2, attention=(8, 4)), r"heads: 2 heads .* here \[8, 16\]"),
 ])
 def test_what_of_ours_has_no_equivalent(config, problem):

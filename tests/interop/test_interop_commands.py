@@ -23,7 +23,7 @@ OPTIONS = CONFIGS["plain"]
 
 
 def imported_network(saved):
-    return network(saved.state, saved.average)
+    return network(saved.state, saved.ema)
 
 
 @pytest.fixture
@@ -63,16 +63,16 @@ def test_without_a_scheduler_it_is_taken_for_one_of_ho_et_al(model, tmp_path):
 
 def test_a_run_of_our_own_is_exported_with_its_average(tmp_path):
     config = Config(T=30, noise_schedule="cosine", unet=UNetConfig(base=4, groups=2, blocks=1))
-    theta, average = (config.make_unet().initialise(seed) for seed in (1, 2))
-    for unet in (theta, average):
+    theta, ema = (config.make_unet().initialise(seed) for seed in (1, 2))
+    for unet in (theta, ema):
         unet.theta += 0.05 * np.random.default_rng(0).standard_normal(unet.theta.shape).astype(np.float32)
     (tmp_path / "run").mkdir()
-    saved = checkpoint.Checkpoint(config, 3, theta.state(), average.state(), {"progress": {"best": 0.5, "best_step": 3}})
+    saved = checkpoint.Checkpoint(config, 3, theta.state(), ema.state(), {"progress": {"best": 0.5, "best_step": 3}})
     checkpoint.save(tmp_path / "run/checkpoint.safetensors", saved)
     export_run(tmp_path / "run", tmp_path / "out")
 
     again, x, t = diffusers_unet.read(tmp_path / "out"), np.random.default_rng(1).standard_normal((2, 1, 8, 8)).astype(np.float32), np.array([1, 30])
-    expected = average.denoise(x, t)
+    expected = ema.denoise(x, t)
     assert abs(again.denoise(x, t) - expected).max() < 1e-4 * abs(expected).max() < abs(theta.denoise(x, t) - expected).max()
     found = diffusers_scheduler.read(tmp_path / "out")
     assert found.predicts == "x0"
@@ -85,7 +85,7 @@ def test_an_imported_run_is_not_taken_for_one_of_our_own(model, tmp_path):
     import_folder(model, tmp_path / "run")
     saved = checkpoint.load(tmp_path / "run/checkpoint.safetensors")
     with pytest.raises(checkpoint.CheckpointError, match="conv_in.bias is not of this network"):
-        checkpoint.fill(saved.config.make_unet().initialise(0), saved.average)
+        checkpoint.fill(saved.config.make_unet().initialise(0), saved.ema)
 
 
 def test_nothing_is_written_if_anything_is_wrong(model, tmp_path):
@@ -98,10 +98,10 @@ def test_nothing_is_written_if_anything_is_wrong(model, tmp_path):
         import_folder(model, tmp_path / "other")
     assert not (tmp_path / "other").exists()
 
-    config = Config(unet=UNetConfig(base=4, groups=2, blocks=1, told_t=False))
+    config = Config(unet=UNetConfig(base=4, groups=2, blocks=1, time_conditioning=False))
     values = config.make_unet().initialise(0).state()
     checkpoint.save(tmp_path / "c.safetensors", checkpoint.Checkpoint(config, 1, values, values, {"progress": {}}))
-    with pytest.raises(ValueError, match="told_t"):
+    with pytest.raises(ValueError, match="time_conditioning"):
         export_run(tmp_path / "c.safetensors", tmp_path / "out")
     with pytest.raises(ValueError, match="run: expected a folder that is new or empty"):
         export_run(tmp_path / "c.safetensors", tmp_path / "run")

@@ -90,7 +90,7 @@ def test_the_gradient_of_the_table_against_the_complex_step(labels):
 def test_the_gradient_of_every_parameter_against_the_complex_step():
     unet = ClassUNet(CONFIG)
     _, t, _, labels = batch(5)
-    check_module(unet, lambda xt: unet(xt, t, given=labels), [batch(5)[0]], np.random.default_rng(3), directions=1,
+    check_module(unet, lambda xt: unet(xt, t, cond=labels), [batch(5)[0]], np.random.default_rng(3), directions=1,
                  zero=[name for name in unet.parameters() if name.endswith("k.bias")])  # which the softmax ignores
 
 
@@ -98,7 +98,7 @@ def test_the_gradient_of_every_parameter_against_the_complex_step():
 def test_the_dtype_stays(dtype):
     unet = shaken(dtype)
     x0, t, eps, labels = batch(dtype=dtype)
-    J, errors = gradient(unet, SCHEDULE, x0, t, eps, given=labels)
+    J, errors = gradient(unet, SCHEDULE, x0, t, eps, cond=labels)
     assert unet.denoise(x0, t, labels).dtype == J.dtype == errors.dtype == unet.grad.dtype == dtype
 
 
@@ -106,20 +106,20 @@ def test_what_a_net_cannot_be_told_is_named():
     unet = shaken()
     xt, t, _, labels = batch()
     for wrong, message in ((np.full(7, 4), "0 to 3, got 4 to 4"), (np.full(7, -1), "0 to 3, got -1 to -1")):
-        with pytest.raises(ValueError, match="^given: expected " + message):
+        with pytest.raises(ValueError, match="^cond: expected " + message):
             unet.denoise(xt, t, wrong)
     for wrong in (labels.astype(float), labels[:, None], [0] * 7):
-        with pytest.raises(TypeError, match="^given: expected a class for each image, integers"):
+        with pytest.raises(TypeError, match="^cond: expected a class for each image, integers"):
             unet.denoise(xt, t, wrong)
     with pytest.raises(ValueError):
         unet.denoise(xt, t, labels[:3])
     with pytest.raises(ValueError, match="^classes: expected at least 1, got 0"):
         ClassConfig(classes=0)
-    with pytest.raises(ValueError, match="^told_t: expected true"):
-        ClassConfig(told_t=False)
+    with pytest.raises(ValueError, match="^time_conditioning: expected true"):
+        ClassConfig(time_conditioning=False)
     with pytest.raises(ValueError, match="^base: "):  # what UNetConfig refuses
         ClassConfig(base=5)
-    with pytest.raises(ValueError, match="^given: this network is told t alone"):
+    with pytest.raises(ValueError, match="^cond: this network is conditioned on t alone"):
         UNet(SMALL).initialise(0, np.float64).denoise(xt, t, labels)
 
 
@@ -171,7 +171,7 @@ def test_the_null_class_learns_from_dropped_labels_only_and_each_class_from_its_
     x0, t, eps, _ = batch(6)
     for labels in ([0, 1, 2, 0, 1, 2], [0, 0, NULL, 0, 0, 0], [NULL] * 6, [2, 1, 2, 1, 1, 2]):
         unet.grad[...] = 0
-        gradient(unet, SCHEDULE, x0, t, eps, given=np.array(labels))
+        gradient(unet, SCHEDULE, x0, t, eps, cond=np.array(labels))
         assert [bool(row.any()) for row in unet.classes.table.grad] == [c in labels for c in range(4)]
 
 
@@ -209,7 +209,7 @@ def test_guidance_goes_from_the_one_model_through_the_other(weight):
     np.testing.assert_allclose(eps[0], weight * eps[1] - (weight - 1) * eps[2], rtol=1e-7, atol=1e-7)
 
 
-def test_gallery_the_unconditional_half_is_told_the_null_class_and_not_minus_one_hot():
+def test_gallery_the_unconditional_half_is_time_conditioninghe_null_class_and_not_minus_one_hot():
     """A mask that flips the one-hot vector, −1·(1 − mask), tells the "unconditional" half the negative of its class."""
     unet, seen = shaken(), []
     original = unet.classes.forward
@@ -277,14 +277,14 @@ def test_shards_compute_the_same_bits_with_1_and_2_workers_and_the_definitions_g
         return noise.Stream(0, "dropout", 9, np.arange(7))
 
     unet.grad[...] = 0
-    J, errors = gradient(unet, SCHEDULE, x0, t, eps, dropout=stream(), given=labels)
+    J, errors = gradient(unet, SCHEDULE, x0, t, eps, dropout=stream(), cond=labels)
     whole, guess, told = unet.grad.copy(), unet.denoise(x0, t), unet.denoise(x0, t, labels)
     assert unet.classes.table.grad.all(axis=1).all()
     found = []
     for workers in (1, 2):
         with Shards(unet, SCHEDULE, workers, shards=3) as shards:
             unet.grad[...] = 0
-            J2, errors2 = shards.gradient(unet, SCHEDULE, x0, t, eps, dropout=stream(), given=labels)
+            J2, errors2 = shards.gradient(unet, SCHEDULE, x0, t, eps, dropout=stream(), cond=labels)
             found.append([a.tobytes() for a in (J2, errors2, unet.grad, shards.denoise(x0, t), shards.denoise(x0, t, labels))])
             np.testing.assert_allclose(unet.grad, whole, rtol=1e-5, atol=1e-5 * abs(whole).max())
             np.testing.assert_allclose(errors2, errors, rtol=1e-5)
@@ -299,7 +299,7 @@ def test_trained_shortly_it_knows_the_classes_apart_and_guidance_goes_further():
     images = (np.where(labels, 0.6, -0.6)[:, None, None, None] + 0.1 * noise.normal(0, "images", 0, range(64), (1, 2, 4))).astype(np.float32)
     config = ClassConfig(image=(1, 2, 4), base=4, levels=(1,), blocks=1, attention=(), middle_attention=False, groups=2, classes=2)
     unet, schedule = ClassUNet(config).initialise(0), linear(100)
-    steps = train(unet, images, schedule, lambda k: min(1, k / 50), seed=0, batch_size=32, given=dropped(labels, 2, 0.2, seed=0))
+    steps = train(unet, images, schedule, lambda k: min(1, k / 50), seed=0, batch_size=32, cond=dropped(labels, 2, 0.2, seed=0))
     for _ in itertools.islice(steps, 400):
         pass
     x_T = noise.normal(1, "sampling", 0, range(40), (1, 2, 4))

@@ -16,7 +16,7 @@ from PIL import Image
 from tinyddpm import diffusion
 from tinyddpm.pictures import schedule_plot
 from tinyddpm.more.ideal import ideal_denoiser
-from tinyddpm.more.schedules import SCHEDULES, from_alpha_bar, from_beta, log_snr, quadratic, scaled_linear, share_of_steps, sigmoid, sigmoid_beta, snr, zero_terminal_snr
+from tinyddpm.more.schedules import SCHEDULES, from_alpha_bar, from_beta, log_snr, quadratic, scaled_linear, fraction_of_steps, sigmoid, sigmoid_beta, snr, zero_terminal_snr
 from tinyddpm.sampler import ancestral, ddim
 from tinyddpm.schedule import Schedule, cosine, linear
 
@@ -232,17 +232,17 @@ def test_snr_of_linear_spans_what_is_known_of_it():
     assert ratio[1] == pytest.approx(9999, rel=1e-9) and 1 / ratio[1000] == pytest.approx(24777, rel=1e-4)
 
 
-def test_the_share_of_steps_with_more_signal_than_noise():
+def test_the_fraction_of_steps_with_more_signal_than_noise():
     """26 % of linear and 50 % of cosine"""
     for make, expected in ((linear, 0.26), (cosine, 0.50)):
-        noisy, clear = share_of_steps(make(), [-np.inf, 0, np.inf])
+        noisy, clear = fraction_of_steps(make(), [-np.inf, 0, np.inf])
         assert clear == pytest.approx(expected, abs=0.005) and noisy + clear == pytest.approx(1)
 
 
 @given(named | rescaled, st.lists(st.integers(-9, 9), min_size=1, max_size=6, unique=True))
 def test_shares_count_the_steps_between_the_edges(schedule, edges):
     edges = [-np.inf, *sorted(e + 0.123 for e in edges), np.inf]
-    share, ratio = share_of_steps(schedule, edges), snr(schedule)[1:]
+    share, ratio = fraction_of_steps(schedule, edges), snr(schedule)[1:]
     for got, (low, high) in zip(share, itertools.pairwise(edges), strict=True):
         assert got * schedule.T == pytest.approx(sum(np.exp(low) <= r < np.exp(high) for r in ratio), abs=1e-9)
     assert share.sum() == pytest.approx(1)

@@ -22,7 +22,7 @@ class Numbers:
         self.grad = np.zeros_like(self.theta)
 
 
-def path(optimiser, slope, theta, beta, steps):
+def path(update, slope, theta, beta, steps):
     """θ after each of some steps of `train`, if ∇J = slope(θ, k)."""
     net, k = Numbers(theta), itertools.count(1)
 
@@ -31,14 +31,14 @@ def path(optimiser, slope, theta, beta, steps):
         return np.float64(1), np.zeros(2)
 
     images = np.zeros((3, 1, 2, 2))
-    steps = itertools.islice(core.train(net, images, SCHEDULE, beta, seed=0, batch_size=2, gradient=optimiser(gradient=gradient)), steps)
+    steps = itertools.islice(core.train(net, images, SCHEDULE, beta, seed=0, batch_size=2, gradient=gradient, update=update), steps)
     return np.array([net.theta.copy() for _ in steps])
 
 
 def test_momentum_on_a_constant_slope_is_the_geometric_sum():
     """m_k = (1 + μ + … + μᵏ⁻¹)·g, so after k steps θ has gone β g Σ_j (1 − μʲ)/(1 − μ)."""
     mu, beta, g = 0.8, 0.1, np.array([1.0, -3.0])
-    found = path(lambda gradient: Momentum(mu, gradient), lambda theta, k: g, [0, 0], beta, 30)
+    found = path(Momentum(mu), lambda theta, k: g, [0, 0], beta, 30)
     j = np.arange(1, 31)
     np.testing.assert_allclose(found, -beta * np.cumsum((1 - mu**j) / (1 - mu))[:, None] * g, rtol=1e-12)
 
@@ -48,7 +48,7 @@ def test_momentum_on_a_quadratic_is_the_two_term_recursion(mu, share):
     """With J = λθ²/2: θ_{k+1} = (1 + μ − βλ) θ_k − μ θ_{k−1} (Polyak 1964), for any β below the limit 2(1 + μ)/λ."""
     curvature = 3.0
     beta = share * 2 * (1 + mu) / curvature
-    found = path(lambda gradient: Momentum(mu, gradient), lambda theta, k: curvature * theta, [1.0], beta, 25)[:, 0]
+    found = path(Momentum(mu), lambda theta, k: curvature * theta, [1.0], beta, 25)[:, 0]
     expected = [1.0, 1.0]
     for _ in range(25):
         expected.append((1 + mu - beta * curvature) * expected[-1] - mu * expected[-2])
@@ -58,7 +58,7 @@ def test_momentum_on_a_quadratic_is_the_two_term_recursion(mu, share):
 def test_no_momentum_is_the_lectures_update():
     unet, other = (UNet(UNetConfig(image=(1, 4, 4), base=4, levels=(1,), blocks=1, attention=(), groups=2)).initialise(0) for _ in range(2))
     images = np.random.default_rng(0).uniform(-1, 1, (5, 1, 4, 4)).astype(np.float32)
-    for net, options in ((unet, {}), (other, {"gradient": Momentum(0.0)})):
+    for net, options in ((unet, {}), (other, {"update": Momentum(0.0)})):
         for _ in itertools.islice(core.train(net, images, SCHEDULE, 0.1, seed=0, batch_size=3, **options), 5):
             pass
     assert np.array_equal(unet.theta, other.theta) and np.abs(unet.theta).sum() > 0
@@ -68,13 +68,13 @@ def test_no_momentum_is_the_lectures_update():
 def test_adam_on_a_constant_slope_goes_beta_a_step_whatever_its_size(scale):
     """Bias correction makes m̂ = g and v̂ = g² at every step, the first included (Kingma & Ba 2015, section 3)."""
     beta, g = 0.01, scale * np.array([1.0, -2.0])
-    found = path(Adam, lambda theta, k: g, [0, 0], beta, 10)
+    found = path(Adam(), lambda theta, k: g, [0, 0], beta, 10)
     np.testing.assert_allclose(found, -beta * np.arange(1, 11)[:, None] * np.sign(g), rtol=1e-4)
 
 
 def test_adam_by_hand():
     """Two steps of algorithm 1 with gradients 1 and −2, b₁ = ½ and b₂ = ¾, in fractions: m̂ = 1 then −1, v̂ = 1 then 19/7."""
-    found = path(lambda gradient: Adam((0.5, 0.75), 1.0, gradient), lambda theta, k: np.array([[1.0, -2.0][k - 1]]), [0.0], 1.0, 2)[:, 0]
+    found = path(Adam((0.5, 0.75), 1.0), lambda theta, k: np.array([[1.0, -2.0][k - 1]]), [0.0], 1.0, 2)[:, 0]
     first = -1 / (1 + 1)
     m_hat = (0.5 * 0.5 * 1 + 0.5 * -2) / (1 - 0.25)
     v_hat = (0.75 * 0.25 * 1 + 0.25 * 4) / (1 - 0.5625)
@@ -88,7 +88,7 @@ def test_adam_leaves_the_padding_and_float32_alone():
     used = np.zeros(unet.theta_size(), bool)
     for where in unet.slices().values():
         used[where] = True
-    for _ in itertools.islice(core.train(unet, images, SCHEDULE, 1e-3, seed=0, batch_size=3, gradient=(adam := Adam())), 3):
+    for _ in itertools.islice(core.train(unet, images, SCHEDULE, 1e-3, seed=0, batch_size=3, update=(adam := Adam())), 3):
         pass
     assert adam.m.dtype == adam.v.dtype == unet.theta.dtype == np.float32
     assert not used.all() and not unet.theta[~used].any()

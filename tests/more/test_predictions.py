@@ -33,7 +33,7 @@ class Answers:
     def __init__(self, F):
         self.F = leaf(F)
 
-    def __call__(self, xt, t, dropout=None, given=None):
+    def __call__(self, xt, t, dropout=None, cond=None):
         return self.F
 
 
@@ -348,7 +348,7 @@ def test_a_network_that_knows_the_answer_draws_it_from_pure_noise(predicts):
         np.testing.assert_allclose(xt, x0, rtol=0, atol=1e-11)
 
 
-def test_the_network_is_asked_about_x_t_and_t_and_told_the_rest():
+def test_the_network_is_asked_about_x_t_and_t_and_time_conditioninghe_rest():
     x0, eps, F, t = drawn(LINEAR, 4)
     asked = []
 
@@ -380,7 +380,7 @@ def test_eps_is_refused_by_name_with_zero_terminal_snr():
             call()
 
 
-def test_bad_names_are_told_the_good_ones():
+def test_bad_names_are_time_conditioninghe_good_ones():
     x0, eps, F, t = drawn(LINEAR, 0)
     with pytest.raises(ValueError, match="predicts: expected one of x0, eps, v, got 'x_0'"):
         gradient(Answers(F), LINEAR, x0, t, eps, predicts="x_0")

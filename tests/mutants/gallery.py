@@ -68,7 +68,7 @@ BUGS = [
         TESTS + "test_predictions.py::test_an_x0_prediction_without_weight_is_not_the_eps_loss_in_disguise"),
     Bug("guidance told −one-hot", "tinyddpm/more/classes.py", "chosen = (labels[:, None] == xp.arange(rows)).astype(self.table.dtype)",
         "chosen = xp.where(labels[:, None] == rows - 1, -1.0, labels[:, None] == xp.arange(rows)).astype(self.table.dtype)",
-        TESTS + "test_classes.py::test_gallery_the_unconditional_half_is_told_the_null_class_and_not_minus_one_hot"),
+        TESTS + "test_classes.py::test_gallery_the_unconditional_half_is_time_conditioninghe_null_class_and_not_minus_one_hot"),
     Bug("noised to t, denoised from t − 1", "tinyddpm/more/editing.py", "yield from sampler(denoiser, truncated(schedule, t), (1 - share)", "yield from sampler(denoiser, truncated(schedule, t - 1), (1 - share)",
         TESTS + "test_editing.py::test_gallery_interpolation_denoises_from_the_very_t_that_it_noised_to"),
 ]

@@ -210,15 +210,15 @@ def test_attention_names_heads_that_do_not_divide():
 @few
 @given(st.integers(2, 3), st.integers(1, 3), st.integers(1, 2), st.sampled_from([(2, 2), (2, 4), (6, 4)]), st.booleans(),
        st.sampled_from([0.0, 0.5]), st.sampled_from([ONES, C]), seeds)
-def test_residual_block_gradient(h, w, n, channels, told_t, dropout, c, seed):
+def test_residual_block_gradient(h, w, n, channels, time_conditioning, dropout, c, seed):
     rng, (inputs, outputs) = np.random.default_rng(seed), channels
-    block = ResidualBlock(inputs, outputs, 3 if told_t else 0, 1, dropout, c)
+    block = ResidualBlock(inputs, outputs, 3 if time_conditioning else 0, 1, dropout, c)
     x, temb = rng.standard_normal((h, w, n, inputs)), rng.standard_normal((n, 3))
 
     def forward(x, *temb):
         return block(x, temb[0] if temb else None, noise.Stream(0, "dropout", 1, np.arange(n)))
 
-    check_module(block, forward, [x, temb] if told_t else [x], rng)
+    check_module(block, forward, [x, temb] if time_conditioning else [x], rng)
 
 
 @few

@@ -48,7 +48,7 @@ def test_the_gradient_of_J_in_every_parameter_against_finite_differences():
         np.testing.assert_allclose(claimed, reference, rtol=1e-5, atol=1e-9, err_msg=name)
 
 
-@pytest.mark.parametrize("changes", [{}, {"told_t": False, "image": (3, 6, 4)}, {"dropout": 0.4}], ids=["small", "colour", "dropout"])
+@pytest.mark.parametrize("changes", [{}, {"time_conditioning": False, "image": (3, 6, 4)}, {"dropout": 0.4}], ids=["small", "colour", "dropout"])
 def test_the_gradient_along_random_directions_to_many_digits(changes):
     unet = new(**changes)
     xt, t = batch(unet, 2)
@@ -72,7 +72,7 @@ def test_float32_gradients_are_close_to_those_in_float64():
 
 @pytest.mark.parametrize("changes", [
     {}, {"image": (1, 8, 2)}, {"image": (3, 4, 4)}, {"image": (2, 8, 12), "levels": (1, 2, 3)}, {"levels": (2,), "image": (1, 5, 7)},
-    {"blocks": 3}, {"attention": ()}, {"attention": (4, 2)}, {"middle_attention": False}, {"told_t": False}, {"heads": 4},
+    {"blocks": 3}, {"attention": ()}, {"attention": (4, 2)}, {"middle_attention": False}, {"time_conditioning": False}, {"heads": 4},
     {"levels": (2, 1)},
 ], ids=str)
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -105,7 +105,7 @@ def test_samples_do_not_see_each_other():
 
 def test_t_matters_unless_the_net_is_not_told():
     for told in (True, False):
-        unet = shaken(told_t=told)
+        unet = shaken(time_conditioning=told)
         xt, t = batch(unet)
         same = np.array_equal(unet.denoise(xt, t), unet.denoise(xt, t + 100))
         assert same != told

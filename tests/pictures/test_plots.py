@@ -248,7 +248,7 @@ def batch(config, n=2):
 
 @pytest.mark.parametrize("config", [
     TINY,
-    UNetConfig(image=(3, 8, 8), base=4, levels=(1, 1, 2), blocks=2, attention=(), groups=2, told_t=False),
+    UNetConfig(image=(3, 8, 8), base=4, levels=(1, 1, 2), blocks=2, attention=(), groups=2, time_conditioning=False),
     UNetConfig(image=(1, 4, 4), base=4, levels=(1,), blocks=1, attention=(), middle_attention=False, groups=2),
 ])
 def test_the_walk_shows_shapes_and_gradients_and_leaves_the_net_as_it_was(tmp_path, config):

@@ -67,7 +67,7 @@ def safetensors(content):
 
 def metadata(content):
     """The text under our key of a file that is otherwise in order, and has the right sum if it can have one."""
-    tensors = {"theta.a": np.ones(2, np.float32), "average.a": np.ones(2, np.float32)}
+    tensors = {"theta.a": np.ones(2, np.float32), "ema.a": np.ones(2, np.float32)}
     text = content.decode("utf-8", "replace")
     try:
         values = json.loads(text)

@@ -25,7 +25,7 @@ from tinyddpm.runs.config import Config
 from tinyddpm.nn import UNetConfig
 
 folder, images, kind, number = *sys.argv[1:4], int(sys.argv[4])
-config = Config(data=images, T=20, batch_size=4, beta=1.0, average=0.3, warmup=3, every={EVERY}, steps={STEPS}, patience=0, workers=1, shards=2, keep=3,
+config = Config(data=images, T=20, batch_size=4, beta=1.0, ema_decay=0.3, warmup=3, every={EVERY}, steps={STEPS}, patience=0, workers=1, shards=2, keep=3,
                 unet=UNetConfig(base=4, levels=(1,), attention=(), middle_attention=False, groups=2, blocks=1, dropout=0.1))
 moments, written = 0, 0
 

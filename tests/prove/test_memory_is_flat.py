@@ -15,12 +15,12 @@ from tinyddpm.nn import UNetConfig
 
 pages = []
 
-def update(average, theta, decay, k, before=training.average.update):
-    before(average, theta, decay, k)
+def update(ema, theta, decay, k, before=training.ema.update):
+    before(ema, theta, decay, k)
     if k % {EVERY} == 0:
         pages.append(int(open("/proc/self/statm").read().split()[1]))
 
-training.average.update = update
+training.ema.update = update
 training.run(Config(T=50, batch_size=8, beta=0.5, warmup=3, every=250, steps={STEPS}, patience=0, workers=int(sys.argv[2]), shards=2,
                     unet=UNetConfig(base=4, groups=2, blocks=1, dropout=0.1)), sys.argv[1])
 print(json.dumps([p * resource.getpagesize() for p in pages]))

@@ -20,7 +20,7 @@ OPTIONS = {  # what follows `tinyddpm train --out x` -> what must be said
     "--levels 1000000": "base, levels: expected a network that fits", "--attention -4": "attention: expected resolutions", "--heads 3": "cannot be divided among 3 heads", "--heads 0": "heads: expected at least 1",
     "--groups 5": "cannot be divided into 5 groups", "--dropout 1": "dropout: expected a share", "--dropout nan": "dropout: expected a share", "--blocks 1000000": "blocks: expected at most 100",
     "--batch-size 0": "batch_size: expected at least 1", "--batch-size 1000000000000": "batch_size: expected a mini-batch that fits", "--minutes nan": "minutes: expected a positive", "--minutes 0": "minutes: expected a positive",
-    "--average 1": "average: expected a decay", "--ema nan": "average: expected a decay", "--shards 0": "shards: expected at least 1", "--shards 99999999": "shards: expected at most 1024", "--workers -1": "workers: expected at least 1",
+    "--ema-decay 1": "ema_decay: expected a decay", "--ema nan": "ema_decay: expected a decay", "--shards 0": "shards: expected at least 1", "--shards 99999999": "shards: expected at most 1024", "--workers -1": "workers: expected at least 1",
     "--keep 0": "keep: expected at least 1", "--every 0": "every: expected at least 1", "--patience -1": "patience: expected at least 0", "--warmup -1": "warmup: expected at least 0", "--seed 1.5": "'1.5' is not a valid integer",
     "--seed " + "9" * 50: "seed: expected a number of at most 63 bits", "--seed " + "9" * 5000: "is not a valid integer", "--size 0": "size: expected at least 1", "--size 16": "is not resized, got a request for (16, 16)",
     "--channels 3": "is not converted, got a request for 3", "--channels 2": "channels: expected 1 or 3", "--device cuda:x": "got 'cuda:x'", "--device gpu": "device: expected cpu, cuda or cuda:INDEX", "--recipe ../digits": "--recipe: expected one of",
@@ -31,7 +31,7 @@ FILES = {  # a configuration file -> what must be said
     "x = " + "[" * 5000: "not a TOML file", "beta = 1" + "0" * 400: "beta: expected a number of at most 63 bits, got one of 1329", "seed = 0x" + "f" * 9000: "seed: expected a number of at most 63 bits", "data = 0x" + "f" * 9000: "data: expected text, got a int",
     "beta = 2020-01-01": "beta: expected a number, got datetime.date(2020, 1, 1)", "[unet]\nbase = 3": "unet: there is no such option", '"a\\nb" = 1': "a?b: there is no such option", "\0": "not a TOML file", "T = 1\nT = 2": "not a TOML file",
     "T = " + "9" * 5000: "not a TOML file", "device = ''": "device: expected", "levels = [[1]]": "levels: expected a list of whole numbers", "image = [1, 8]": "image: expected channels, height and width", "base = nan": "base: expected a whole number",
-    "attention = 4": "attention: expected a list", "noise_schedule = 3": "noise_schedule: expected linear", "told_t = 'no'": "told_t: expected true or false", "#" * 2**20 + "#": "expected at most 1048576 bytes", "image = [1, 1000000, 1000000]": "batch_size: expected a mini-batch that fits",
+    "attention = 4": "attention: expected a list", "noise_schedule = 3": "noise_schedule: expected linear", "time_conditioning = 'no'": "time_conditioning: expected true or false", "#" * 2**20 + "#": "expected at most 1048576 bytes", "image = [1, 1000000, 1000000]": "batch_size: expected a mini-batch that fits",
 }
 
 

@@ -12,8 +12,8 @@ CONFIG = Config(unet=UNetConfig(base=4, groups=2, blocks=1))
 
 
 def some_checkpoint():
-    theta, average = (CONFIG.make_unet().initialise(seed).state() for seed in (1, 2))
-    return Checkpoint(CONFIG, 7, theta, average, {"progress": {"best": 0.25}})
+    theta, ema = (CONFIG.make_unet().initialise(seed).state() for seed in (1, 2))
+    return Checkpoint(CONFIG, 7, theta, ema, {"progress": {"best": 0.25}})
 
 
 def test_round_trip(tmp_path):
@@ -21,7 +21,7 @@ def test_round_trip(tmp_path):
     save(tmp_path / "c.safetensors", before)
     after = load(tmp_path / "c.safetensors")
     assert (after.config, after.step, after.state) == (before.config, 7, before.state)
-    for part in ("theta", "average"):
+    for part in ("theta", "ema"):
         a, b = getattr(before, part), getattr(after, part)
         assert a.keys() == b.keys() and all((a[n] == b[n]).all() and b[n].dtype == np.float32 for n in a)
     assert [p.name for p in tmp_path.iterdir()] == ["c.safetensors"]
@@ -59,10 +59,10 @@ def test_every_truncation_is_noticed(tmp_path):
 
 def test_foreign_files_are_refused(tmp_path):
     save_file({"w": np.zeros(3)}, tmp_path / "foreign.safetensors")
-    with pytest.raises(CheckpointError, match="foreign.safetensors: expected a file of the format 'tinyddpm 2', got None"):
+    with pytest.raises(CheckpointError, match="foreign.safetensors: expected a file of the format 'tinyddpm 3', got None"):
         load(tmp_path / "foreign.safetensors")
     save_file({"theta.w": np.zeros(3)}, tmp_path / "old.safetensors", {"format": "tinyddpm 1", "config": "{}", "step": "3"})
-    with pytest.raises(CheckpointError, match="old.safetensors: expected a file of the format 'tinyddpm 2', got 'tinyddpm 1'"):
+    with pytest.raises(CheckpointError, match="old.safetensors: expected a file of the format 'tinyddpm 3', got 'tinyddpm 1'"):
         load(tmp_path / "old.safetensors")
     (tmp_path / "pickle").write_bytes(b"\x80\x04cos\nsystem\n(S'exit'\ntR.")
     with pytest.raises(CheckpointError, match="pickle: not a whole checkpoint"):

@@ -34,7 +34,7 @@ def test_every_option_has_a_help_text_and_the_names_of_run_and_network_do_not_me
     ({"beta": 0}, "beta: expected a positive step size"),
     ({"beta": float("nan")}, "beta: expected a positive step size, got nan"),
     ({"batch_size": 0}, "batch_size: expected at least 1, got 0"),
-    ({"average": 1.0}, "average: expected a decay"),
+    ({"ema_decay": 1.0}, "ema_decay: expected a decay"),
     ({"channels": 2}, "channels: expected 1 or 3"),
     ({"minutes": -1.0}, "minutes: expected a positive number"),
     ({"levels": [1, 2, 2, 2, 2], "image": [1, 8, 8]}, "image: 5 levels need height and width divisible by 16, got 8×8"),

@@ -28,7 +28,7 @@ def same(a, b):
     return (a.config, a.step, a.state) == (b.config, b.step, b.state) and all(
         getattr(a, part).keys() == getattr(b, part).keys()
         and all(x.tobytes() == getattr(b, part)[name].tobytes() and x.shape == getattr(b, part)[name].shape for name, x in getattr(a, part).items())
-        for part in ("theta", "average"))
+        for part in ("theta", "ema"))
 
 
 def refused(path, *words):
@@ -95,7 +95,7 @@ def test_a_flipped_bit_in_the_numbers_is_a_wrong_sum(tmp_path, whole):
 
 def forge(path, arrays=ARRAYS, **changes):
     """A file with a valid sum over whatever is asked for."""
-    tensors = {f"{part}.{name}": a for part in ("theta", "average") for name, a in arrays.items()}
+    tensors = {f"{part}.{name}": a for part in ("theta", "ema") for name, a in arrays.items()}
     content = {"format": FORMAT, "version": "0", "config": to_dict(CONFIG), "step": 1, "state": {"progress": {}}} | changes
     content = {name: v for name, v in content.items() if v is not None}
     content["sha256"] = checkpoint._digest(content, tensors)

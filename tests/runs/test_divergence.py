@@ -95,7 +95,7 @@ def test_the_state_kept_is_that_of_the_step_before(few, tmp_path, monkeypatch):
         with pytest.raises(FloatingPointError, match="J is inf at step 7: .* is that of 8 of 8 images, at t = .* The state after step 6 is kept"):
             run(few, tmp_path / "x")
     kept, six = (checkpoint.load(tmp_path / name / CHECKPOINT) for name in ("x", "six"))
-    for part in ("theta", "average"):
+    for part in ("theta", "ema"):
         assert all((getattr(kept, part)[n] == a).all() for n, a in getattr(six, part).items())
     assert kept.step == 6
     run(dataclasses.replace(few, steps=7), tmp_path / "x", resume=True)  # it was an accident: the run goes on
@@ -103,10 +103,10 @@ def test_the_state_kept_is_that_of_the_step_before(few, tmp_path, monkeypatch):
 
 
 def test_a_theta_that_is_lost_replaces_no_checkpoint(few, tmp_path, monkeypatch):
-    def update(average, theta, decay, k, before=training.average.update):
-        before(average, theta, decay, k)
+    def update(ema, theta, decay, k, before=training.ema.update):
+        before(ema, theta, decay, k)
         theta[3] = np.nan if k == 7 else theta[3]
-    monkeypatch.setattr(training.average, "update", update)
+    monkeypatch.setattr(training.ema, "update", update)
     with pytest.raises(FloatingPointError, match="the parameter .* is not finite itself.* The checkpoint of step 4 is kept"):
         run(few, tmp_path / "x")
     assert RunFolder(tmp_path / "x").newest().checkpoint.step == 4

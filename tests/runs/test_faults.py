@@ -55,12 +55,12 @@ def same(folder, unbroken):
 
 def at_step(monkeypatch, number, act):
     """Do something at the end of a step of whatever run comes next, once."""
-    def update(average, theta, decay, k, update=training.average.update):
-        update(average, theta, decay, k)
+    def update(ema, theta, decay, k, update=training.ema.update):
+        update(ema, theta, decay, k)
         if k == number:
-            monkeypatch.setattr(training.average, "update", update)
+            monkeypatch.setattr(training.ema, "update", update)
             act()
-    monkeypatch.setattr(training.average, "update", update)
+    monkeypatch.setattr(training.ema, "update", update)
 
 
 # ---- what is kept --------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_resuming_falls_back_to_the_newest_whole_checkpoint_and_says_so(config, 
         damage(folder / name)
     started = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.average, "update", lambda a, theta, d, k, update=training.average.update: (started.append(k), update(a, theta, d, k)))
+        patch.setattr(training.ema, "update", lambda a, theta, d, k, update=training.ema.update: (started.append(k), update(a, theta, d, k)))
         run(config, folder, resume=True)
     assert started == list(range(step + 1, 23))
     same(folder, unbroken)
@@ -138,7 +138,7 @@ def test_a_lost_best_is_taken_from_a_kept_checkpoint(config, tmp_path, harm):
 
 
 def test_a_best_that_is_lost_for_good_is_told_and_the_next_takes_its_place(config, tmp_path, monkeypatch, capsys):
-    config, Js = dataclasses.replace(config, keep=1, every=1, average=0.0), iter([0.5, 0.4, 0.3, 0.8, 0.7, 0.9])
+    config, Js = dataclasses.replace(config, keep=1, every=1, ema_decay=0.0), iter([0.5, 0.4, 0.3, 0.8, 0.7, 0.9])
     monkeypatch.setattr(training.Progress, "see", lambda self, J, step, see=training.Progress.see: see(self, next(Js), step))
     run(dataclasses.replace(config, steps=4), tmp_path / "x")
     damage(tmp_path / "x" / BEST)

@@ -52,7 +52,7 @@ def test_the_same_run_again_has_the_expected_J_at_each_evaluation(tiny, tmp_path
 def test_a_run_that_learns_worse_is_told_so_once(tiny, tmp_path, capsys, monkeypatch):
     """Of another seed it is still a run of the recipe. One whose gradient points nowhere leaves the track."""
     import tinyddpm.runs.training as training
-    monkeypatch.setattr(training.average, "update", lambda average, theta, decay, k: None)  # the averaged θ stays as it was at the start
+    monkeypatch.setattr(training.ema, "update", lambda ema, theta, decay, k: None)  # the averaged θ stays as it was at the start
     run(dataclasses.replace(TINY, seed=1), tmp_path / "x", recipe="tiny")
     said = capsys.readouterr()
     assert len(evaluations(said.out)) == 3 and all(expected for _, _, expected in evaluations(said.out))

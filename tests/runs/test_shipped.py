@@ -48,8 +48,8 @@ def test_a_name_is_a_shipped_model_only_where_nothing_lies(tiny):
 def test_it_holds_the_average_in_half_precision_and_nothing_else(tiny):
     whole, half = checkpoint.load(tiny / BEST), checkpoint.load(shipped.file("tiny"))
     assert half.theta == {} and (half.config, half.step, half.state) == (whole.config, whole.step, whole.state)
-    for name, a in whole.average.items():
-        assert half.average[name].dtype == np.float32 and np.array_equal(half.average[name], a.astype(np.float16))
+    for name, a in whole.ema.items():
+        assert half.ema[name].dtype == np.float32 and np.array_equal(half.ema[name], a.astype(np.float16))
     header = int.from_bytes((tiny / BEST).read_bytes()[:8], "little")
     assert shipped.file("tiny").stat().st_size < ((tiny / BEST).stat().st_size - header) / 4 + header
 

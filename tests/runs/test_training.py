@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tinyddpm import schedule
-from tinyddpm.runs import ema as average, checkpoint
+from tinyddpm.runs import ema, checkpoint
 from tinyddpm import data
 from tinyddpm.runs.config import Config
 from tinyddpm.runs.heldout import BANDS, Draws, mean_image
@@ -37,7 +37,7 @@ def test_resumed_is_bit_identical_to_unbroken(few_digits, tmp_path):
         file.write('{"k": 9, "J": 0.5}\n{"k": 10, "J')
     run(few_digits, tmp_path / "broken", resume=True)
     whole, broken = (checkpoint.load(tmp_path / name / CHECKPOINT) for name in ("whole", "broken"))
-    for part in ("theta", "average"):
+    for part in ("theta", "ema"):
         a, b = getattr(whole, part), getattr(broken, part)
         assert all(a[name].tobytes() == b[name].tobytes() for name in a)
     steps = [[line for line in without_clocks(tmp_path / name / METRICS) if "J" in line] for name in ("whole", "broken")]
@@ -76,7 +76,7 @@ def test_samples_come_from_the_best_average(few_digits, tmp_path):
     best = checkpoint.load(tmp_path / "x" / BEST)
     assert best.step == summary.progress.best_step
     loaded = Run(tmp_path / "x")
-    assert loaded.step == best.step and all((loaded.unet.state()[n] == best.average[n]).all() for n in best.average)
+    assert loaded.step == best.step and all((loaded.unet.state()[n] == best.ema[n]).all() for n in best.ema)
 
 
 def test_image_i_does_not_depend_on_how_many_are_drawn(few_digits, tmp_path):
@@ -92,7 +92,7 @@ def test_image_i_does_not_depend_on_how_many_are_drawn(few_digits, tmp_path):
 
 
 def test_it_stops_when_the_held_out_J_stops_improving(few_digits, tmp_path):
-    config = dataclasses.replace(few_digits, beta=1e-12, average=0.0, every=1, patience=3, steps=50)  # it learns nothing
+    config = dataclasses.replace(few_digits, beta=1e-12, ema_decay=0.0, every=1, patience=3, steps=50)  # it learns nothing
     summary = run(config, tmp_path / "x")
     assert summary.step == 4 and summary.stopped.startswith("converged")
 
@@ -124,12 +124,12 @@ def test_the_average_has_its_closed_form():
     theta0, decay = np.ones(3), 0.8
     running = theta0.copy()
     for k, theta in enumerate(thetas, 1):
-        average.update(running, theta, decay, k)
+        ema.update(running, theta, decay, k)
     d = np.array([min(decay, (1 + k) / (10 + k)) for k in range(1, 41)])
     later = np.append(np.cumprod(d[::-1])[::-1], 1.0)  # product of all decays from k on
     expected = later[0] * theta0 + sum(later[k] * (1 - d[k - 1]) * thetas[k - 1] for k in range(1, 41))
     np.testing.assert_allclose(running, expected, rtol=1e-12)
-    average.update(running, thetas[0], 0.0, 41)
+    ema.update(running, thetas[0], 0.0, 41)
     assert (running == thetas[0]).all()
 
 

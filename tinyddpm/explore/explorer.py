@@ -114,10 +114,10 @@ class Explorer:
 
     # ---- denoisers -----------------------------------------------------------------------------------
 
-    def network(self, given=None, guidance=1.0):
+    def network(self, cond=None, guidance=1.0):
         """The run's denoiser(xt, t). given: (N,) classes of the images, or None: it is told none, as it is of a run without classes."""
         denoise = denoiser(self.run.unet.denoise, self.schedule, self.run.predicts)
-        return denoise if given is None or not self.names else guided(denoise, given, len(self.names), guidance)
+        return denoise if cond is None or not self.names else guided(denoise, cond, len(self.names), guidance)
 
     @lru_cache(maxsize=4)
     def ideal(self, label=None):
@@ -228,11 +228,11 @@ class Chain:
         explorer, schedule = self.explorer, truncated(self.explorer.schedule, self.t)
         if settings.sampler not in SAMPLERS:
             raise ValueError(f"sampler: expected one of {', '.join(SAMPLERS)}, got {settings.sampler!r}")
-        given = None
+        cond = None
         if explorer.names:
             each = np.arange(self.n) % len(explorer.names)
-            given = each if settings.label is None else _every(settings.label, self.n)
-        denoise = explorer.network(given, settings.guidance)
+            cond = each if settings.label is None else _every(settings.label, self.n)
+        denoise = explorer.network(cond, settings.guidance)
         if settings.sampler == "ddpm":
             variance = explorer.run.variance
             return ancestral(denoise, schedule, self.xt, self._noise, variance=None if variance is None else variance[:self.t + 1])

@@ -79,14 +79,14 @@ class OnlyFromHere:
 
     def _problem(self, scope):
         """The status that a request is to be refused with, or None."""
-        given = {b"host": [], b"origin": []}
+        cond = {b"host": [], b"origin": []}
         for name, value in scope["headers"]:
-            if name in given:
-                given[name].append(value)
+            if name in cond:
+                cond[name].append(value)
         path = scope["path"]
-        if len(given[b"host"]) != 1 or given[b"host"][0] not in self.hosts:
+        if len(cond[b"host"]) != 1 or cond[b"host"][0] not in self.hosts:
             return 400
-        if not self.origins.issuperset(given[b"origin"]):
+        if not self.origins.issuperset(cond[b"origin"]):
             return 403
         if path != "/" and not path.startswith(("/_nicegui/", "/_nicegui_ws/")) or ".." in path.split("/"):
             return 404

@@ -1,8 +1,10 @@
 """The same results, sooner: faster equivalents of the definitions in `tinyddpm.nn`, for NumPy on a CPU and for CuPy on a GPU.
 
     from tinyddpm import fast
-    fast.enable()        # from now on networks use them wherever they apply; nothing else changes
-    fast.disable()       # back to the definitions
+    with fast.enabled():     # within the block networks use them wherever they apply; nothing else changes
+        ...
+    fast.enable()            # for a script: from now on
+    fast.disable()           # back to the definitions
 
 Nothing here need be read to understand the model, and without this folder everything works as before, only slower.
 
@@ -19,7 +21,7 @@ from importlib.util import find_spec
 from autograd import Tensor
 from autograd.backend import array_module
 
-from ..nn.equivalents import FASTER
+from ..nn.equivalents import FASTER, replaced_by
 from . import ops
 from .buffers import keep_freed_memory
 
@@ -41,6 +43,12 @@ if find_spec("tinyddpm.fast.cuda"):
     from .cuda import ops as gpu_ops
     for name in "norm_silu_conv", "conv2d", "group_norm":
         EQUIVALENTS[name] = _by_device(name, (getattr(gpu_ops, f"accepts_{name}"), getattr(gpu_ops, name)))
+
+
+def enabled():
+    """Let all of them take their definition's place within a `with` block, in this process."""
+    keep_freed_memory()
+    return replaced_by(EQUIVALENTS)
 
 
 def enable():

@@ -22,9 +22,9 @@ def is_fast(x):
     return type(x) is np.ndarray and x.dtype == np.float32 and x.size > 0
 
 
-def accepts_norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups, eps=1e-5):
+def accepts_norm_silu_conv(x, gain, shift, weight, bias, added, mask, *, groups, eps=1e-5):
     """No dropout, a 3×3 kernel, an image that is not tiny, and to be added: nothing, a row for each sample, or a whole image."""
-    if kept is not None or not (is_fast(x) and is_fast(gain) and is_fast(shift) and is_fast(weight) and is_fast(bias)):
+    if mask is not None or not (is_fast(x) and is_fast(gain) and is_fast(shift) and is_fast(weight) and is_fast(bias)):
         return False
     if x.ndim != 4 or weight.ndim != 4 or x.shape[3] % groups:
         return False
@@ -38,7 +38,7 @@ def accepts_norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups,
 
 
 @primitive
-def norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups, eps=1e-5, needs=(True,) * 7):
+def norm_silu_conv(x, gain, shift, weight, bias, added, mask, *, groups, eps=1e-5, needs=(True,) * 7):
     """conv2d(silu(group_norm(x)), weight) + bias + added, as `nn.block.norm_silu_conv`, and nothing of it computed twice."""
     x, size, keep = np.ascontiguousarray(x), x.shape[:2], any(needs)
     is_image = isinstance(added, np.ndarray) and added.ndim == 4

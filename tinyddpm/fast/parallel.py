@@ -1,6 +1,6 @@
 """All cores at once: each batch is cut into shards, worker processes take some each, and their gradients are added up.
 
-    with Shards(unet, schedule, average=averaged_unet) as shards:
+    with Shards(unet, schedule, ema=ema_unet) as shards:
         for step in train(unet, images, schedule, beta, seed=0, gradient=shards.gradient):
             ...
         *_, (t, x0, _) = ddim(shards.denoise, schedule, x_T)
@@ -82,35 +82,35 @@ def tree_sum(partials, out):
 class Shards:
     """`train.gradient` and `UNet.denoise`, computed by several processes, between `with` and the end of its block.
 
-    unet      its θ moves to shared memory for that time, as does that of `average`; `bind` neither to something else meanwhile
+    unet      its θ moves to shared memory for that time, as does that of `ema`; `bind` neither to something else meanwhile
     workers   processes that compute, this one included; 1 starts none; all `cores()` if None. More than `shards` find no work
     shards    into how many parts a batch is cut. Results depend on it in their last digits
-    average   a UNet of the same configuration, such as one with averaged θ, which `denoise` is to use in place of `unet`
+    ema       a UNet of the same configuration, such as one with averaged θ, which `denoise` is to use in place of `unet`
     gradient  the function to share out: `train.gradient`, or another with its arguments that the workers can import; a
               functools.partial of one may set further arguments by name, to what JSON can say
 
     BLAS is held to one thread meanwhile, in this process too. An exception in the middle of a step, Ctrl-C included, ends the workers.
     """
 
-    def __init__(self, unet, schedule, workers=None, shards=4, average=None, gradient=train.gradient):
+    def __init__(self, unet, schedule, workers=None, shards=4, ema=None, gradient=train.gradient):
         for name, number in (("workers", workers), ("shards", shards)):
             if number is not None and number < 1:
                 raise ValueError(f"{name}: expected at least 1, got {number}")
-        if average is not None and (type(average), average.config, average.c) != (type(unet), unet.config, unet.c):
-            raise ValueError("average: expected a network of the same configuration as unet")
-        self.unet, self.schedule, self.average, self.shards, self.of_shard = unet, schedule, average, shards, gradient
+        if ema is not None and (type(ema), ema.config, ema.c) != (type(unet), unet.config, unet.c):
+            raise ValueError("ema: expected a network of the same configuration as unet")
+        self.unet, self.schedule, self.ema, self.shards, self.of_shard = unet, schedule, ema, shards, gradient
         self.count = min(workers or cores(), shards)
         self.part, self.workers, self.threads, self.memories = None, [], None, []
 
     def __enter__(self):
         size, dtype = self.unet.theta.size, self.unet.theta.dtype.str
         trained = self.unet.grad is not None
-        vectors = [(dtype, (size,)), (dtype, (size if self.average else 0,)), (dtype, (self.shards, size if trained else 0))]
+        vectors = [(dtype, (size,)), (dtype, (size if self.ema else 0,)), (dtype, (self.shards, size if trained else 0))]
         try:
             self.threads = threadpool_limits(1, user_api="blas")
             self.memories = [Memory(size=(2 + self.shards) * self.unet.theta.nbytes), Memory()]
-            theta, average, _ = arrays = self.memories[0].arrays(vectors)
-            self._move(theta, average)
+            theta, ema, _ = arrays = self.memories[0].arrays(vectors)
+            self._move(theta, ema)
             for i in range(1, self.count):
                 self.workers.append(Worker(i, self._setup(vectors)))
             self.part = Part(self.unet, self.of_shard, self.schedule, arrays, self.memories[1])
@@ -137,21 +137,21 @@ class Shards:
         for worker in self.workers:
             worker.end()
         if self.memories:
-            self._move(self.unet.theta.copy(), self.average and self.average.theta.copy())
+            self._move(self.unet.theta.copy(), self.ema and self.ema.theta.copy())
         for memory in self.memories:
             memory.close()
         if self.threads:
             self.threads.restore_original_limits()
         self.part, self.workers, self.threads, self.memories = None, [], None, []
 
-    def _move(self, theta, average):
+    def _move(self, theta, ema):
         """Bind the networks to these vectors, which take over their numbers."""
-        for net, vector in ((self.unet, theta), (self.average, average)):
+        for net, vector in ((self.unet, theta), (self.ema, ema)):
             if net:
                 vector[...] = net.theta
                 net.bind(vector, net.grad)
 
-    def gradient(self, unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None, given=None):
+    def gradient(self, unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None, cond=None):
         """As `train.gradient`, for the unet and the schedule that this object was made with. Raises WorkerError."""
         if unet is not self.unet or schedule is not self.schedule:
             raise ValueError("gradient: expected the unet and the schedule that these Shards were made with")
@@ -161,20 +161,20 @@ class Shards:
         stream = dropout and [int(seed), dropout.purpose, int(step)]
         M, dtype = len(x0), unet.theta.dtype.str
         parts = max(1, min(self.shards, M))
-        errors, J = self._compute([x0, t, eps, sample, *([] if given is None else [given])], [(dtype, (M,)), (dtype, (parts,))], parts,
+        errors, J = self._compute([x0, t, eps, sample, *([] if cond is None else [cond])], [(dtype, (M,)), (dtype, (parts,))], parts,
                                   do="gradient", form=form, batch_size=int(batch_size or M), dropout=stream)
         tree_sum(self.part.partials[:parts], unet.grad)
         return np.asarray(J.sum()), errors.copy()
 
-    def denoise(self, xt, t, given=None):
-        """As `UNet.denoise`, a fresh array, by `average` if there is one: the denoiser that samplers take. Raises WorkerError.
+    def denoise(self, xt, t, cond=None):
+        """As `UNet.denoise`, a fresh array, by `ema` if there is one: the denoiser that samplers take. Raises WorkerError.
 
         A forward pass alone is short, so a few images are cut into two parts only: smaller ones would cost more than they gain.
         """
         if t.shape != xt.shape[:1]:
             raise ValueError(f"denoise: expected a t for each xt {xt.shape}, got shape {t.shape}")
         parts = max(1, min(self.shards, len(xt), max(2, len(xt) // LEAST)))
-        out, = self._compute([xt, t, *([] if given is None else [given])], [(self.unet.theta.dtype.str, xt.shape)], parts, do="denoise")
+        out, = self._compute([xt, t, *([] if cond is None else [cond])], [(self.unet.theta.dtype.str, xt.shape)], parts, do="denoise")
         return out.copy()
 
     def _compute(self, inputs, outputs, parts, **request):
@@ -219,8 +219,8 @@ class Part:
     def __init__(self, unet, gradient, schedule, vectors, exchange):
         config = unet.config
         self.of_shard = gradient
-        self.theta, average, self.partials = vectors
-        self.sampled = average if average.size else self.theta
+        self.theta, ema, self.partials = vectors
+        self.sampled = ema if ema.size else self.theta
         self.schedule, self.exchange = schedule, exchange
         self.micro_batch = max(1, LARGEST_MAP // (config.image[1] * config.image[2] * config.base))
         self.c = factors(unet, self.theta.dtype)
@@ -232,7 +232,7 @@ class Part:
         getattr(self, request.pop("do"))(*self.exchange.arrays(request.pop("arrays")), **request)
 
     def gradient(self, x0, t, eps, sample, *rest, parts, mine, form, batch_size, dropout):
-        *given, errors, J = rest
+        *cond, errors, J = rest
         np.multiply(self.c, self.theta, out=self.effective)
         for i, shard in list(enumerate(cut(len(x0), parts)))[slice(*mine)]:
             net = self.nets[i]
@@ -240,15 +240,15 @@ class Part:
             J[i] = 0
             for s in pieces(shard, self.micro_batch):
                 stream = dropout and noise.Stream(*dropout, sample[s])
-                J_piece, errors[s] = self.of_shard(net, self.schedule, x0[s], t[s], eps[s], form, batch_size, stream, *(a[s] for a in given))
+                J_piece, errors[s] = self.of_shard(net, self.schedule, x0[s], t[s], eps[s], form, batch_size, stream, *(a[s] for a in cond))
                 J[i] += J_piece
             net.grad *= self.c
 
     def denoise(self, xt, t, *rest, parts, mine):
-        *given, out = rest
+        *cond, out = rest
         np.multiply(self.c, self.sampled, out=self.effective)
         for s in cut(len(xt), parts)[slice(*mine)]:
-            out[s] = self.denoiser.denoise(xt[s], t[s], *(a[s] for a in given))
+            out[s] = self.denoiser.denoise(xt[s], t[s], *(a[s] for a in cond))
 
 
 class Worker:

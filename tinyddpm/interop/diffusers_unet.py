@@ -234,8 +234,8 @@ def converted(unet):
     config = unet.config
     if type(unet) is not UNet:
         raise ValueError(f"a {type(unet).__name__} has no equivalent in diffusers: expected a plain UNet")
-    if not config.told_t:
-        raise ValueError("told_t: a network that is not told t has no equivalent in diffusers")
+    if not config.time_conditioning:
+        raise ValueError("time_conditioning: a network that is not told t has no equivalent in diffusers")
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
     twin = DiffusersUNet(DiffusersConfig(**values, cosine_first=False, head_channels=_head_channels(unet)))
     twin.bind(np.zeros(unet.theta_size(), unet.theta.dtype))

@@ -35,8 +35,8 @@ class ClassConfig(UNetConfig):
         super().__post_init__()
         if self.classes < 1:
             raise ValueError(f"classes: expected at least 1, got {self.classes}")
-        if not self.told_t:
-            raise ValueError("told_t: expected true, since the class reaches the residual blocks together with t")
+        if not self.time_conditioning:
+            raise ValueError("time_conditioning: expected true, since the class reaches the residual blocks together with t")
 
 
 class ClassUNet(UNet):
@@ -46,8 +46,8 @@ class ClassUNet(UNet):
         super().__init__(config, c)
         self.classes = ClassEmbedding(config.classes, 4 * config.base, c.time)
 
-    def embed(self, t, given=None):
-        labels = array_module(t).full(t.shape, self.config.classes) if given is None else given
+    def embed(self, t, cond=None):
+        labels = array_module(t).full(t.shape, self.config.classes) if cond is None else cond
         return self.time(t) + self.classes(labels)
 
 
@@ -64,8 +64,8 @@ class ClassEmbedding(Module):
 
     def forward(self, labels):
         xp, rows = array_module(labels), self.table.shape[0]
-        _check_kind("given", labels)
-        labels = within("given", labels, 0, rows - 1)  # on a GPU nobody waits to see: a number out of range is told as no class
+        _check_kind("cond", labels)
+        labels = within("cond", labels, 0, rows - 1)  # on a GPU nobody waits to see: a number out of range is told as no class
         # As a product the gradient sums rows in a fixed order, which scattering them on a GPU would not.
         chosen = (labels[:, None] == xp.arange(rows)).astype(self.table.dtype)  # (N, rows), one 1 in each row
         return ops.matmul(chosen, self.c * self.table)
@@ -82,12 +82,12 @@ def dropped(labels, classes, share=0.1, seed=0):
     if not 0 <= share <= 1:
         raise ValueError(f"share: expected 0 to 1, got {share}")
 
-    def given(k, drawn):
+    def cond(k, drawn):
         xp = array_module(drawn)
         place = noise.uniform(seed, "dropped labels", k, xp.arange(len(drawn)))
         return xp.where(place < share, classes, labels[drawn])
 
-    return given
+    return cond
 
 
 def by_class(denoisers):

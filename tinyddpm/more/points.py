@@ -71,7 +71,7 @@ class PointNet(Module):
         self.inner = [Linear(width, width) for _ in range(layers)]
         self.last = Linear(width, 2, c=0.5, zero=True)
 
-    def forward(self, xt, t, dropout=None, given=None):
+    def forward(self, xt, t, dropout=None, cond=None):
         x, told = xt.reshape(len(xt), 2), sinusoidal(t, self.width, xt.dtype)
         xp, angles = array_module(x), (x[:, :, None] * constant(self.frequencies, x)).reshape(len(x), -1)
         h = self.first(xp.concatenate([x, xp.sin(angles), xp.cos(angles)], axis=1))

@@ -104,7 +104,7 @@ def weights(schedule, weight="none", gamma=5.0):
     return np.concatenate([[0.0], tables[weight]])
 
 
-def gradient(unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None, given=None, *, predicts="x0", weight="none", gamma=5.0):
+def gradient(unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None, cond=None, *, predicts="x0", weight="none", gamma=5.0):
     """`train.gradient` for a network that predicts x_0, ε or v, with the errors of x̂_0 weighted by t: add ∇_θ J to `unet.grad`.
 
     predicts  "x0", "eps" or "v": what unet(xt, t) is;  weight, gamma  see `weights`;  the others are those of `train.gradient`
@@ -113,7 +113,7 @@ def gradient(unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=No
     errors are comparable. Raises ValueError for "eps" with zero terminal SNR.
     """
     xt = q_sample(schedule, x0, t, eps)
-    x0_hat = _converter(predicts, schedule)(schedule, unet(xt, t, dropout, given), xt, t)
+    x0_hat = _converter(predicts, schedule)(schedule, unet(xt, t, dropout, cond), xt, t)
     root = 1
     if weight != "none":
         root = at(np.sqrt(weights(schedule, weight, gamma)), t, xt)  # w‖x̂_0 − x_0‖² = ‖√w x̂_0 − √w x_0‖²
@@ -129,8 +129,8 @@ def denoiser(denoise, schedule, predicts):
     """
     convert = _converter(predicts, schedule)
 
-    def x0_denoiser(xt, t, *given):
-        return convert(schedule, denoise(xt, t, *given), xt, t)
+    def x0_denoiser(xt, t, *cond):
+        return convert(schedule, denoise(xt, t, *cond), xt, t)
 
     return x0_denoiser
 

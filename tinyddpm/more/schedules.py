@@ -110,7 +110,7 @@ def log_snr(schedule):
         return np.log(snr(schedule))
 
 
-def share_of_steps(schedule, edges):
+def fraction_of_steps(schedule, edges):
     """Where a schedule spends its steps: the share of t = 1..T whose log-SNR falls in each interval, an array (len(edges) − 1,).
 
     edges  rising; they may begin with −inf and end with inf, and then the shares add up to 1. An interval holds its lower edge, the last one both.

@@ -16,19 +16,19 @@ class NormSiLUConv(Module):
         self.norm = GroupNorm(inputs, groups, c_norm)
         self.conv = Conv2d(inputs, outputs, c=c, zero=zero)
 
-    def forward(self, x, added=0.0, kept=None):
-        return norm_silu_conv(x, *self.norm.effective(), *self.conv.effective(), added, kept, groups=self.norm.groups, eps=self.norm.eps)
+    def forward(self, x, added=0.0, mask=None):
+        return norm_silu_conv(x, *self.norm.effective(), *self.conv.effective(), added, mask, groups=self.norm.groups, eps=self.norm.eps)
 
 
 @replaceable
-def norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups, eps=1e-5):
+def norm_silu_conv(x, gain, shift, weight, bias, added, mask, *, groups, eps=1e-5):
     """One function for the three layers, so that faster code can take them on together. `bias` is the convolution's, `shift` the norm's.
 
     added: (H, W, N, outputs) or what broadcasts to it. kept: None, or dropout's factors for what goes into the convolution.
     """
     h = ops.silu(group_norm(x, gain, shift, groups=groups, eps=eps))
-    if kept is not None:
-        h = h * kept
+    if mask is not None:
+        h = h * mask
     return conv2d(h, weight) + bias + added
 
 
@@ -49,7 +49,7 @@ class ResidualBlock(Module):
     def forward(self, x, temb, draw):
         h = self.half1(x, added=self.time(temb) if self.time else 0.0)  # (H, W, N, C) + (N, C)
         x = self.shortcut(x) if self.shortcut else x
-        return self.half2(h, added=x, kept=self.dropout_factors(h, draw))  # "x plus" is this `added`
+        return self.half2(h, added=x, mask=self.dropout_factors(h, draw))  # "x plus" is this `added`
 
     def dropout_factors(self, h, draw):
         """Factors for h (H, W, N, C): 0 for the dropped share, and for the rest what keeps the mean. None outside training."""

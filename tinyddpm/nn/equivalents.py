@@ -7,6 +7,7 @@ A package such as `tinyddpm.fast` may put a faster equivalent into FASTER under 
 of the arguments that it accepts. Whatever it does not accept, and everything if nobody put anything there, is computed
 by the definition.
 """
+from contextlib import contextmanager
 from functools import wraps
 
 FASTER = {}  # name -> (accepts, equivalent); both take the arguments of the definition
@@ -23,3 +24,18 @@ def replaceable(definition):
         return definition(*args, **options)
 
     return call
+
+
+@contextmanager
+def replaced_by(equivalents):
+    """Within the block these equivalents take their definitions' place; after it FASTER is what it was before.
+
+    equivalents  name -> (accepts, equivalent), as in FASTER
+    """
+    before = dict(FASTER)
+    FASTER.update(equivalents)
+    try:
+        yield
+    finally:
+        FASTER.clear()
+        FASTER.update(before)

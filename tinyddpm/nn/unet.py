@@ -28,7 +28,7 @@ class UNetConfig:
     heads: int = 1                           # of attention
     groups: int = 8                          # of GroupNorm
     dropout: float = 0.0                     # share of features dropped in training, before a block's second convolution
-    told_t: bool = True                      # False: a network that is not told t, for comparison
+    time_conditioning: bool = True                      # False: a network that is not told t, for comparison
 
     def __post_init__(self):
         for name in ("base", "blocks", "heads", "groups"):
@@ -40,7 +40,7 @@ class UNetConfig:
             raise ValueError(f"levels: expected one multiple of base for each level, such as (1, 2), got {self.levels}")
         if not 0 <= self.dropout < 1:
             raise ValueError(f"dropout: expected a share from 0 up to, but not including, 1, got {self.dropout}")
-        if self.base % 2 and self.told_t:
+        if self.base % 2 and self.time_conditioning:
             raise ValueError(f"base: expected an even number (half sines, half cosines of t), got {self.base}")
         _, height, width = self.image
         factor = 2 ** (len(self.levels) - 1)
@@ -56,7 +56,7 @@ class UNet(Module):
 
     def __init__(self, config=UNetConfig(), c=Multipliers()):
         self.config, self.c = config, c
-        time = 4 * config.base if config.told_t else 0
+        time = 4 * config.base if config.time_conditioning else 0
         resolution = min(config.image[1:])
 
         def stage(inputs, outputs):
@@ -90,7 +90,7 @@ class UNet(Module):
                 resolution *= 2
         self.last = self.Last(channels, config.image[0], config.groups, c.norm, c.last, zero=True)
 
-    def forward(self, xt, t, dropout=None, given=None):
+    def forward(self, xt, t, dropout=None, cond=None):
         """x̂_0. `dropout`, given in training only, draws the uniform numbers that decide what is dropped: shape -> (N, *shape).
         `given` (N, …) is what else the network is told of each image: nothing, unless a subclass has a use for it in `embed`."""
         if self.theta is None:
@@ -99,11 +99,11 @@ class UNet(Module):
             raise ValueError(f"xt: expected images (N, {', '.join(map(str, self.config.image))}) of floats, got {xt.dtype} of shape {xt.shape}")
         if getattr(t, "shape", None) != xt.shape[:1]:
             raise ValueError(f"t: expected one timestep for each of {len(xt)} images, got {t if not hasattr(t, 'shape') else f'shape {t.shape}'}")
-        temb = self.embed(t, given)
+        temb = self.embed(t, cond)
         h = self.first(ops.transpose(xt, axes=(2, 3, 0, 1)))  # N C H W -> H W N C
         skips = [h]
         for layer in self.down:
-            h = layer(h) if isinstance(layer, Downsample) else layer(h, temb, dropout)
+            h = layer(h, temb, dropout) if isinstance(layer, Stage) else layer(h)
             skips.append(h)
 
         h = self.middle1(h, temb, dropout)
@@ -111,19 +111,19 @@ class UNet(Module):
         h = self.middle3(h, temb, dropout)
 
         for layer in self.up:
-            h = layer(h) if isinstance(layer, Upsample) else layer(ops.concat(h, skips.pop()), temb, dropout)
+            h = layer(ops.concat(h, skips.pop()), temb, dropout) if isinstance(layer, Stage) else layer(h)
         return ops.transpose(self.last(h), axes=(2, 3, 0, 1))  # H W N C -> N C H W
 
-    def embed(self, t, given):
+    def embed(self, t, cond):
         """What every residual block is told: (N, ·), or None."""
-        if given is not None:
-            raise ValueError("given: this network is told t alone")
+        if cond is not None:
+            raise ValueError("cond: this network is conditioned on t alone")
         return self.time(t) if self.time else None
 
-    def denoise(self, xt, t, given=None):
+    def denoise(self, xt, t, cond=None):
         """x̂_0 as an array, with no graph behind it: the denoiser that samplers take."""
         with no_grad():
-            return self(xt, t, given=given).data
+            return self(xt, t, cond=cond).data
 
 
 class Stage(Module):

@@ -39,7 +39,7 @@ def draw(folder, watch=lambda chain, total: chain):
     memoriser = _told(training, config, lambda images: ideal_denoiser(images, schedule))
     mean, memorised = draws.evaluate(_told(training, config, mean_image)), draws.evaluate(memoriser)
     shares = [(1 - config.class_dropout, training.labels), (config.class_dropout, None)] if config.classes else [(1, None)]  # as in training
-    floor = sum(share * Draws(images, schedule, purpose="training", labels=given).evaluate(memoriser).mean() for share, given in shares)
+    floor = sum(share * Draws(images, schedule, purpose="training", labels=cond).evaluate(memoriser).mean() for share, cond in shares)
     note = ", all told the class" if config.classes else ""
 
     steps, evaluations = read_metrics(folder / METRICS)

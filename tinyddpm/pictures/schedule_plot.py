@@ -7,7 +7,7 @@ The lowest panel is the one to compare: t is drawn uniformly, so a schedule weig
 import numpy as np
 from matplotlib.figure import Figure
 
-from ..more.schedules import log_snr, share_of_steps
+from ..more.schedules import log_snr, fraction_of_steps
 from .plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
 
 COLOURS = (BLUE, RED, ORANGE, PURPLE, INK, GREY)
@@ -33,8 +33,8 @@ def schedules(path, named):
         share = np.arange(schedule.T + 1) / schedule.T  # t as a share of T, so that lengths may differ
         remains.plot(share, schedule.alpha_bar, **style)
         ratio.plot(share, log_snr(schedule), **style)  # it is ∞ at t = 0, and −∞ at T if nothing remains: such points are not drawn
-        above = share_of_steps(schedule, [0, np.inf])[0]
-        spent.stairs(100 * share_of_steps(schedule, edges), LOG_SNR, label=f"{name}\n{above:.0%} of its steps have SNR > 1", **style)
+        above = fraction_of_steps(schedule, [0, np.inf])[0]
+        spent.stairs(100 * fraction_of_steps(schedule, edges), LOG_SNR, label=f"{name}\n{above:.0%} of its steps have SNR > 1", **style)
 
     ratio.axhline(0, color=GREY, linewidth=0.8)
     spent.axvline(0, color=GREY, linewidth=0.8)

@@ -47,12 +47,12 @@ def norm(g):
     return math.sqrt(float((g * g).sum()))
 
 
-def walk_gradient(unet, schedule, x0, t, eps, given=None):
+def walk_gradient(unet, schedule, x0, t, eps, cond=None):
     """J of one step, with the gradients going to a vector that is thrown away, not to `unet.grad`. For `given` see `UNet.forward`."""
     theta, grad = unet.theta, unet.grad
     unet.bind(theta, array_module(theta).zeros_like(theta))
     try:
-        return float(gradient(unet, schedule, x0, t, eps, given=given)[0])
+        return float(gradient(unet, schedule, x0, t, eps, cond=cond)[0])
     finally:
         unet.bind(theta, grad)
 
@@ -134,7 +134,7 @@ class _Drawing:
     """The U: the way down in a column at the left, the middle in a row below, the way up at the right, in inches."""
 
     def __init__(self, unet, shapes, norms):
-        self.shapes, self.norms, self.told_t = shapes, norms, unet.time is not None
+        self.shapes, self.norms, self.time_conditioning = shapes, norms, unet.time is not None
         self.kinds = {name: kind_of(layer) for name, layer in top_layers(unet).items()}
         self.place, self.skips, self.rows = u_shape(self.kinds)
         left = [name for name, (side, _) in self.place.items() if not side]
@@ -177,7 +177,7 @@ class _Drawing:
         axes.annotate("", (x + 0.12, self.top + PITCH + HIGH / 2), (x + 0.12, y - 0.02), arrowprops=_arrow(RED))
         axes.text(x - 1.3, y + size / 2, r"$J = \|\hat{x}_0 - x_0\|^2$" + f"\n= {J:.3f} per value", ha="center", va="center", fontsize=10.5,
                   color=INK, linespacing=1.5)
-        if self.told_t:
+        if self.time_conditioning:
             axes.text(middle, self.top + 0.5 * PITCH, "t → time embedding → added in every residual block", ha="center", va="center",
                       fontsize=9.5, color=GREY, style="italic")
         axes.text(middle, self.top + 0.22, "skip connections: the output, concatenated to the input of the block opposite",

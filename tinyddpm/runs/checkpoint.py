@@ -3,7 +3,7 @@
     save("runs/x/checkpoint.safetensors", Checkpoint(...))
     checkpoint = load("runs/x/checkpoint.safetensors")
 
-A file holds each parameter twice, as "theta.<name>" and, averaged, as "average.<name>", in the layout of `nn`
+A file holds each parameter twice, as "theta.<name>" and, averaged, as "ema.<name>", in the layout of `nn`
 (convolutions kh kw Cin Cout), and one JSON object as metadata, under the key "tinyddpm": the configuration, the step, the state
 (how far the convergence is, the fingerprint of the images), the version, and the sha256 of all that. There is no state of a
 random generator to keep, since each number is addressed by seed and step, and none of an optimiser, since gradient descent has
@@ -26,17 +26,18 @@ from .. import __version__
 from . import config as configuration
 from ..files import replacing
 
-FORMAT, KEY = "tinyddpm 2", "tinyddpm"
+FORMAT, KEY = "tinyddpm 3", "tinyddpm"
+FORMER = "tinyddpm 2"  # is read too: it said "average." for "ema.", and some options had other names (config.FORMER_NAMES)
 LONGEST_HEADER = 2**22  # bytes; 35 million parameters in 328 arrays need 70,000
 
 
 @dataclass
 class Checkpoint:
-    """config: Config;  step: how many are done;  theta, average: name -> array;  state: what else a resumed run needs, as JSON."""
+    """config: Config;  step: how many are done;  theta, ema: name -> array;  state: what else a resumed run needs, as JSON."""
     config: configuration.Config
     step: int
     theta: dict
-    average: dict
+    ema: dict
     state: dict
 
 
@@ -47,7 +48,7 @@ class CheckpointError(ValueError):
 def save(path, checkpoint):
     """At every moment there is a whole file of that name, or the one before. OSError, naming the file, if it cannot be written."""
     tensors = {f"theta.{name}": a for name, a in checkpoint.theta.items()}
-    tensors |= {f"average.{name}": a for name, a in checkpoint.average.items()}
+    tensors |= {f"ema.{name}": a for name, a in checkpoint.ema.items()}
     content = {"format": FORMAT, "version": __version__, "config": configuration.to_dict(checkpoint.config),
                "step": checkpoint.step, "state": checkpoint.state}
     content["sha256"] = _digest(content, tensors)
@@ -109,8 +110,8 @@ def _check_header(path):
 def _read(file, name):
     """One array of a safetensors file, if it is one of a checkpoint."""
     kind = file.get_slice(name).get_dtype()
-    if kind not in ("F16", "F32", "F64") or not name.startswith(("theta.", "average.")):
-        raise ValueError(f"expected arrays of F32 or F16 called theta.… or average.…, got {name[:80]} of {kind}")
+    if kind not in ("F16", "F32", "F64") or not name.startswith(("theta.", "ema.", "average.")):
+        raise ValueError(f"expected arrays of F32 or F16 called theta.… or ema.…, got {name[:80]} of {kind}")
     return file.get_tensor(name)
 
 
@@ -119,18 +120,21 @@ def _checked(content, tensors):
     if type(content) is not dict:
         raise ValueError(f"expected an object as metadata, got a {type(content).__name__}")
     claimed = content.pop("sha256")
-    if content["format"] != FORMAT:
+    if content["format"] not in (FORMAT, FORMER):
         raise ValueError(f"expected the format {FORMAT!r}, got {content['format']!r}")
     if claimed != _digest(content, tensors):
         raise ValueError("its checksum does not match what it holds: it was damaged after it was written")
+    if content["format"] == FORMER:
+        content["config"] = configuration.renamed(content["config"])
+        tensors = {re.sub(r"^average\.", "ema.", name): a for name, a in tensors.items()}
     config, step, state = configuration.from_dict(content["config"]), content["step"], content["state"]
     if type(step) is not int or step < 0 or type(state) is not dict or type(state.get("progress")) is not dict:
         raise ValueError("expected a step, and a state with the progress in it")
     parts = {part: {name.removeprefix(part + "."): a.astype(np.float32) if a.dtype == np.float16 else a
-                    for name, a in tensors.items() if name.startswith(part + ".")} for part in ("theta", "average")}
-    if config.unet.blocks * len(config.unet.levels) > len(parts["average"]):  # or a small file could ask for a huge network
-        raise ValueError(f"its network has {config.unet.blocks} blocks at each of {len(config.unet.levels)} levels, but only {len(parts['average'])} arrays")
-    return Checkpoint(config, step, parts["theta"], parts["average"], state)
+                    for name, a in tensors.items() if name.startswith(part + ".")} for part in ("theta", "ema")}
+    if config.unet.blocks * len(config.unet.levels) > len(parts["ema"]):  # or a small file could ask for a huge network
+        raise ValueError(f"its network has {config.unet.blocks} blocks at each of {len(config.unet.levels)} levels, but only {len(parts['ema'])} arrays")
+    return Checkpoint(config, step, parts["theta"], parts["ema"], state)
 
 
 def _digest(content, tensors):

@@ -44,7 +44,7 @@ class Config:
     class_dropout: float = 0.1      # with --classes: share of images whose class is kept from it, so that --guidance has something to start from
     class_names: tuple[str, ...] = ()  # of the classes, numbered in this order
     multipliers: bool = True        # even out the layers' step sizes (nn/multipliers.py); without, β must be about 0.1
-    average: float = 0.995          # decay of the running average of θ that samples are drawn with; 0: no average
+    ema_decay: float = 0.995          # decay of the running average of θ that samples are drawn with; 0: no average
     seed: int = 0                   # every random number is a function of it
     steps: int | None = None        # stop after so many steps in all
     minutes: float | None = None    # stop after so many minutes, counted anew when resumed
@@ -75,12 +75,12 @@ class Config:
             raise ValueError(f"channels: expected 1 or 3, got {self.channels}")
         if not 0 < self.beta < float("inf"):
             raise ValueError(f"beta: expected a positive step size, got {self.beta}")
-        if not 0 <= self.average < 1:
-            raise ValueError(f"average: expected a decay from 0 up to, but not including, 1, got {self.average}")
+        if not 0 <= self.ema_decay < 1:
+            raise ValueError(f"ema_decay: expected a decay from 0 up to, but not including, 1, got {self.ema_decay}")
         if not 0 <= self.class_dropout < 1:
             raise ValueError(f"class_dropout: expected a share from 0 up to, but not including, 1, got {self.class_dropout}")
-        if self.classes and not self.unet.told_t:
-            raise ValueError("classes: expected a network that is told t, since it is told the class together with it, got told_t = False")
+        if self.classes and not self.unet.time_conditioning:
+            raise ValueError("classes: expected a network that is told t, since it is told the class together with it, got time_conditioning = False")
         if self.minutes is not None and not self.minutes > 0:
             raise ValueError(f"minutes: expected a positive number, got {self.minutes}")
 
@@ -112,6 +112,7 @@ MAY_CHANGE = ("steps", "minutes", "patience", "keep", "device", "tf32", "workers
 # More than anyone has a use for. A larger number is a slip, and would take the machine's memory before it is noticed.
 AT_MOST = {"T": 10**6, "blocks": 100, "workers": 1024, "shards": 1024}
 LONGEST_FILE = 2**20  # bytes
+FORMER_NAMES = {"average": "ema_decay", "told_t": "time_conditioning"}  # in files of older versions
 THE_DATA_SAYS = ("image", "class_names")  # names that are no options of the command line
 
 
@@ -148,6 +149,11 @@ def from_dict(values):
                   **{n: v for n, v in checked.items() if n not in unet})
 
 
+def renamed(values):
+    """The flat names of an older version's file under the names that they have today."""
+    return {FORMER_NAMES.get(name, name): value for name, value in dict(values).items()}
+
+
 def read(path):
     """The flat names in a TOML file, unchecked. Raises ValueError, naming the file, if it is not TOML."""
     path = Path(path)
@@ -156,7 +162,7 @@ def read(path):
             raise OSError(errno.EINVAL, "expected a file, this is none")  # to read a pipe or a device may never end
         if path.stat().st_size > LONGEST_FILE:
             raise OSError(errno.EFBIG, f"expected at most {LONGEST_FILE} bytes")
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return renamed(tomllib.loads(path.read_text(encoding="utf-8")))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:  # of its syntax, its encoding, a number of too many digits, brackets in brackets

@@ -45,7 +45,7 @@ def export_run(run, path):
     path, run = Path(path), Path(run)
     _check_free(path)
     newest = RunFolder(run).newest() if run.is_dir() else None
-    found = newest and network(newest.checkpoint.state, newest.checkpoint.average)
+    found = newest and network(newest.checkpoint.state, newest.checkpoint.ema)
     if not found:
         own = Run(run)
         found = own.unet, Scheduler(own.schedule, predicts="x0")

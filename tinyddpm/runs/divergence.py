@@ -29,14 +29,14 @@ class Watched:
     def __init__(self, gradient):
         self.gradient, self.batch = gradient, None
 
-    def __call__(self, unet, schedule, x0, t, eps, *args, dropout=None, given=None, **options):
-        J, errors = self.gradient(unet, schedule, x0, t, eps, *args, dropout=dropout, given=given, **options)
-        self.batch = x0, t, eps, errors, dropout, given
+    def __call__(self, unet, schedule, x0, t, eps, *args, dropout=None, cond=None, **options):
+        J, errors = self.gradient(unet, schedule, x0, t, eps, *args, dropout=dropout, cond=cond, **options)
+        self.batch = x0, t, eps, errors, dropout, cond
         return J, errors
 
     def account(self, unet, schedule):
         """In words: the t of the images whose error is not finite, and what was first not to be."""
-        x0, t, eps, errors, dropout, given = self.batch
+        x0, t, eps, errors, dropout, cond = self.batch
         bad = np.flatnonzero(~np.isfinite(to_numpy(errors)))
         if not bad.size:  # each is finite, but not their sum
             bad = np.argsort(to_numpy(errors))[-1:]
@@ -48,18 +48,18 @@ class Watched:
             dropout = noise.Stream(seed, dropout.purpose, step, index[first])
         with np.errstate(all="ignore"), no_grad():
             xt = q_sample(schedule, x0[first], t[first], eps[first])
-            layer = first_not_finite(unet, xt, t[first], dropout, None if given is None else given[first])
+            layer = first_not_finite(unet, xt, t[first], dropout, None if cond is None else cond[first])
         lost = [name for name, p in unet.parameters().items() if not _finite(p.data)]
         where = (f"the parameter {lost[0]} is not finite itself" if lost else
                  f"the first layer whose output is not finite is {layer}" if layer else "every layer's output is finite, only the squared error is not")
         return f"It is that of {len(bad)} of {len(t)} images, at t = {shown}; {where}"
 
 
-def first_not_finite(unet, xt, t, dropout=None, given=None):
+def first_not_finite(unet, xt, t, dropout=None, cond=None):
     """The name of the innermost layer whose output is the first, in the order of computation, that is not finite; or None."""
     found = []
     with _overheard(unet, lambda name, h: found or _finite(h) or found.append(name)):
-        unet(xt, t, dropout, given)
+        unet(xt, t, dropout, cond)
     return found[0] if found else None
 
 

@@ -31,7 +31,7 @@ class Draws:
         edges = schedule.T * np.arange(BANDS + 1) // BANDS  # band i is {edges[i]+1 .. edges[i+1]}
         place = noise.uniform(SEED, f"{purpose} t", 0, sample, dtype=np.float64)
         self.x0 = np.repeat(images, BANDS, axis=0)
-        self.given = [] if labels is None else [np.repeat(labels[:most], BANDS)]
+        self.cond = [] if labels is None else [np.repeat(labels[:most], BANDS)]
         self.t = 1 + np.minimum(edges[band] + (place * (edges[band + 1] - edges[band])).astype(np.int64), schedule.T - 1)
         self.band, self.edges = band, edges
         self.xt = q_sample(schedule, self.x0, self.t, noise.normal(SEED, f"{purpose} eps", 0, sample, images.shape[1:], images.dtype))
@@ -40,8 +40,8 @@ class Draws:
         """J in the form "mse" for each band of t: (BANDS,) float64. Its mean is the held-out J."""
         J = []
         for i in range(0, len(self.xt), chunk):
-            xt, t, x0, *given = (a[i:i + chunk] for a in (self.xt, self.t, self.x0, *self.given))
-            x0_hat = alike("x0_hat", denoiser(xt, t, *given), x0)
+            xt, t, x0, *cond = (a[i:i + chunk] for a in (self.xt, self.t, self.x0, *self.cond))
+            x0_hat = alike("x0_hat", denoiser(xt, t, *cond), x0)
             J.append(np.square(x0_hat - x0).mean(axis=(1, 2, 3), dtype=np.float64))
         return np.bincount(self.band, np.concatenate(J), BANDS) / np.bincount(self.band, minlength=BANDS)
 
@@ -49,4 +49,4 @@ class Draws:
 def mean_image(images):
     """The denoiser that answers with the mean of `images`, on any device, whatever it is shown: the best there is without looking."""
     mean = to_numpy(images.mean(axis=0, dtype=np.float64).astype(images.dtype))
-    return lambda xt, t, *given: np.broadcast_to(mean, xt.shape)
+    return lambda xt, t, *cond: np.broadcast_to(mean, xt.shape)

@@ -38,7 +38,7 @@ class Run:
             self.called, path = f"{path}, which comes with tinyddpm", shipped.file(path)
         path, saved = _read(path)
         self.config, self.step, self.saved = saved.config, saved.step, saved
-        imported = network(saved.state, saved.average)
+        imported = network(saved.state, saved.ema)
         if imported:
             self.unet, scheduler = imported
             self.schedule, self.predicts = scheduler.schedule, scheduler.predicts
@@ -46,8 +46,8 @@ class Run:
         else:
             self.schedule, self.predicts, self.variance = self.config.make_schedule(), "x0", None
             self.unet = self.config.make_unet()
-            checkpoint.check(self.unet, saved.average, path)  # before there is room made for what the file claims
-            checkpoint.fill(self.unet.bind(np.zeros(self.unet.theta_size(), np.float32)), saved.average, path)
+            checkpoint.check(self.unet, saved.ema, path)  # before there is room made for what the file claims
+            checkpoint.fill(self.unet.bind(np.zeros(self.unet.theta_size(), np.float32)), saved.ema, path)
         self.unet.bind(backend.to_device(self.unet.theta, device))
         self.device, self.tf32 = device, tf32
 

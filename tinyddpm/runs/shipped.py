@@ -34,8 +34,8 @@ def is_meant(path):
 def ship(name, folder):
     """Make the file of the best model in a run folder. Returns its path."""
     saved = checkpoint.load(Path(folder) / BEST)
-    half = {n: a.astype(np.float16) for n, a in saved.average.items()}
-    checkpoint.save(file(name), dataclasses.replace(saved, theta={}, average=half))
+    half = {n: a.astype(np.float16) for n, a in saved.ema.items()}
+    checkpoint.save(file(name), dataclasses.replace(saved, theta={}, ema=half))
     return file(name)
 
 

@@ -21,7 +21,7 @@ from autograd import backend
 
 from .. import train
 from ..more.classes import dropped
-from . import ema as average, checkpoint, config as configuration, recipes
+from . import ema, checkpoint, config as configuration, recipes
 from .. import data
 from ..data import labels
 from .computing import computing
@@ -85,27 +85,27 @@ class Model:
     def __init__(self, config, fingerprint):
         self.config, self.fingerprint = config, fingerprint
         self.unet = config.make_unet().initialise(config.seed)
-        self.averaged = config.make_unet().bind(self.unet.theta.copy())
+        self.ema = config.make_unet().bind(self.unet.theta.copy())
         self.step, self.progress = 0, Progress()
 
     def checkpoint(self):
         """All of it, for `become`. FloatingPointError if θ is no longer finite: such a state is not worth keeping."""
-        if not all(bool(backend.array_module(net.theta).isfinite(net.theta).all()) for net in (self.unet, self.averaged)):
+        if not all(bool(backend.array_module(net.theta).isfinite(net.theta).all()) for net in (self.unet, self.ema)):
             raise FloatingPointError(f"θ is no longer finite after step {self.step}: β = {self.config.step_size(self.step)} is probably too large")
         state = {"progress": vars(self.progress), "data": self.fingerprint}
-        theta, average = ({name: backend.to_numpy(a) for name, a in net.state().items()} for net in (self.unet, self.averaged))
-        return checkpoint.Checkpoint(self.config, self.step, theta, average, state)
+        theta, ema = ({name: backend.to_numpy(a) for name, a in net.state().items()} for net in (self.unet, self.ema))
+        return checkpoint.Checkpoint(self.config, self.step, theta, ema, state)
 
     def become(self, saved, path):
         """What this Checkpoint, from the file `path`, says. ValueError if that was another run."""
         _check_same_run(saved, self.config, self.fingerprint)
         checkpoint.fill(self.unet, saved.theta, path)
-        checkpoint.fill(self.averaged, saved.average, path)
+        checkpoint.fill(self.ema, saved.ema, path)
         self.step, self.progress = saved.step, Progress.of(saved, path)
 
     def move(self, device):
         self.unet.bind(backend.to_device(self.unet.theta, device), backend.to_device(self.unet.grad, device))
-        self.averaged.bind(backend.to_device(self.averaged.theta, device))
+        self.ema.bind(backend.to_device(self.ema.theta, device))
 
 
 def run(config, folder, resume=False, recipe=None):
@@ -125,9 +125,9 @@ def run(config, folder, resume=False, recipe=None):
     schedule = config.make_schedule()
     model = Model(config, labels.fingerprint(dataset))
     comparison = recipes.Comparison(recipes.expected(config, model.fingerprint), config.warmup)
-    images, given = backend.to_device(training.images, config.device), None
+    images, cond = backend.to_device(training.images, config.device), None
     if config.classes:
-        given = dropped(backend.to_device(training.labels, config.device), len(names), config.class_dropout, config.seed)
+        cond = dropped(backend.to_device(training.labels, config.device), len(names), config.class_dropout, config.seed)
     draws = Draws(held_out.images, schedule, labels=held_out.labels)
     with folder.locked():  # makes the folder: last of all, when nothing can be wrong with the input any more
         if folder.checkpoints() and not resume:
@@ -138,7 +138,7 @@ def run(config, folder, resume=False, recipe=None):
         if recipe and not comparison.curve:
             _tell(f"not compared with the recipe {recipe}: {recipes.why_not(recipe, config, model.fingerprint)}")
         try:
-            return _train(config, folder, model, schedule, images, given, draws, comparison)
+            return _train(config, folder, model, schedule, images, cond, draws, comparison)
         except OSError as error:
             saved = "no checkpoint was written yet" if folder.whole is None else f"the checkpoint of step {folder.whole} is whole: go on from it with --resume"
             raise OSError(f"{in_words(error)}. The run stopped at step {model.step}; {saved}") from error
@@ -156,26 +156,26 @@ def _go_on(model, folder):
             _tell(f"{folder.path / BEST} is not whole: the next evaluation will be the best until there is a better one")
 
 
-def _train(config, folder, model, schedule, images, given, draws, comparison):
+def _train(config, folder, model, schedule, images, cond, draws, comparison):
     """The loop, from where the model is until there is a reason to stop. Returns the Summary."""
     mean = float(draws.evaluate(mean_image(images)).mean())
     divergence = Divergence(mean)
     D = images[0].size
     per_value = {"sum": 1 / (config.batch_size * D), "batch_mean": 1 / D, "mse": 1.0}[config.objective]  # the record's J is "mse" for every objective
     stop, start, began = _why_to_stop(config, model, 0.0), model.step, time.monotonic()
-    with computing(model.unet, model.averaged, schedule, config.device, config.workers, config.shards, config.tf32) as (gradient, denoise), \
+    with computing(model.unet, model.ema, schedule, config.device, config.workers, config.shards, config.tf32) as (gradient, denoise), \
             folder.metrics(start) as record, _interruptible() as interrupted, np.errstate(over="ignore", invalid="ignore"), \
             tqdm(total=config.steps, initial=start, unit=" steps", desc="training", disable=None) as bar:
         watched = Watched(gradient)
         steps = train.train(model.unet, images, schedule, config.step_size, seed=config.seed, batch_size=config.batch_size,
-                            form=config.objective, start=start, gradient=watched, given=given)
+                            form=config.objective, start=start, gradient=watched, cond=cond)
         while not stop:
             try:
                 step = next(steps)
             except FloatingPointError as error:  # raised before the update: the model is still that of the step before
                 raise _not_finite(error, watched.account(model.unet, schedule), model, folder) from error
             model.step = step.k
-            average.update(model.averaged.theta, model.unet.theta, config.average, step.k)
+            ema.update(model.ema.theta, model.unet.theta, config.ema_decay, step.k)
             seconds = time.monotonic() - began
             record({"k": step.k, "J": step.J * per_value, "seconds": round(seconds, 3)})
             bar.update()

@@ -5,7 +5,7 @@ import pytest
 from on_gpu import moved
 
 from tinyddpm import schedule
-from tinyddpm.runs import ema as average
+from tinyddpm.runs import ema
 from tinyddpm.sampler import ancestral, ddim
 from tools.cupy_on_cpu import launches, simulator
 
@@ -22,7 +22,7 @@ def test_a_training_step_moves_nothing_but_J(fast, capsys):
 def test_averaging_moves_nothing():
     mean, theta = moved(np.zeros(9, np.float32)), moved(np.ones(9, np.float32))
     with simulator.counting() as counts:
-        average.update(mean, theta, 0.9, 5)
+        ema.update(mean, theta, 0.9, 5)
     assert counts() and not any(what.startswith("copy") for what in counts())
 
 

@@ -22,9 +22,9 @@ def is_fast(*arrays):
     return all(array_module(a).__name__ == "cupy" and a.dtype.char == "f" and 0 < a.size < MOST for a in arrays)
 
 
-def accepts_norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups, eps=1e-5):
+def accepts_norm_silu_conv(x, gain, shift, weight, bias, added, mask, *, groups, eps=1e-5):
     """No dropout, a 3×3 kernel, and to be added: nothing, a row for each sample, or a whole image."""
-    if kept is not None or not accepts_group_norm(x, gain, shift, groups=groups) or not is_fast(bias):
+    if mask is not None or not accepts_group_norm(x, gain, shift, groups=groups) or not is_fast(bias):
         return False
     if not accepts_conv2d(x, weight) or weight.shape[:2] != (3, 3) or bias.shape != weight.shape[3:]:
         return False
@@ -33,7 +33,7 @@ def accepts_norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups,
 
 
 @primitive
-def norm_silu_conv(x, gain, shift, weight, bias, added, kept, *, groups, eps=1e-5, needs=(True,) * 7):
+def norm_silu_conv(x, gain, shift, weight, bias, added, mask, *, groups, eps=1e-5, needs=(True,) * 7):
     """conv2d(silu(group_norm(x)), weight) + bias + added, as `nn.block.norm_silu_conv`."""
     x, gain, shift, bias = _contiguous(x, gain, shift, bias)
     hidden, mean, r = forward_on_gpu(x, gain, shift, groups, eps, silu=True)
