@@ -99,7 +99,7 @@ def compare(name, steps, workers):
     config = configuration.from_dict(configuration.read(recipes.path(name)))
     if config.classes or config.unet.dropout or config.objective != "mse" or not config.ema_decay:
         raise SystemExit(f"{name}: expected a recipe without classes and dropout, with objective mse and an average: the peer knows no other")
-    training, held_out = data.split(labels.load(config)[0])
+    training, held_out = data.split(config.load_data()[0])
     config, images = config.for_images(training.images.shape[1:]), training.images
     schedule, draws = config.make_schedule(), Draws(held_out.images, config.make_schedule())
     mean = draws.evaluate(mean_image(images)).mean()

@@ -75,7 +75,7 @@ def test_what_makes_another_run_is_not_compared_and_said_once(tiny, tmp_path, ca
 
 
 def test_what_changes_no_J_is_compared(tiny):
-    fingerprint = labels.fingerprint(labels.load(TINY)[0])
+    fingerprint = labels.fingerprint(TINY.load_data()[0])
     for same in ({"seed": 5}, {"steps": None}, {"minutes": 1.0}, {"workers": 1}, {"keep": 1}, {"every": 3}, {"shards": 1}, {"device": "cuda"}):
         assert recipes.expected(dataclasses.replace(TINY, **same), fingerprint).name == "tiny", same
     curve = recipes.expected(TINY, fingerprint)
@@ -125,4 +125,4 @@ def test_each_recipe_is_a_configuration_and_its_curve_is_compared_with_as_far_as
 @pytest.mark.parametrize("name", ["digits", "digits_classes"])
 def test_the_digits_are_those_of_the_curve(name):
     config = configuration.from_dict(configuration.read(recipes.path(name)))
-    assert recipes.Curve(name).images == labels.fingerprint(labels.load(config)[0])
+    assert recipes.Curve(name).images == labels.fingerprint(config.load_data()[0])

@@ -104,7 +104,7 @@ def test_it_is_a_run_of_its_recipe_and_as_good_as_its_curve_says(name):
     curve = recipes.expected(saved.config, saved.state["data"])
     assert curve and curve.name == RECIPE[name]
     if name == "digits":
-        training, held_out = data.split(labels.load(saved.config)[0])
+        training, held_out = data.split(saved.config.load_data()[0])
         draws = Draws(held_out.images, saved.config.make_schedule(), labels=held_out.labels)
         J = draws.evaluate(Run(name).unet.denoise).mean()
         assert abs(J / saved.state["progress"]["best"] - 1) < 1e-3 and J < 0.8 * draws.evaluate(mean_image(training.images)).mean()

@@ -20,10 +20,10 @@ from .image_files import bad, find_pictures, read_labels
 MOST = 10_000  # classes; a larger number is no class, or a slip
 
 
-def load(config):
-    """The Dataset of a run, with labels only if its network is told them, and the names of their classes."""
-    dataset = data.load(config.data, config.size, config.channels)
-    return labelled(dataset, config.data) if config.classes else (dataclasses.replace(dataset, labels=None), ())
+def load(source, size=None, channels=None, classes=False):
+    """The Dataset at `source`, with labels only if `classes` asks for them, and the names of their classes."""
+    dataset = data.load(source, size, channels)
+    return labelled(dataset, source) if classes else (dataclasses.replace(dataset, labels=None), ())
 
 
 def labelled(dataset, source):

@@ -98,7 +98,7 @@ class Explorer:
         self.steps_back = isinstance(self.run.unet, UNet) and self.run.predicts == "x0"  # or its training step is not ours to show
         self.training, self.note = None, ""
         try:
-            training, held_out = data.split(labels.load(config)[0])
+            training, held_out = data.split(config.load_data()[0])
             if training.images.shape[1:] != self.shape:
                 raise DataError(f"{config.data}: expected images of shape {self.shape}, got {training.images.shape[1:]}")
         except (DataError, OSError) as error:

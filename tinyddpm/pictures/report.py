@@ -33,7 +33,7 @@ def draw(folder, watch=lambda chain, total: chain):
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a run folder, to draw the pictures of its record in")
     config, schedule = run.config, run.schedule
-    dataset, _ = labels.load(config)
+    dataset, _ = config.load_data()
     training, held_out = data.split(dataset)
     images, draws = training.images, Draws(held_out.images, schedule, labels=held_out.labels)
     memoriser = _told(training, config, lambda images: ideal_denoiser(images, schedule))

@@ -25,6 +25,7 @@ from ..more.classes import ClassConfig, ClassUNet
 from ..more.schedules import SCHEDULES
 from ..nn.unet import UNet, UNetConfig
 from ..nn.multipliers import ONES, Multipliers
+from ..data import labels
 from ..data.image_files import MAX_BYTES
 
 
@@ -87,6 +88,10 @@ class Config:
     def for_images(self, image, class_names=()):
         """This configuration for images of shape (C, H, W), and of these classes if it has a use for them."""
         return dataclasses.replace(self, class_names=tuple(class_names), unet=dataclasses.replace(self.unet, image=tuple(image)))
+
+    def load_data(self):
+        """The Dataset to train on, with labels if the network is conditioned on them, and the names of the classes."""
+        return labels.load(self.data, self.size, self.channels, self.classes)
 
     def make_schedule(self):
         return SCHEDULES[self.noise_schedule](self.T)

@@ -119,7 +119,7 @@ def run(config, folder, resume=False, recipe=None):
     longer finite. Whatever it is: the folder holds a whole checkpoint from which to go on.
     """
     folder = RunFolder(folder, config.keep)
-    dataset, names = labels.load(config)
+    dataset, names = config.load_data()
     training, held_out = data.split(dataset)
     config = config.for_images(training.images.shape[1:], names)
     schedule = config.make_schedule()
