@@ -5,6 +5,7 @@
 """
 import sys
 from contextlib import contextmanager
+from collections.abc import Callable
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
@@ -13,6 +14,10 @@ import numpy.typing as npt
 
 # A NumPy or a CuPy array. CuPy is not needed to check types: its arrays have NumPy's methods.
 Array: TypeAlias = npt.NDArray[Any]
+
+# What an op returns: its output, and its pullback from the output's gradient to its arguments'.
+Pullback: TypeAlias = Callable[[Array], tuple[Array | None, ...]]
+Forward: TypeAlias = tuple[Array, Pullback]
 
 
 def array_module(*arrays):
@@ -91,6 +96,27 @@ def alike(name, array, like):
     if getattr(array, "shape", None) != like.shape or array.dtype != like.dtype:
         raise ValueError(f"{name}: expected {kind_of(like)}, got {kind_of(array)}")
     return array
+
+
+def one_precision(op: str, arrays: list[Any], out: Array) -> None:
+    """float32 in, float32 out: a stray float64 array would silently slow everything after it.
+
+    Raises:
+        TypeError: naming the op, if an argument has other precision than its output.
+    """
+    size = _real_bytes(out)
+    for a in arrays:
+        if size and _real_bytes(a) not in (0, size):
+            raise TypeError(
+                f"{op}: an argument is {a.dtype} but the result would be {out.dtype}; "
+                "cast the arguments to one dtype first"
+            )
+
+
+def _real_bytes(a: Any) -> int:
+    """Bytes of one real number of `a`: of a complex number, those of a half; of others, 0."""
+    kind = a.dtype.kind if hasattr(a, "dtype") else None
+    return a.dtype.itemsize if kind == "f" else a.dtype.itemsize // 2 if kind == "c" else 0
 
 
 def kind_of(thing):

@@ -3,12 +3,14 @@
 Read `train.py` first. Every name in it leads one floor down: `diffusion.py`, `objective.py`, `schedule.py`, the U-Net in
 `nn/`, and below everything the automatic differentiation of the package `autograd`. `sampler.py` makes pictures.
 """
+
 import autograd
 
 # Another package is also called `autograd`. Installed beside this one, it overwrites or hides ours.
 if getattr(autograd, "PART_OF", None) != "tinyddpm":
     raise ImportError(
         f"tinyddpm needs its own package 'autograd', but Python found another project's at {autograd.__file__}; "
-        "install tinyddpm into a fresh virtual environment: python3 -m venv fresh && fresh/bin/pip install tinyddpm")
+        "install tinyddpm into a fresh virtual environment: python3 -m venv fresh && fresh/bin/pip install tinyddpm"
+    )
 
 __version__ = "0.1.0"

@@ -2,6 +2,7 @@
 
 Whatever a person got wrong ends in one line that says what was expected and what came, and exit status 2.
 """
+
 import json
 import sys
 import typing
@@ -19,11 +20,16 @@ from .runs.folder import CONFIG
 
 class Numbers(click.ParamType):
     """Whole numbers with commas between them: 1,2,2. An empty text is none."""
+
     name = "N,N,…"
 
     def convert(self, value, param, ctx):
         try:
-            return value if isinstance(value, tuple) else tuple(int(part) for part in value.split(",") if part)
+            return (
+                value
+                if isinstance(value, tuple)
+                else tuple(int(part) for part in value.split(",") if part)
+            )
         except ValueError:
             self.fail(f"expected whole numbers with commas between them, got {value!r}", param, ctx)
 
@@ -47,12 +53,25 @@ def config_options(command):
         flag, text = name.replace("_", "-"), texts[name]
         if name in defaults:
             default = defaults[name]
-            shown = ",".join(map(str, default)) if isinstance(default, list) else str(default).lower() if isinstance(default, bool) else default
+            shown = (
+                ",".join(map(str, default))
+                if isinstance(default, list)
+                else str(default).lower()
+                if isinstance(default, bool)
+                else default
+            )
             text = f"{text} [{shown}]"
         if kind is bool:
             option = click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
         else:
-            option = click.option(f"--{flag}", *aliases.get(name, []), name, default=None, type=_click_type(kind), help=text)
+            option = click.option(
+                f"--{flag}",
+                *aliases.get(name, []),
+                name,
+                default=None,
+                type=_click_type(kind),
+                help=text,
+            )
         command = option(command)
     return command
 
@@ -76,11 +95,23 @@ def cli():
 
 
 @cli.command()
-@click.option("--out", type=Folder(file_okay=False, path_type=Path), required=True, help="the run folder")
+@click.option(
+    "--out", type=Folder(file_okay=False, path_type=Path), required=True, help="the run folder"
+)
 @click.option("--resume", is_flag=True, help="go on with the run in --out, if there is one")
-@click.option("--recipe", help="start from a configuration that comes with tinyddpm: " + ", ".join(recipes.names()))
-@click.option("--config", "file", type=click.Path(path_type=Path), help="start from a TOML file, such as another run's config.toml")
-@click.option("--pictures/--no-pictures", default=True, help="draw samples and curves at the end [true]")
+@click.option(
+    "--recipe",
+    help="start from a configuration that comes with tinyddpm: " + ", ".join(recipes.names()),
+)
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="start from a TOML file, such as another run's config.toml",
+)
+@click.option(
+    "--pictures/--no-pictures", default=True, help="draw samples and curves at the end [true]"
+)
 @config_options
 def train(out, resume, recipe, file, pictures, **given):
     """Train a model and leave it, its record and its pictures in a folder.
@@ -89,6 +120,7 @@ def train(out, resume, recipe, file, pictures, **given):
     A run of a recipe shows beside its held-out J the one that is expected, and says if it is not on track.
     """
     from .runs import training
+
     if recipe is not None and file:
         raise ValueError("--recipe and --config: expected one of them, not both")
     values = {}
@@ -98,7 +130,9 @@ def train(out, resume, recipe, file, pictures, **given):
         file = out / CONFIG
     if file:
         values = configuration.read(file)
-    config = configuration.from_dict(values | {name: v for name, v in given.items() if v is not None})
+    config = configuration.from_dict(
+        values | {name: v for name, v in given.items() if v is not None}
+    )
     click.echo(training.run(config, out, resume, recipe))
     if pictures:
         _draw(out)
@@ -107,17 +141,40 @@ def train(out, resume, recipe, file, pictures, **given):
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @click.option("--n", default=64, help="how many images [64]")
-@click.option("--sampler", type=click.Choice(["ddpm", "ddim"]), default="ddim", help="ddpm: all T steps; ddim: fewer [ddim]")
+@click.option(
+    "--sampler",
+    type=click.Choice(["ddpm", "ddim"]),
+    default="ddim",
+    help="ddpm: all T steps; ddim: fewer [ddim]",
+)
 @click.option("--steps", type=int, help="steps of ddim [50]")
 @click.option("--eta", default=0.0, help="noise of ddim, from 0 to 1 [0]")
-@click.option("--class", "label", help="draw this class, by name or number, if the run was trained with --classes [each in turn]")
-@click.option("--guidance", type=float, help="how plainly of that class: 0 is not at all, 1 as learned, 3 more so, with less variety [1]")
-@click.option("--clip", type=click.Choice(["yes", "no"]), default="yes", help="hold x̂_0 within [-1, 1] [yes]")
+@click.option(
+    "--class",
+    "label",
+    help="draw this class, by name or number, if the run was trained with --classes [each in turn]",
+)
+@click.option(
+    "--guidance",
+    type=float,
+    help="how plainly of that class: 0 is not at all, 1 as learned, 3 more so, with less variety [1]",
+)
+@click.option(
+    "--clip", type=click.Choice(["yes", "no"]), default="yes", help="hold x̂_0 within [-1, 1] [yes]"
+)
 @click.option("--seed", default=0, help="the images are a function of it [0]")
 @click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
-@click.option("--tf32/--no-tf32", default=False, help="on a GPU: let its tensor cores multiply, faster and a little less exact [false]")
-@click.option("--out", type=click.Path(dir_okay=False, path_type=Path), default="samples.png",
-              help="a grid (.png), the chain (.gif), or the arrays (.npz) [samples.png]")
+@click.option(
+    "--tf32/--no-tf32",
+    default=False,
+    help="on a GPU: let its tensor cores multiply, faster and a little less exact [false]",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="samples.png",
+    help="a grid (.png), the chain (.gif), or the arrays (.npz) [samples.png]",
+)
 def sample(run, n, sampler, steps, eta, label, guidance, clip, seed, device, tf32, out):
     """Draw images from the model in RUN, a run folder or a checkpoint file.
 
@@ -125,20 +182,32 @@ def sample(run, n, sampler, steps, eta, label, guidance, clip, seed, device, tf3
     """
     from .pictures import images as pictures
     from .runs.opening import Run
+
     if out.suffix not in pictures.WRITERS:
-        raise ValueError(f"--out: expected a name that ends in {', '.join(pictures.WRITERS)}, got {out}")
+        raise ValueError(
+            f"--out: expected a name that ends in {', '.join(pictures.WRITERS)}, got {out}"
+        )
     if not out.parent.is_dir():
         raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
     model = Run(run, device, tf32)
     total = model.schedule.T if sampler == "ddpm" else steps or min(50, model.schedule.T)
-    chain = model.sample(n, sampler, steps, seed, eta, 1.0 if clip == "yes" else None, label, guidance)
+    chain = model.sample(
+        n, sampler, steps, seed, eta, 1.0 if clip == "yes" else None, label, guidance
+    )
     pictures.write_samples(_with_bar(chain, total), out)
-    click.echo(f"{n} images, {total} steps of {sampler}, seed {seed}{'' if label is None else f', class {label}'}, from {model.called}: {out}")
+    click.echo(
+        f"{n} images, {total} steps of {sampler}, seed {seed}{'' if label is None else f', class {label}'}, from {model.called}: {out}"
+    )
 
 
 @cli.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--port", type=click.IntRange(0, 65535), default=8765, help="of the page's address; 0: any that is free [8765]")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    help="of the page's address; 0: any that is free [8765]",
+)
 @click.option("--open/--no-open", "browser", default=True, help="show the page in a browser [true]")
 def explore(run, port, browser):
     """Look into the model in RUN on a page of this machine's browser: x̂_0 at every t, chains, a drawing of yours, one training step.
@@ -146,7 +215,9 @@ def explore(run, port, browser):
     The page is for this machine alone, and needs no internet. Ctrl-C ends it.
     """
     if find_spec("nicegui") is None:
-        raise ValueError(f"explore: expected NiceGUI, which is not installed: {sys.executable} -m pip install 'tinyddpm[explore]'")
+        raise ValueError(
+            f"explore: expected NiceGUI, which is not installed: {sys.executable} -m pip install 'tinyddpm[explore]'"
+        )
     from .explore.explorer import Explorer
     from .explore.server import serve
 
@@ -164,29 +235,50 @@ def info(run):
     """Say what the model in RUN is and how far its training came."""
     from .runs.opening import Run
     from .runs.training import Progress
+
     model = Run(run)
     config, progress = configuration.to_dict(model.config), Progress.of(model.saved, run)
-    click.echo(f"{model.called}: step {model.step}, best held-out J {progress.best:.4f} at step {progress.best_step}")
-    click.echo(f"{sum(a.size for a in model.saved.ema.values()):,} parameters in {len(model.saved.ema)} arrays")
+    click.echo(
+        f"{model.called}: step {model.step}, best held-out J {progress.best:.4f} at step {progress.best_step}"
+    )
+    click.echo(
+        f"{sum(a.size for a in model.saved.ema.values()):,} parameters in {len(model.saved.ema)} arrays"
+    )
     for name, value in config.items():
         click.echo(f"  {name} = {json.dumps(value)}")
 
 
 @cli.command("eval")
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--n", default=1000, help="how many samples, and real images; fewer where there are fewer [1000]")
-@click.option("--sampler", type=click.Choice(["ddpm", "ddim"]), default="ddim", help="ddpm: all T steps; ddim: fewer [ddim]")
+@click.option(
+    "--n",
+    default=1000,
+    help="how many samples, and real images; fewer where there are fewer [1000]",
+)
+@click.option(
+    "--sampler",
+    type=click.Choice(["ddpm", "ddim"]),
+    default="ddim",
+    help="ddpm: all T steps; ddim: fewer [ddim]",
+)
 @click.option("--steps", type=int, help="steps of ddim [50]")
 @click.option("--seed", default=0, help="the samples are a function of it [0]")
 @click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
-@click.option("--baselines/--no-baselines", default=True, help="measure noise, blur, Gaussians and copies too [true]")
-@click.option("--out", type=Folder(file_okay=False, path_type=Path), help="the folder to write to [RUN]")
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    help="measure noise, blur, Gaussians and copies too [true]",
+)
+@click.option(
+    "--out", type=Folder(file_okay=False, path_type=Path), help="the folder to write to [RUN]"
+)
 def eval_(run, n, sampler, steps, seed, device, baselines, out):
     """Measure the samples of RUN against real images, and its J against the memoriser's.
 
     The tables are printed and written to a folder, with a picture of samples beside the training images nearest to them.
     """
     from .evaluation.evaluate import evaluate
+
     result = evaluate(run, n, sampler, steps, seed, device, baselines, _with_bar, out)
     click.echo(result.text())
     for path in result.write():
@@ -195,7 +287,11 @@ def eval_(run, n, sampler, steps, seed, device, baselines, out):
 
 @cli.command("data")
 @click.argument("name")
-@click.option("--folder", type=click.Path(path_type=Path), help="where the files lie already; they are copied into the cache")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="where the files lie already; they are copied into the cache",
+)
 def data_(name, folder):
     """Find the data set NAME on this machine, or download it, and check that it is what it should be.
 
@@ -203,22 +299,33 @@ def data_(name, folder):
     """
     from . import data
     from .data import datasets
+
     if name not in datasets.SOURCES:
         raise ValueError(f"NAME: expected {', '.join(datasets.SOURCES)}, got {name!r}")
     for path in datasets.fetch(name, folder):
         click.echo(f"  {path}")
     train, test = data.load(name).images, data.load_test(name).images
-    click.echo(f"{name}: {len(train):,} images to train on, {len(test):,} {'to test with' if data.has_test_set(name) else 'of them held out'}, (C, H, W) = {train.shape[1:]}. tinyddpm train --data {name}")
+    click.echo(
+        f"{name}: {len(train):,} images to train on, {len(test):,} {'to test with' if data.has_test_set(name) else 'of them held out'}, (C, H, W) = {train.shape[1:]}. tinyddpm train --data {name}"
+    )
 
 
 @cli.command("import")
 @click.argument("path", type=click.Path(path_type=Path))
-@click.option("--out", type=Folder(file_okay=False, path_type=Path), required=True, help="the run folder to make")
+@click.option(
+    "--out",
+    type=Folder(file_okay=False, path_type=Path),
+    required=True,
+    help="the run folder to make",
+)
 def import_(path, out):
     """Make a run folder, to sample from, of the diffusers model (UNet2DModel) in the folder PATH."""
     from .runs.diffusers import import_folder
+
     unet, scheduler = import_folder(path, out)
-    click.echo(f"{path}: {sum(p.size for p in unet.parameters().values()):,} parameters, predicts {scheduler.predicts}, T = {scheduler.schedule.T}: {out}")
+    click.echo(
+        f"{path}: {sum(p.size for p in unet.parameters().values()):,} parameters, predicts {scheduler.predicts}, T = {scheduler.schedule.T}: {out}"
+    )
 
 
 @cli.command()
@@ -227,6 +334,7 @@ def import_(path, out):
 def export(run, path):
     """Write the model in RUN into the new folder PATH, as diffusers has them."""
     from .runs.diffusers import export_run
+
     export_run(run, path)
     click.echo(f"{path}: diffusers.DDPMPipeline.from_pretrained loads it")
 
@@ -240,12 +348,14 @@ def plot(run):
 
 def _draw(folder):
     from .pictures.report import draw
+
     for path in draw(folder, _with_bar):
         click.echo(f"  {path}")
 
 
 def _with_bar(chain, total):
     from tqdm import tqdm
+
     return tqdm(chain, total=total, unit=" steps", desc="sampling", leave=False, disable=None)
 
 

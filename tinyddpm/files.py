@@ -1,8 +1,9 @@
 """Files that are whole at every moment: written beside their name, brought to the disk, and renamed over it.
 
-    with replacing("runs/x/config.toml") as beside:
-        beside.write_text("base = 16")      # whoever opens config.toml meanwhile, or after a crash, finds the one before
+with replacing("runs/x/config.toml") as beside:
+    beside.write_text("base = 16")      # whoever opens config.toml meanwhile, or after a crash, finds the one before
 """
+
 import os
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,7 +20,9 @@ def replacing(path):
     """
     path = Path(path)
     beside = path.with_name(path.name + WRITING)
-    beside.unlink(missing_ok=True)  # left by a crash, it may be one more name of a file that is wanted
+    beside.unlink(
+        missing_ok=True
+    )  # left by a crash, it may be one more name of a file that is wanted
     try:
         yield beside
         _sync(beside, os.O_RDWR)
@@ -35,7 +38,11 @@ def replacing(path):
 
 def in_words(error):
     """An OSError as one would say it: the file, then what happened to it."""
-    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else error.strerror or str(error)
+    return (
+        f"{error.filename}: {error.strerror}"
+        if error.filename and error.strerror
+        else error.strerror or str(error)
+    )
 
 
 def _sync(path, flags):

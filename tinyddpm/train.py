@@ -8,62 +8,100 @@
         J = ‖x̂_0 − x_0‖²                             objective
         θ ← θ − β ∇_θ J                              gradient_descent
 
-(Ho et al. 2020, algorithm 1, with the network predicting x_0.) The step size β has nothing to do with the noise variances
-β_t of `schedule.py`, which share its letter in the literature. `train` is a generator: whoever runs it decides what to show,
-what to save and when to stop:
+This is algorithm 1 of Ho et al. 2020 with a network that predicts x_0. The step size β has nothing
+to do with the noise variances β_t of `schedule.py`, which share its letter in the literature.
+
+`train` is a generator. Its caller decides what to show, what to save and when to stop:
 
     unet = UNet(UNetConfig(image=(1, 8, 8))).initialise(seed=0)
     for step in train(unet, images, linear(1000), beta=1.0, seed=0):
         print(step.k, step.J)
 """
+
 import itertools
 import math
+from collections.abc import Iterator
 from typing import NamedTuple
-
-import numpy as np
 
 from autograd.backend import array_module
 
 from . import noise
 from .diffusion import q_sample
+from .nn.module import Module
+from .nn.unet import UNet
 from .objective import objective
+from .schedule import Schedule
+from .types import Array, Cond, Draw, Gradient, StepSize, Update
 
 
 class Step(NamedTuple):
-    """What one step did: its number k = 1, 2, …, its J, and ‖x̂_0 − x_0‖² and t of each sample, both (M,)."""
+    """What step k = 1, 2, … did: its J, and ‖x̂_0 − x_0‖² and t of each image, both (M,)."""
+
     k: int
     J: float
-    errors: np.ndarray
-    t: np.ndarray
+    errors: Array
+    t: Array
 
 
-def gradient(unet, schedule, x0, t, eps, form="mse", batch_size=None, dropout=None, cond=None):
-    """Add ∇_θ J of these images to `unet.grad`. Returns J and the squared error of each sample (N,), as arrays.
+def gradient(
+    unet: UNet,
+    schedule: Schedule,
+    x0: Array,
+    t: Array,
+    eps: Array,
+    form: str = "mse",
+    batch_size: int | None = None,
+    dropout: Draw | None = None,
+    cond: Array | None = None,
+) -> tuple[Array, Array]:
+    """Add ∇_θ J of these images to `unet.grad`. Returns J and the squared error of each (N,).
 
-    x0, eps  (N, C, H, W);  t  (N,) in {1..T}; N is the batch's size M, or less if these are a part of the batch. For form and batch_size see `objective`, for dropout and cond `UNet.forward`.
+    x0 and eps are (N, C, H, W), t is (N,) in {1..T}. N is the batch's size M, or less if these
+    images are a part of it. `objective` explains form and batch_size, `UNet.forward` the rest.
     """
     xt = q_sample(schedule, x0, t, eps)
     x0_hat = unet(xt, t, dropout, cond)
     J, errors = objective(x0_hat, x0, form, batch_size)
-    J.backward()  # adds to unet.grad, of which the gradient of every parameter is a view (nn/module.py)
+    J.backward()  # adds to unet.grad: every parameter's gradient is a view of it (nn/module.py)
     return J.data, errors.data
 
 
-def gradient_descent(unet, beta, k):
-    """θ ← θ − β ∇_θ J, in place."""
+def gradient_descent(unet: Module, beta: float, k: int) -> None:
+    """θ ← θ − β ∇_θ J, in place. The number of the step, k, makes no difference here."""
     unet.theta -= beta * unet.grad
 
 
-def train(unet, images, schedule, beta, *, seed, batch_size=64, form="mse", start=0, gradient=gradient, update=gradient_descent, cond=None):
-    """Train forever; yields a Step after each update of `unet.theta`, in place.
+def train(
+    unet: UNet,
+    images: Array,
+    schedule: Schedule,
+    beta: float | StepSize,
+    *,
+    seed: int,
+    batch_size: int = 64,
+    form: str = "mse",
+    start: int = 0,
+    gradient: Gradient = gradient,
+    update: Update = gradient_descent,
+    cond: Cond | None = None,
+) -> Iterator[Step]:
+    """Train forever: yields a Step after each update of `unet.theta`, which happens in place.
 
-    images    array (n, C, H, W), in [−1, 1], from which mini-batches are drawn with replacement
-    beta      the step size β: a number, or a function of k
-    start     steps done before: every draw is a function of seed, k and the sample's number m, so with the θ of after
-              step k, start=k continues the same run
-    gradient  what computes ∇_θ J: another one may share the batch out among processes
-    cond      what else the network is told of each image, such as its class: a function of k and of the images' numbers (M,)
-    For batch_size (M) and form see `objective`. Raises FloatingPointError, before the update, if J is no longer finite.
+    Args:
+        unet: the network, with numbers and room for a gradient.
+        images: (n, C, H, W) in [−1, 1]. Mini-batches are drawn from them with replacement.
+        schedule: how much noise there is at each t.
+        beta: the step size β, a number or a function of k.
+        seed: every draw is a function of seed, k and the image's place m in the mini-batch.
+        batch_size: M, the images in a mini-batch.
+        form: of J, see `objective`.
+        start: steps done before. With the θ of after step k, start=k continues the same run.
+        gradient: computes ∇_θ J. Another one may share the batch out among processes.
+        update: uses ∇_θ J. Optimisers stand in `more/optimisers.py`.
+        cond: the conditioning of each image, such as its class.
+
+    Raises:
+        FloatingPointError: before the update, if J is no longer finite.
     """
     _check(unet, images)
     m = array_module(images).arange(batch_size)
@@ -74,19 +112,18 @@ def train(unet, images, schedule, beta, *, seed, batch_size=64, form="mse", star
         eps = noise.normal(seed, "eps", k, m, x0.shape[1:], x0.dtype)
 
         unet.grad[...] = 0
-        J, errors = gradient(unet, schedule, x0, t, eps, form, dropout=noise.Stream(seed, "dropout", k, m), cond=cond and cond(k, i))
-        if not math.isfinite(J := float(J)):  # with a GPU: here the step's work is waited for
-            raise FloatingPointError(f"J is {J} at step {k}: β = {_step_size(beta, k)} is probably too large")
-        update(unet, _step_size(beta, k), k)
+        dropout, c = noise.Stream(seed, "dropout", k, m), cond and cond(k, i)
+        total, errors = gradient(unet, schedule, x0, t, eps, form, dropout=dropout, cond=c)
+        J, step_size = float(total), beta(k) if callable(beta) else beta  # a GPU is waited for
+        if not math.isfinite(J):
+            raise FloatingPointError(f"J is {J} at step {k}: β = {step_size} is probably too large")
+        update(unet, step_size, k)
         yield Step(k, J, errors, t)
 
 
-def _check(unet, images):
+def _check(unet: UNet, images: Array) -> None:
     if unet.grad is None:
-        raise ValueError("unet: expected one with numbers and room for a gradient: `initialise` it, or `bind` it to theta and grad")
+        raise ValueError("unet: expected one with a gradient: `initialise` it, or `bind` it")
+    kind = f"{images.dtype} of shape {images.shape}"
     if images.ndim != 4 or images.dtype != unet.theta.dtype:
-        raise ValueError(f"images: expected an array (n, C, H, W) of {unet.theta.dtype}, got {images.dtype} of shape {images.shape}")
-
-
-def _step_size(beta, k):
-    return beta(k) if callable(beta) else beta
+        raise ValueError(f"images: expected (n, C, H, W) of {unet.theta.dtype}, got {kind}")
