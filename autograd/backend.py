@@ -4,8 +4,8 @@
 `xp = array_module(x); return xp.exp(x)`. Data moves between them only where someone calls `to_device` or `to_numpy`.
 """
 import sys
-from contextlib import contextmanager
 from collections.abc import Callable
+from contextlib import contextmanager
 from functools import cache, lru_cache
 from typing import Any, TypeAlias
 
@@ -117,6 +117,12 @@ def _real_bytes(a: Any) -> int:
     """Bytes of one real number of `a`: of a complex number, those of a half; of others, 0."""
     kind = a.dtype.kind if hasattr(a, "dtype") else None
     return a.dtype.itemsize if kind == "f" else a.dtype.itemsize // 2 if kind == "c" else 0
+
+
+def expect(condition: bool, name: str, expected: str, got: object) -> None:
+    """ValueError "name: expected …, got …" unless the condition holds."""
+    if not condition:
+        raise ValueError(f"{name}: expected {expected}, got {got}")
 
 
 def kind_of(thing):

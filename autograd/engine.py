@@ -45,16 +45,13 @@ class Node:
 
     __slots__ = ("dtype", "grad", "op", "parents", "pullback", "shape")
 
-    def __init__(
-        self,
-        op: str,
-        out: Array,
-        parents: tuple["Node | None", ...] = (),
-        pullback: Pullback | None = None,
-        grad: Array | None = None,
-    ) -> None:
+    def __init__(self, op: str, out: Array, parents: "Nodes", pullback: Pullback | None) -> None:
         self.op, self.shape, self.dtype = op, out.shape, out.dtype
-        self.parents, self.pullback, self.grad = parents, pullback, grad
+        self.parents, self.pullback = parents, pullback
+        self.grad: Array | None = None
+
+
+Nodes = tuple[Node | None, ...]
 
 
 def leaf(array: Any, grad: Array | None = None) -> Tensor:
@@ -62,8 +59,9 @@ def leaf(array: Any, grad: Array | None = None) -> Tensor:
     array = as_array(array)
     if array.dtype.kind not in "fc":
         raise TypeError(f"leaf: expected an array of floats, got {array.dtype}")
-    grad = None if grad is None else alike("grad", grad, array)
-    return Tensor(array, Node("leaf", array, grad=grad))
+    node = Node("leaf", array, (), None)
+    node.grad = None if grad is None else alike("grad", grad, array)
+    return Tensor(array, node)
 
 
 def primitive(function: Callable[..., Forward]) -> Callable[..., Tensor]:

@@ -50,15 +50,11 @@ class Tensor:
         origin = "" if self.node is None else f", from {self.node.op}"
         return f"Tensor({self.data!r}{origin})"
 
-    def __len__(self) -> int:
-        return len(self.data)
-
-    def __float__(self) -> float:
-        return float(self.data)
-
     # Each operator is the op of its name, with NumPy's broadcasting; the reflected ones serve
     # `2 * x` and `array * x`. One line each, so that they read as the table that they are.
     # fmt: off
+    def __len__(self) -> int: return len(self.data)
+    def __float__(self) -> float: return float(self.data)
     def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
     def __radd__(self, other: Any) -> Tensor: return ops.add(other, self)
     def __sub__(self, other: Any) -> Tensor: return ops.sub(self, other)
@@ -80,13 +76,10 @@ class Tensor:
     def __le__(self, other: Any) -> Array: return self.data <= getattr(other, "data", other)
     def __gt__(self, other: Any) -> Array: return self.data > getattr(other, "data", other)
     def __ge__(self, other: Any) -> Array: return self.data >= getattr(other, "data", other)
+
+    def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, shape=_flat(shape))
+    def transpose(self, *axes: Any) -> Tensor: return ops.transpose(self, axes=_flat(axes) or None)
     # fmt: on
-
-    def reshape(self, *shape: Any) -> Tensor:
-        return ops.reshape(self, shape=_unwrap(shape))
-
-    def transpose(self, *axes: Any) -> Tensor:
-        return ops.transpose(self, axes=_unwrap(axes) or None)
 
     def sum(self, axis: Axis = None, keepdims: bool = False) -> Tensor:
         return ops.sum(self, axis=axis, keepdims=keepdims)
@@ -97,7 +90,7 @@ class Tensor:
     T = property(lambda self: ops.transpose(self))
 
 
-def _unwrap(args: tuple[Any, ...]) -> tuple[Any, ...]:
+def _flat(args: tuple[Any, ...]) -> tuple[Any, ...]:
     """`x.reshape(2, 3)` and `x.reshape((2, 3))` mean the same, as in NumPy."""
     return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
 

@@ -5,7 +5,7 @@ from tinyddpm import schedule
 from tinyddpm.diffusion import q_sample
 from tinyddpm.fast.premultiplied import layer_of
 from tinyddpm.nn import UNet, UNetConfig
-from tinyddpm.nn.equivalents import FASTER
+from tinyddpm.equivalents import FASTER
 
 # name -> (configuration, batch of the training step, shards that it is cut into)
 CASES = {

@@ -19,7 +19,7 @@ from tinyddpm.fast import norm_silu
 from tinyddpm.nn.attention import attention
 from tinyddpm.nn.block import norm_silu_conv, repeat2, upsample_conv
 from tinyddpm.nn.conv import conv2d
-from tinyddpm.nn.equivalents import FASTER, replaceable
+from tinyddpm.equivalents import FASTER, replaceable
 from tinyddpm.nn.norm import group_norm
 
 from .timing import alternate

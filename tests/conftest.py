@@ -6,7 +6,7 @@ os.environ["MPLBACKEND"] = "Agg"
 import pytest  # noqa: E402
 from hypothesis import settings  # noqa: E402
 
-from tinyddpm.nn.equivalents import FASTER  # noqa: E402
+from tinyddpm.equivalents import FASTER  # noqa: E402
 
 settings.register_profile("tests", deadline=None, max_examples=25, derandomize=True, print_blob=True, database=None)
 settings.load_profile("tests")

@@ -38,7 +38,7 @@ def q_step(schedule: Schedule, x_before: Array, t: Array, eps: Array) -> Array:
 def q_chain(schedule: Schedule, x0: Array, noise: Noise) -> Iterator[tuple[int, Array]]:
     """The same process the long way round: yields (t, x_t) for t = 1..T.
 
-    `noise(t)` gives ε of x0's shape. Nobody needs this to train: compare `q_sample` with it.
+    `noise(t)` gives ε of x0's shape.
     """
     xt = x0
     for t in range(1, schedule.T + 1):

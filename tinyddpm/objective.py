@@ -16,6 +16,7 @@ scale does not depend on the size of images or batch, so neither, to first order
 import math
 
 from autograd import Tensor, ops
+from autograd.backend import expect
 
 from .types import Array
 
@@ -27,17 +28,10 @@ def objective(
 ) -> tuple[Tensor, Tensor]:
     """J, a Tensor of one number, and ‖x̂_0 − x_0‖² of each image, a Tensor (N,).
 
-    Args:
-        x0_hat: the prediction (N, C, H, W).
-        x0: the truth (N, C, H, W).
-        form: one of FORMS.
-        batch_size: M, when x0 is only a part of the batch. The J's of the parts then add up to
-            the J of the whole.
+    x0_hat is the prediction and x0 the truth, both (N, C, H, W); form is one of FORMS. batch_size
+    is M, where x0 is only a part of the batch: the J's of the parts then add up to the whole's.
     """
-    if x0_hat.shape != x0.shape:
-        raise ValueError(
-            f"objective: the prediction has shape {x0_hat.shape}, the images {x0.shape}"
-        )
+    expect(x0_hat.shape == x0.shape, "x0_hat", f"the images' shape {x0.shape}", x0_hat.shape)
     M = len(x0) if batch_size is None else batch_size
     errors = ops.sum(ops.square(x0_hat - x0), axis=(1, 2, 3))
     return factor(form, M, math.prod(x0.shape[1:])) * ops.sum(errors), errors
@@ -45,8 +39,6 @@ def objective(
 
 def factor(form: str, M: int, D: int) -> float:
     """J divided by the sum of the squared errors: of M images of D values, for one of FORMS."""
-    if form not in FORMS:
-        raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
-    if M < 1:
-        raise ValueError(f"batch_size: expected at least one image, got {M}")
+    expect(form in FORMS, "form", f"one of {', '.join(FORMS)}", repr(form))
+    expect(M >= 1, "batch_size", "at least one image", M)
     return {"sum": 1.0, "batch_mean": 1 / M, "mse": 1 / (M * D)}[form]

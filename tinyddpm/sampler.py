@@ -15,7 +15,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from autograd.backend import alike, array_module
+from autograd.backend import alike, array_module, expect
 
 from .diffusion import posterior_mean, posterior_variance, predicted_noise
 from .schedule import Schedule, at
@@ -34,20 +34,13 @@ def ancestral(
 
     This is algorithm 2 of Ho et al. 2020: equation 7 with x̂_0 in place of x_0.
 
-    Args:
-        denoiser: the denoiser.
-        schedule: how much noise there is at each t.
-        x_T: standard normal noise (N, C, H, W), where the chain starts.
-        noise: the noise of each step.
-        clip: x̂_0 is held within [−clip, clip], where the images are. None leaves it free.
-        variance: a table (T+1,) of the noise variance of each step. None is β̃ of equation 7;
-            `schedule.beta` is the other usual one.
+    The chain starts at x_T, standard normal noise (N, C, H, W). x̂_0 is held within [−clip, clip],
+    where the images are; None leaves it free. `variance` is a table (T+1,) of the noise variance of
+    each step: β̃ of equation 7 if None; `schedule.beta` is the other usual one.
     """
     variance = posterior_variance(schedule) if variance is None else variance
-    if len(variance) != schedule.T + 1:
-        raise ValueError(
-            f"variance: expected a table of T + 1 = {schedule.T + 1} numbers, got {len(variance)}"
-        )
+    size = schedule.T + 1
+    expect(len(variance) == size, "variance", f"a table of T + 1 = {size} numbers", len(variance))
     xt = x_T
     for step in range(schedule.T, 0, -1):
         t = _same_t(step, xt)
@@ -72,18 +65,12 @@ def ddim(
 
     Song et al. 2021, "Denoising diffusion implicit models", equation 12.
 
-    The arguments are those of `ancestral`, and besides:
-
-    Args:
-        noise: may be None if eta is 0.
-        steps: how many of the T steps to visit, evenly spaced, T among them.
-        eta: 0: no noise, the image is a function of x_T. 1: the noise of `ancestral`, and its
-            result if steps == T.
+    It visits `steps` of the T steps, evenly spaced, T among them. With eta = 0 it adds no noise:
+    the image is a function of x_T, and `noise` may be None. With eta = 1 it adds the noise of
+    `ancestral`, and comes to its result if steps == T. Other arguments are as in `ancestral`.
     """
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta: expected 0 to 1, got {eta}")
-    if eta and noise is None:
-        raise ValueError(f"noise: eta = {eta} needs a function noise(t), got None")
+    expect(0 <= eta <= 1, "eta", "0 to 1", eta)
+    expect(not eta or noise is not None, "noise", f"a function noise(t), for eta = {eta}", noise)
     alpha_bar = schedule.alpha_bar
     grid = timestep_grid(schedule.T, steps)
     xt = x_T
@@ -102,8 +89,8 @@ def ddim(
 
 def timestep_grid(T: int, steps: int) -> list[int]:
     """`steps` timesteps from T down, evenly spaced: T·i/steps, rounded, for i = steps..1."""
-    if not isinstance(steps, int) or not 1 <= steps <= T:
-        raise ValueError(f"steps: expected 1 to T = {T}, got {steps!r}")
+    valid = isinstance(steps, int) and 1 <= steps <= T
+    expect(valid, "steps", f"1 to T = {T}", repr(steps))
     return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
 
 
@@ -115,6 +102,5 @@ def _same_t(step: int, xt: Array) -> Array:
 def _clipped(x0_hat: Array, clip: float | None) -> Array:
     if clip is None:
         return x0_hat
-    if not clip > 0:
-        raise ValueError(f"clip: expected a positive bound or None, got {clip}")
+    expect(clip > 0, "clip", "a positive bound or None", clip)
     return x0_hat.clip(-clip, clip)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from autograd.backend import constant, kind_of, within
+from autograd.backend import constant, expect, kind_of, within
 
 from .types import Array
 
@@ -35,12 +35,9 @@ class Schedule:
 
     def __init__(self, beta: Array | Sequence[float]) -> None:
         beta = np.asarray(beta, dtype=np.float64)
-        valid = beta.ndim == 1 and beta.size > 0 and bool(np.all((beta > 0) & (beta <= 1)))
-        if not valid or np.any(beta[: max(1, beta.size - 1)] == 1):
-            raise ValueError(
-                "beta: expected a sequence of noise variances between 0 and 1 "
-                f"(1 itself only at its end), got {beta}"
-            )
+        inside = beta.ndim == 1 and beta.size > 0 and bool(np.all((beta > 0) & (beta <= 1)))
+        needed = "a sequence of noise variances between 0 and 1 (1 itself only at its end)"
+        expect(inside and not np.any(beta[: max(1, beta.size - 1)] == 1), "beta", needed, beta)
         self.T = len(beta)
         self.beta = np.concatenate([[0.0], beta])
         self.alpha = 1 - self.beta
@@ -66,19 +63,14 @@ def cosine(T: int = 1000, s: float = 0.008) -> Schedule:
 
 
 def at(table: Array, t: Array, x: Array, first: int = 1) -> Array:
-    """table[t] for each image: an array (N, 1, 1, 1) of the dtype and on the device of x.
+    """table[t] for each image: (N, 1, 1, 1), of the dtype and on the device of x (N, C, H, W).
 
-    Args:
-        table: (T+1,) float64, in main memory. A GPU keeps its copy: only the first call copies.
-        t: (N,) integers in {first..T}.
-        x: images (N, C, H, W), or anything with N rows.
-        first: the lowest t allowed.
-
-    Raises:
-        ValueError: for any other t. On a GPU, which is not waited for, it gives NaN instead.
+    `table` is (T+1,) float64, in main memory; a GPU keeps a copy, made at the first call. t is (N,)
+    integers in {first..T}. Any other raises ValueError; on a GPU, which is not waited for, it gives
+    NaN.
     """
-    if getattr(t, "shape", None) != x.shape[:1] or t.dtype.kind not in "iu":
-        raise ValueError(f"t: expected an integer for each of {len(x)} images, got {kind_of(t)}")
+    fits = getattr(t, "shape", None) == x.shape[:1] and t.dtype.kind in "iu"
+    expect(fits, "t", f"an integer for each of {len(x)} images", kind_of(t))
     # A wrong t on a GPU reads the last entry, which is also number −1, or one before `first`.
     padded = np.append(table, math.nan)
     padded[:first] = math.nan
@@ -87,5 +79,5 @@ def at(table: Array, t: Array, x: Array, first: int = 1) -> Array:
 
 
 def _check_T(T: int) -> None:
-    if not isinstance(T, int) or T < 1:
-        raise ValueError(f"T: expected a whole number of steps, at least 1, got {T!r}")
+    valid = isinstance(T, int) and T >= 1
+    expect(valid, "T", "a whole number of steps, at least 1", repr(T))

@@ -23,7 +23,7 @@ import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from autograd.backend import array_module
+from autograd.backend import array_module, expect, kind_of
 
 from . import noise
 from .diffusion import q_sample
@@ -88,7 +88,7 @@ def train(
     """Train forever: yields a Step after each update of `unet.theta`, which happens in place.
 
     Args:
-        unet: the network, with numbers and room for a gradient.
+        unet: the network, with numbers and a gradient.
         images: (n, C, H, W) in [−1, 1]. Mini-batches are drawn from them with replacement.
         schedule: how much noise there is at each t.
         beta: the step size β, a number or a function of k.
@@ -103,7 +103,9 @@ def train(
     Raises:
         FloatingPointError: before the update, if J is no longer finite.
     """
-    _check(unet, images)
+    expect(unet.grad is not None, "grad", "a vector: `initialise` the U-Net, or `bind` it", None)
+    fits = images.ndim == 4 and images.dtype == unet.theta.dtype
+    expect(fits, "images", f"an array (n, C, H, W) of {unet.theta.dtype}", kind_of(images))
     m = array_module(images).arange(batch_size)
     for k in itertools.count(start + 1):
         i = noise.integers(seed, "data", k, m, len(images))
@@ -119,11 +121,3 @@ def train(
             raise FloatingPointError(f"J is {J} at step {k}: β = {step_size} is probably too large")
         update(unet, step_size, k)
         yield Step(k, J, errors, t)
-
-
-def _check(unet: UNet, images: Array) -> None:
-    if unet.grad is None:
-        raise ValueError("unet: expected one with a gradient: `initialise` it, or `bind` it")
-    kind = f"{images.dtype} of shape {images.shape}"
-    if images.ndim != 4 or images.dtype != unet.theta.dtype:
-        raise ValueError(f"images: expected (n, C, H, W) of {unet.theta.dtype}, got {kind}")

@@ -10,7 +10,7 @@ from autograd.check import check_pullback
 from tinyddpm import fast, noise, schedule
 from tinyddpm.fast import buffers, ops
 from tinyddpm.nn import UNet, UNetConfig, attention, block, conv, linear, norm
-from tinyddpm.nn.equivalents import FASTER
+from tinyddpm.equivalents import FASTER
 from tinyddpm.nn.multipliers import ONES
 from tinyddpm.train import gradient
 

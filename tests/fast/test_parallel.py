@@ -17,7 +17,7 @@ from tinyddpm import fast, noise
 from tinyddpm.fast import parallel, shared
 from tinyddpm.fast.parallel import Shards, WorkerError, cores, cut, tree_sum
 from tinyddpm.nn import UNet, UNetConfig
-from tinyddpm.nn.equivalents import FASTER
+from tinyddpm.equivalents import FASTER
 from tinyddpm.sampler import ddim
 from tinyddpm.schedule import linear
 from tinyddpm.train import gradient, train

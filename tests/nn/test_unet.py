@@ -217,7 +217,7 @@ def test_a_sample_is_dropped_from_alike_in_every_split_of_the_batch():
 
 def test_dropout_keeps_the_mean_and_drops_its_share():
     block = new(dropout=0.25).down[0].block
-    kept = block.dropout_factors(np.zeros((20, 30, 4, 10)), stream(range(4)))
+    kept = block.dropout_mask(np.zeros((20, 30, 4, 10)), stream(range(4)))
     values, counts = np.unique(kept, return_counts=True)
     np.testing.assert_allclose(values, [0, 4 / 3])
     assert counts[0] / kept.size == pytest.approx(0.25, abs=0.01) and kept.mean() == pytest.approx(1, abs=0.015)

@@ -16,12 +16,13 @@ Nothing here need be read to understand the model, and without this folder every
     parallel.py      all cores at once: shards of a batch in worker processes (worker.py), over shared memory (shared.py)
     cuda/            for GPU arrays: kernels written by hand
 """
+from contextlib import contextmanager
 from importlib.util import find_spec
 
 from autograd import Tensor
 from autograd.backend import array_module
 
-from ..nn.equivalents import FASTER, replaced_by
+from ..equivalents import FASTER
 from . import ops
 from .buffers import keep_freed_memory
 
@@ -45,10 +46,16 @@ if find_spec("tinyddpm.fast.cuda"):
         EQUIVALENTS[name] = _by_device(name, (getattr(gpu_ops, f"accepts_{name}"), getattr(gpu_ops, name)))
 
 
+@contextmanager
 def enabled():
     """Let all of them take their definition's place within a `with` block, in this process."""
-    keep_freed_memory()
-    return replaced_by(EQUIVALENTS)
+    before = dict(FASTER)
+    enable()
+    try:
+        yield
+    finally:
+        FASTER.clear()
+        FASTER.update(before)
 
 
 def enable():

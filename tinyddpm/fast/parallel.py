@@ -34,7 +34,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from .. import noise, train
-from ..nn.equivalents import FASTER
+from ..equivalents import FASTER
 from .premultiplied import factors, twin
 from .shared import Memory
 

@@ -14,7 +14,7 @@ import threading
 import traceback
 from functools import partial
 
-from ..nn.equivalents import FASTER
+from ..equivalents import FASTER
 from ..nn.multipliers import Multipliers
 from ..schedule import Schedule
 from .parallel import Part

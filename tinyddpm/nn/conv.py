@@ -1,92 +1,110 @@
-"""Convolution as one matrix product (im2col), the readable reference that faster ones are compared with.
+"""Convolution as one matrix product (im2col), the readable reference for faster ones.
 
-Every output pixel is the product of the window of the image under the kernel with the weight. So: write the window of each
-pixel as one row of a matrix, and multiply by the weight as a matrix of kh·kw·Cin rows and Cout columns
-(Chellapilla et al. 2006, "High performance convolutional neural networks for document processing").
+Every output pixel is the product of the window of the image under the kernel with the weight. So:
+write the window of each pixel as one row of a matrix, and multiply by the weight as a matrix of
+kh·kw·Cin rows and Cout columns (Chellapilla et al. 2006, "High performance convolutional neural
+networks for document processing").
 """
+
 import math
+from typing import Any
 
-from autograd import primitive
-from autograd.backend import array_module
+from autograd import Tensor, primitive
+from autograd.backend import Array, Forward, array_module, expect
 
-from .equivalents import replaceable
+from ..equivalents import replaceable
 from .module import Module, Parameter
 
 
 @replaceable
 @primitive
-def conv2d(x, w, *, stride=1, padding=1, needs=(True, True)):
-    """x (H, W, N, Cin), w (kh, kw, Cin, Cout) -> (Ho, Wo, N, Cout), where Ho = (H + top + bottom − kh) // stride + 1, and Wo likewise.
+def conv2d(
+    x: Array, w: Array, *, stride: int = 1, padding: Any = 1, needs: tuple[bool, ...] = (True, True)
+) -> Forward:
+    """x (H, W, N, Cin), w (kh, kw, Cin, Cout) -> (Ho, Wo, N, Cout).
 
-    padding  rows and columns of zeros around the image: one number for all four sides, or ((top, bottom), (left, right))
-    The kernel is not flipped: mathematicians call this a cross-correlation.
+    Ho = (H + top + bottom − kh) // stride + 1, and Wo likewise. The kernel is not flipped:
+    mathematicians call this a cross-correlation. `padding` is how many rows and columns of zeros
+    surround the image: one number for all four sides, or ((top, bottom), (left, right)).
     """
-    if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2]:
-        raise ValueError(f"conv2d: expected x (H, W, N, Cin) and w (kh, kw, Cin, Cout), got {x.shape} and {w.shape}")
-    rows, columns = ((padding, padding), (padding, padding)) if isinstance(padding, int) else padding
-    xp = array_module(x)
-    padded = xp.pad(x, (rows, columns, (0, 0), (0, 0)))
-    height, width, (kh, kw, c_in, c_out) = *x.shape[:2], w.shape
-    if padded.shape[0] < kh or padded.shape[1] < kw:
-        raise ValueError(f"conv2d: a {kh}×{kw} kernel does not fit into an image of {padded.shape[0]}×{padded.shape[1]} (padding included)")
+    fits = x.ndim == 4 and w.ndim == 4 and x.shape[3] == w.shape[2]
+    needed = "x (H, W, N, Cin) and w (kh, kw, Cin, Cout)"
+    expect(fits, "conv2d", needed, f"{x.shape} and {w.shape}")
+    rows, columns = [(padding, padding)] * 2 if isinstance(padding, int) else padding
+    padded = array_module(x).pad(x, (rows, columns, (0, 0), (0, 0)))
+    (height, width), (kh, kw, c_in, c_out), (hp, wp) = x.shape[:2], w.shape, padded.shape[:2]
+    expect(kh <= hp and kw <= wp, "w", f"a kernel that fits into {hp}×{wp} pixels", f"{kh}×{kw}")
     w_matrix = w.reshape(kh * kw * c_in, c_out)
-    y = windows(padded, kh, kw, stride) @ w_matrix  # (Ho, Wo, N, kh·kw·Cin) @ (kh·kw·Cin, Cout)
+    y = windows(padded, kh, kw, stride) @ w_matrix  # (…, kh·kw·Cin) @ (kh·kw·Cin, Cout)
 
-    def pullback(g):
+    def pullback(g: Array) -> tuple[Array | None, Array | None]:
         gx = gw = None
         g_matrix = g.reshape(-1, c_out)
-        if needs[1]:  # made again rather than kept: it is kh·kw times as large as x
-            gw = windows(padded, kh, kw, stride).reshape(-1, kh * kw * c_in).T @ g_matrix
-            gw = gw.reshape(kh, kw, c_in, c_out)
+        if needs[1]:  # the windows are made again: to keep them would take kh·kw times x's memory
+            x_matrix = windows(padded, kh, kw, stride).reshape(-1, kh * kw * c_in)
+            gw = (x_matrix.T @ g_matrix).reshape(kh, kw, c_in, c_out)
         if needs[0]:
             g_windows = (g_matrix @ w_matrix.T).reshape(*g.shape[:3], kh * kw * c_in)
             g_padded = add_windows(g_windows, padded.shape, kh, kw, stride)
-            gx = g_padded[rows[0]:rows[0] + height, columns[0]:columns[0] + width]
+            gx = g_padded[rows[0] : rows[0] + height, columns[0] : columns[0] + width]
         return gx, gw
 
     return y, pullback
 
 
-def windows(padded, kh, kw, stride):
+def windows(padded: Array, kh: int, kw: int, stride: int) -> Array:
     """im2col: the window under each output pixel, (Hp, Wp, N, C) -> (Ho, Wo, N, kh·kw·C)."""
     hp, wp, n, c = padded.shape
     ho, wo = (hp - kh) // stride + 1, (wp - kw) // stride + 1
     out = array_module(padded).empty((ho, wo, n, kh, kw, c), padded.dtype)
     for i in range(kh):
         for j in range(kw):
-            out[:, :, :, i, j] = padded[i:i + stride * ho:stride, j:j + stride * wo:stride]
+            out[:, :, :, i, j] = padded[i : i + stride * ho : stride, j : j + stride * wo : stride]
     return out.reshape(ho, wo, n, kh * kw * c)
 
 
-def add_windows(g, shape, kh, kw, stride):
+def add_windows(g: Array, shape: tuple[int, ...], kh: int, kw: int, stride: int) -> Array:
     """The adjoint of `windows` (col2im): a pixel gets the sum over all windows that it is in."""
     ho, wo, n = g.shape[:3]
     g = g.reshape(ho, wo, n, kh, kw, shape[3])
     out = array_module(g).zeros(shape, g.dtype)
     for i in range(kh):
         for j in range(kw):
-            out[i:i + stride * ho:stride, j:j + stride * wo:stride] += g[:, :, :, i, j]
+            out[i : i + stride * ho : stride, j : j + stride * wo : stride] += g[:, :, :, i, j]
     return out
 
 
 class Conv2d(Module):
-    """x (H, W, N, inputs) -> c · (conv2d(x, weight) + bias), (Ho, Wo, N, outputs). For c and zero see `Linear`."""
+    """x (H, W, N, inputs) -> c · (conv2d(x, weight) + bias), (Ho, Wo, N, outputs).
 
-    def __init__(self, inputs, outputs, kernel=3, stride=1, padding=None, c=1.0, zero=False):
+    For c and zero see `Linear`.
+    """
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        kernel: int = 3,
+        stride: int = 1,
+        padding: Any = None,
+        c: float = 1.0,
+        zero: bool = False,
+    ) -> None:
         self.c, self.stride = c, stride
         self.padding = kernel // 2 if padding is None else padding
-        fan_in = kernel * kernel * inputs
-        self.weight = Parameter(kernel, kernel, inputs, outputs, spread=0.0 if zero else math.sqrt(3 / fan_in) / c)
+        spread = 0.0 if zero else math.sqrt(3 / (kernel * kernel * inputs)) / c
+        self.weight = Parameter(kernel, kernel, inputs, outputs, spread=spread)
         self.bias = Parameter(outputs)
 
-    def effective(self):
+    def effective(self) -> tuple[Tensor, Tensor]:
         """The weight and the bias that the layer computes with."""
         return self.c * self.weight, self.c * self.bias
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         return conv2d_bias(x, *self.effective(), stride=self.stride, padding=self.padding)
 
 
 @replaceable
-def conv2d_bias(x, w, bias, *, stride, padding):
+def conv2d_bias(x: Tensor, w: Tensor, bias: Tensor, *, stride: int, padding: Any) -> Tensor:
+    """`conv2d`, and the bias added to every pixel."""
     return conv2d(x, w, stride=stride, padding=padding) + bias
