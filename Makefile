@@ -1,4 +1,5 @@
 # make train   sets everything up, trains on the embedded digits and leaves pictures in runs/digits
+# make lint    formatting, lint, types and line lengths; make format mends what can be mended
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
 # make prove   the long proofs besides: parity with PyTorch and fuzzing, for which it installs PyTorch, diffusers and (on Linux, x86-64) atheris
 # make test-browser   tests of `tinyddpm explore` in a real browser: Chromium or Chrome, as the system has it, or CHROMIUM=/path/to/it
@@ -12,10 +13,21 @@ VENV   ?= .venv
 RUN    := $(VENV)/bin/python
 GPU_SIM ?= .venv-gpu-sim
 
-.PHONY: train test test-browser test-gpu-sim prove bench bench-gpu bench-scaling clean python
+.PHONY: lint format train test test-browser test-gpu-sim prove bench bench-gpu bench-scaling clean python
 
 train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume
+
+# Formatting, lint, types and line lengths; nothing is changed. make format changes what it can.
+lint: $(VENV)/.ready-lint
+	$(RUN) -m ruff format --check --quiet
+	$(RUN) -m ruff check --quiet
+	$(RUN) -m mypy
+	$(RUN) tools/long_lines.py
+
+format: $(VENV)/.ready-lint
+	$(RUN) -m ruff check --fix --quiet --exit-zero
+	$(RUN) -m ruff format
 
 test: $(VENV)/.ready-test
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove and not gpu_sim and not browser"
@@ -69,6 +81,10 @@ $(VENV)/.ready: pyproject.toml | python
 
 $(VENV)/.ready-test: pyproject.toml | $(VENV)/.ready
 	$(RUN) -m pip install --quiet --editable '.[test]'
+	@touch $@
+
+$(VENV)/.ready-lint: pyproject.toml | $(VENV)/.ready
+	$(RUN) -m pip install --quiet --editable '.[lint]'
 	@touch $@
 
 $(VENV)/.ready-bench: pyproject.toml | $(VENV)/.ready
