@@ -165,7 +165,8 @@ def one_precision(op: str, arrays: list[Any], out: Array) -> None:
 def _real_bytes(a: Any) -> int:
     """Bytes of one real number of `a`; of a complex number, half its bytes; of anything else, 0."""
     kind = a.dtype.kind if hasattr(a, "dtype") else None
-    return int(a.dtype.itemsize) // {"f": 1, "c": 2}[kind] if kind in ("f", "c") else 0
+    size: int = a.dtype.itemsize if kind == "f" else a.dtype.itemsize // 2 if kind == "c" else 0
+    return size
 
 
 def kind_of(thing: Any) -> str:
