@@ -10,17 +10,15 @@ Where a derivative does not exist (at ties, or |x| at 0), each op says which sub
 """
 
 import math
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
 from . import ops
 from .backend import Array, Forward, array_module, special
 from .engine import primitive
+from .ops import Axis
 from .tensor import Tensor
-
-# One axis, several, or None for all.
-Axis: TypeAlias = int | tuple[int, ...] | None
 
 # --- elementwise, one argument --------------------------------------------------------------------
 
