@@ -115,9 +115,9 @@ def dropout(x: Array, *, rate: float, uniform: Array) -> Forward:
         ValueError: the rate is out of range, or the shapes differ.
     """
     if not 0 <= rate < 1:
-        raise ValueError(f"dropout: rate must be in [0, 1), got {rate}")
+        raise ValueError(f"rate: expected a fraction from 0 to below 1, got {rate}")
     if uniform.shape != x.shape:
-        raise ValueError(f"dropout: uniform must have x's shape {x.shape}, got {uniform.shape}")
+        raise ValueError(f"uniform: expected x's shape {x.shape}, got {uniform.shape}")
     mask, scale = uniform >= rate, 1 / (1 - float(rate))
     return x * mask * scale, lambda g: (g * mask * scale,)
 
