@@ -141,9 +141,7 @@ class _Graph(NamedTuple):
 def _graph(tensor: Tensor, names: Names) -> _Graph:
     """Everything that a Tensor was computed from."""
     if tensor.node is None:
-        raise ValueError(
-            "draw: nothing this Tensor was computed from is a leaf (or it was made under no_grad)"
-        )
+        raise ValueError("draw: this Tensor depends on no leaf (or was made under no_grad)")
     place = _places(tensor.node)
     called = {leaf.node: name for name, leaf in (names or {}).items()}
     labels = [
@@ -168,10 +166,8 @@ def _places(root: Node) -> dict[Node, int]:
             place.setdefault(node, len(place))
         elif node not in place:
             if node.pullback is None and node.op != "leaf":
-                raise RuntimeError(
-                    f"draw: {node.op!r} was already differentiated through and its part of the "
-                    "graph freed; draw it before"
-                )
+                used = f"{node.op!r} was already differentiated through and its graph freed"
+                raise RuntimeError(f"draw: {used}; draw it before")
             stack.append((node, True))
             stack += [(parent, False) for parent in reversed(node.parents) if parent is not None]
     return place

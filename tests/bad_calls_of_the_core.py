@@ -27,7 +27,7 @@ from tinyddpm.objective import objective
 from tinyddpm.train import gradient, train
 
 H = zeros(4, 4, 2, 6)  # H W N C
-IMAGES = "images: expected an array (n, C, H, W) of float32"
+IMAGES = "images: expected (n, C, H, W) of float32"
 XT = "xt: expected images (N, 1, 4, 4) of floats"
 CLIP, VARIANCE = (
     "clip: expected a positive bound or None",
@@ -84,7 +84,7 @@ ROWS = [
     bad(train, UNET, X[:0], S, 1.0, seed=0, says="n: expected 1 to"),
     bad(train, UNET, OTHER, S, 1.0, seed=0, says="xt: expected images"),
     bad(train, UNET, np.full_like(X, np.nan), S, 1.0, seed=0, says="J is nan at step 1"),
-    bad(train, UNet(SMALL), X, S, 1.0, seed=0, says="unet: expected one with numbers"),
+    bad(train, UNet(SMALL), X, S, 1.0, seed=0, says="unet: expected one with a gradient"),
     bad(train, UNET, X, S, 1.0, seed=0.5, says="seed: expected an integer, got 0.5"),
     bad(UNet, call=lambda: UNET(X.astype(np.uint8), T), says=f"{XT}, got uint8"),
     bad(UNet, call=lambda: UNET(X, 3), says="t: expected one timestep for each of 2 images, got 3"),

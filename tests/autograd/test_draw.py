@@ -54,7 +54,7 @@ def test_a_deep_graph():
 
 
 def test_nothing_to_draw():
-    with pytest.raises(ValueError, match="draw: nothing this Tensor was computed from is a leaf"):
+    with pytest.raises(ValueError, match="draw: this Tensor depends on no leaf"):
         dot(Tensor(np.ones(2)))
     _, c = diamond()
     c.backward(np.ones(3))
