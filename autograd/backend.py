@@ -115,14 +115,8 @@ def within(name: str, numbers: Array, low: int, high: int) -> Array:
     range comes back as low - 1 or high + 1, and the caller makes NaN of it. (CuPy itself silently
     takes such an index modulo the array's length.)
 
-    Args:
-        name: of the argument, for the message.
-        numbers: integers of any shape.
-        low: the smallest allowed.
-        high: the largest allowed.
-
     Raises:
-        ValueError: some number on the CPU is out of range.
+        ValueError: some number on the CPU is out of range. The message begins with `name`.
     """
     if array_module(numbers) is not np:
         return numbers.astype(np.int64, copy=False).clip(low - 1, high + 1)

@@ -212,10 +212,8 @@ def _columns(layer: list[int], routes: list[list[int]], wide: Array) -> Array:
     rows = [[k for k, at in enumerate(layer) if at == row] for row in range(max(layer) + 1)]
     x = np.zeros(len(layer))
     for sweep in range(200):
-        down, sorting = (
-            sweep % 2 == 0,
-            sweep < 20,
-        )  # first find an order in the rows, then straighten
+        down = sweep % 2 == 0
+        sorting = sweep < 20  # first find an order in the rows, then straighten
         near = around if not sorting else above if down else below
         for row in reversed(rows) if down else rows:
             wanted = np.array([x[near[k]].mean() if near[k] else x[k] for k in row])

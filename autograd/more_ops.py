@@ -75,8 +75,7 @@ def gelu(x: Array) -> Forward:
     """The product x · Φ(x), where Φ is the normal distribution function.
 
     This is the exact form, not the approximation by a tanh.
-
-    Source: Hendrycks & Gimpel 2016, "Gaussian error linear units", section 2.
+    (Hendrycks & Gimpel 2016, "Gaussian error linear units", section 2.)
     """
     xp = array_module(x)
     cdf = 0.5 * (1 + special(x).erf(x * math.sqrt(0.5)))
@@ -90,7 +89,7 @@ def gelu(x: Array) -> Forward:
 
 @primitive
 def clip(x: Array, *, low: float | None = None, high: float | None = None) -> Forward:
-    """Each x moved to the nearer of two bounds if it lies outside; None is no bound.
+    """Limits x to the range from `low` to `high`; None is no bound.
 
     The derivative is 1 within and on the bounds, 0 outside.
     """
@@ -293,6 +292,6 @@ def matmul(x: Tensor, y: Tensor) -> Tensor:
     y = ops.reshape(y, shape=(-1, 1)) if column else y
     out = ops.matmul(x, y)
     if row or column:
-        *stack, n, m = out.shape
-        out = ops.reshape(out, shape=(*stack, *([] if row else [n]), *([] if column else [m])))
+        *front, n, m = out.shape
+        out = ops.reshape(out, shape=(*front, *([] if row else [n]), *([] if column else [m])))
     return out
