@@ -8,16 +8,20 @@
     >>> x.grad
     array([2., 4., 6.])
 
-Read `engine.py` first: it is the whole algorithm. `ops.py` holds the ops that a U-Net needs, `more_ops.py` those
-that other programs need, `check.py` compares a gradient with numerical ones, `draw.py` draws a graph.
+Read `engine.py` first: it is the whole algorithm. `ops.py` holds the ops that a U-Net needs, and
+`more_ops.py` the ops that other programs need. `check.py` compares a gradient with numerical ones,
+and `draw.py` draws a graph.
 
-Gradients are of first order only: a pullback computes with plain arrays, which leave no graph behind, so there is
-nothing to differentiate a second time. That keeps every derivative readable as ordinary NumPy.
+Gradients are of first order only. A pullback computes with plain arrays, which leave no graph
+behind, so there is nothing to differentiate a second time. That keeps every derivative readable as
+ordinary NumPy.
 """
-from .tensor import Tensor
+
+# tensor.py comes first: it imports engine.py itself, once its class is defined.
+from .tensor import Tensor  # isort: skip
 from .engine import backward, leaf, no_grad, primitive
 
-# `tinyddpm` looks for this, because another package of the name `autograd` exists (see tinyddpm/__init__.py).
+# `tinyddpm` looks for this, because another package is called `autograd` too: see its __init__.py.
 PART_OF = "tinyddpm"
 
 __all__ = ["Tensor", "backward", "leaf", "no_grad", "primitive"]

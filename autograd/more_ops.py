@@ -1,72 +1,86 @@
-"""Further ops, for people who build other things than a U-Net. They follow NumPy in names, axes and broadcasting.
+"""Further ops, for people who build other things than a U-Net.
 
-What can be differentiated is a positional argument; everything else (`axis`, `key`, `low`, `rate` ...) is a keyword:
+They follow NumPy in names, axes and broadcasting. Whatever can be differentiated is a positional
+argument; everything else (`axis`, `key`, `low`, `rate` ...) is a keyword:
 
     >>> y = clip(exp(x), low=0.0, high=10.0)
     >>> z = logsumexp(y, axis=-1) + max(y, axis=-1)
 
-Where a derivative does not exist (ties, |x| at 0) each op says which subgradient it takes.
+Where a derivative does not exist (at ties, or |x| at 0), each op says which subgradient it takes.
 """
+
 import math
+from typing import Any
 
 import numpy as np
 
 from . import ops
-from .backend import array_module, special
+from .backend import Array, Forward, array_module, special
 from .engine import primitive
+from .ops import Axis
+from .tensor import Tensor
 
-# --- elementwise, one argument -----------------------------------------------------------------------------------------
+# --- elementwise, one argument --------------------------------------------------------------------
 
 
 @primitive
-def abs(x):
+def abs(x: Array) -> Forward:
     """|x|, with derivative 0 at 0."""
     xp = array_module(x)
     return xp.abs(x), lambda g: (g * xp.sign(x),)
 
 
 @primitive
-def sqrt(x):
+def sqrt(x: Array) -> Forward:
+    """The square root √x."""
     out = array_module(x).sqrt(x)
     return out, lambda g: (g / (2 * out),)
 
 
 @primitive
-def exp(x):
+def exp(x: Array) -> Forward:
+    """The exponential eˣ."""
     out = array_module(x).exp(x)
     return out, lambda g: (g * out,)
 
 
 @primitive
-def log(x):
+def log(x: Array) -> Forward:
+    """The natural logarithm."""
     return array_module(x).log(x), lambda g: (g / x,)
 
 
 @primitive
-def tanh(x):
+def tanh(x: Array) -> Forward:
+    """The hyperbolic tangent."""
     out = array_module(x).tanh(x)
     return out, lambda g: (g * (1 - out * out),)
 
 
 @primitive
-def sigmoid(x):
+def sigmoid(x: Array) -> Forward:
+    """The logistic function 1 / (1 + e⁻ˣ)."""
     s = ops.sigmoid_of(x)
     return s, lambda g: (g * (s * (1 - s)),)
 
 
 @primitive
-def relu(x):
-    """max(x, 0), with derivative 0 at 0."""
+def relu(x: Array) -> Forward:
+    """The larger of x and 0, with derivative 0 at 0."""
     return array_module(x).maximum(x, 0), lambda g: (g * (x > 0),)
 
 
 @primitive
-def gelu(x):
-    """x · Φ(x), where Φ is the normal distribution function (Hendrycks & Gimpel 2016, section 2); exact, not the tanh fit."""
+def gelu(x: Array) -> Forward:
+    """The product x · Φ(x), where Φ is the normal distribution function.
+
+    This is the exact form, not the approximation by a tanh.
+    (Hendrycks & Gimpel 2016, "Gaussian error linear units", section 2.)
+    """
     xp = array_module(x)
     cdf = 0.5 * (1 + special(x).erf(x * math.sqrt(0.5)))
 
-    def pullback(g):
+    def pullback(g: Array) -> tuple[Array]:
         density = xp.exp(-0.5 * x * x) * (1 / math.sqrt(2 * math.pi))
         return (g * (cdf + x * density),)
 
@@ -74,8 +88,11 @@ def gelu(x):
 
 
 @primitive
-def clip(x, *, low=None, high=None):
-    """x kept between the plain numbers `low` and `high` (None: no bound). The derivative is 1 within and on the bounds, 0 outside."""
+def clip(x: Array, *, low: float | None = None, high: float | None = None) -> Forward:
+    """Limits x to the range from `low` to `high`; None is no bound.
+
+    The derivative is 1 within and on the bounds, 0 outside.
+    """
     xp = array_module(x)
     out = xp.clip(x, low, high)
     inside = out == x
@@ -83,34 +100,46 @@ def clip(x, *, low=None, high=None):
 
 
 @primitive
-def dropout(x, *, rate, uniform):
-    """Zero where `uniform` < `rate`, x / (1 - rate) elsewhere, so that the mean stays (Srivastava et al. 2014, section 10).
+def dropout(x: Array, *, rate: float, uniform: Array) -> Forward:
+    """Zero where `uniform` < `rate`, x / (1 - rate) elsewhere, so the mean stays the same.
 
-    `uniform` holds numbers from [0, 1), one for each element of x: who calls draws them, and so can draw them again.
+    Source: Srivastava et al. 2014, "Dropout", section 10.
+
+    Args:
+        x: any array.
+        rate: the fraction of elements to drop, in [0, 1).
+        uniform: numbers from [0, 1), in x's shape. The caller draws them, and can draw them again.
+
+    Raises:
+        ValueError: the rate is out of range, or the shapes differ.
     """
     if not 0 <= rate < 1:
-        raise ValueError(f"dropout: rate must be in [0, 1), got {rate}")
+        raise ValueError(f"rate: expected a fraction from 0 to below 1, got {rate}")
     if uniform.shape != x.shape:
-        raise ValueError(f"dropout: uniform must have x's shape {x.shape}, got {uniform.shape}")
+        raise ValueError(f"uniform: expected x's shape {x.shape}, got {uniform.shape}")
     mask, scale = uniform >= rate, 1 / (1 - float(rate))
     return x * mask * scale, lambda g: (g * mask * scale,)
 
 
-# --- elementwise, more arguments ---------------------------------------------------------------------------------------
+# --- elementwise, more arguments ------------------------------------------------------------------
 
 
 @primitive
-def pow(x, y, *, needs=(True, True)):
-    """x ** y, for a number or an array y. The derivative with respect to y, x^y · log x, is real only for x > 0; at x = 0 it is taken as 0."""
-    out = x ** y
+def pow(x: Array, y: Array, *, needs: tuple[bool, ...] = (True, True)) -> Forward:
+    """The power x ** y, where one of the two may be a plain number.
+
+    The derivative with respect to y, xʸ · log x, is real only for x > 0. At x = 0 we take 0.
+    """
+    out = x**y
     xp = array_module(out)
 
-    def pullback(g):
+    def pullback(g: Array) -> tuple[Array | None, Array | None]:
         gx = gy = None
         if needs[0]:
-            gx = g * (y * x ** (y - (y != 0)))  # at y = 0 the power must not be -1: the derivative is 0, even where x is
+            # At y = 0 the power must not be -1: the derivative is 0, even where x is 0.
+            gx = g * (y * x ** (y - (y != 0)))
         if needs[1]:
-            base = xp.asarray(x, dtype=out.dtype)  # of a number, xp.log would be float64
+            base = xp.asarray(x, dtype=out.dtype)  # xp.log of a Python number would be float64
             gy = g * (out * xp.log(xp.where(base == 0, 1, base)))
         return gx, gy
 
@@ -118,48 +147,56 @@ def pow(x, y, *, needs=(True, True)):
 
 
 @primitive
-def maximum(x, y):
-    """The larger of two, element by element. Where they are equal each gets half of the gradient."""
+def maximum(x: Array, y: Array) -> Forward:
+    """The larger of two, element by element. Where they are equal, each gets half the gradient."""
     return array_module(x, y).maximum(x, y), lambda g: _split(g, x == y, x > y)
 
 
 @primitive
-def minimum(x, y):
-    """The smaller of two, element by element. Where they are equal each gets half of the gradient."""
+def minimum(x: Array, y: Array) -> Forward:
+    """The smaller of two, element by element. Where they are equal, each gets half the gradient."""
     return array_module(x, y).minimum(x, y), lambda g: _split(g, x == y, x < y)
 
 
-def _split(g, tie, first):
-    gx = array_module(g).where(tie, 0.5 * g, g * first)
+def _split(g: Array, tie: Array, first: Array) -> tuple[Array, Array]:
+    """All of g for the argument that was chosen, or half for each at a tie."""
+    gx: Array = array_module(g).where(tie, 0.5 * g, g * first)
     return gx, g - gx
 
 
 @primitive
-def where(condition, x, y):
-    """x where the plain boolean array `condition` holds, y elsewhere."""
+def where(condition: Array, x: Array, y: Array) -> Forward:
+    """Elements of x where the plain boolean array `condition` holds, of y elsewhere."""
     xp = array_module(condition, x, y)
-    return xp.where(condition, x, y), lambda g: (None, xp.where(condition, g, 0), xp.where(condition, 0, g))
+
+    def pullback(g: Array) -> tuple[None, Array, Array]:
+        return None, xp.where(condition, g, 0), xp.where(condition, 0, g)
+
+    return xp.where(condition, x, y), pullback
 
 
-# --- reductions --------------------------------------------------------------------------------------------------------
+# --- reductions -----------------------------------------------------------------------------------
 
 
 @primitive
-def max(x, *, axis=None, keepdims=False):
-    """The largest along an axis, several, or all. Elements that are equally large share the gradient equally."""
+def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Forward:
+    """The largest along an axis, several, or all. At a tie the gradient is shared equally."""
     top = x.max(axis=axis, keepdims=True)
 
-    def pullback(g):
+    def pullback(g: Array) -> tuple[Array]:
         ties = x == top
-        share = g.reshape(top.shape) / ties.sum(axis=axis, keepdims=True, dtype=x.dtype)
-        return (share * ties,)
+        each = g.reshape(top.shape) / ties.sum(axis=axis, keepdims=True, dtype=x.dtype)
+        return (each * ties,)
 
     return top if keepdims else top.squeeze(axis), pullback
 
 
 @primitive
-def logsumexp(x, *, axis=None, keepdims=False):
-    """log of the sum of e^x along an axis. The largest x is taken out first, so that nothing overflows; its pullback is a softmax."""
+def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Forward:
+    """The logarithm of the sum of eˣ along an axis.
+
+    The largest x is taken out first, so that nothing overflows. The pullback is a softmax.
+    """
     xp = array_module(x)
     top = x.real.max(axis=axis, keepdims=True)
     e = xp.exp(x - top)
@@ -169,35 +206,39 @@ def logsumexp(x, *, axis=None, keepdims=False):
     return out if keepdims else out.squeeze(axis), lambda g: (g.reshape(top.shape) * p,)
 
 
-# --- shapes and places -------------------------------------------------------------------------------------------------
+# --- shapes and places ----------------------------------------------------------------------------
 
 
 @primitive
-def broadcast_to(x, *, shape):
-    return array_module(x).broadcast_to(x, shape), lambda g: (g,)  # the engine sums over what was spread
+def broadcast_to(x: Array, *, shape: tuple[int, ...]) -> Forward:
+    """Repeats x to a shape. The engine sums the gradient over the repetitions."""
+    return array_module(x).broadcast_to(x, shape), lambda g: (g,)
 
 
 @primitive
-def stack(*xs, axis=0):
+def stack(*xs: Array, axis: int = 0) -> Forward:
     """The arrays side by side along a new axis."""
     xp = array_module(*xs)
     return xp.stack(xs, axis=axis), lambda g: tuple(xp.moveaxis(g, axis, 0))
 
 
 @primitive
-def pad(x, *, width):
-    """Zeros around x: `width` is a number, a pair (before, after) for all axes, or one pair for each axis."""
+def pad(x: Array, *, width: Any) -> Forward:
+    """Zeros around x: `width` is a number, a pair (before, after), or one pair for each axis."""
     pairs = np.broadcast_to(width, (x.ndim, 2)).tolist()
     inner = tuple(slice(before, before + n) for (before, _), n in zip(pairs, x.shape))
     return array_module(x).pad(x, pairs), lambda g: (g[inner],)
 
 
 @primitive
-def index(x, *, key):
-    """x[key], as NumPy has it: integers, slices, None, `...`, boolean and integer arrays. An element taken twice gets both gradients."""
+def index(x: Array, *, key: Any) -> Forward:
+    """x[key] with NumPy's rules. An element taken twice gets both gradients.
+
+    `key` is an integer, a slice, None, `...`, a boolean or integer array, or a tuple of these.
+    """
     shape, xp = x.shape, array_module(x)
 
-    def pullback(g):
+    def pullback(g: Array) -> tuple[Array]:
         gx = xp.zeros(shape, g.dtype)
         if _repeats(key):
             xp.add.at(gx, key, g)
@@ -208,37 +249,49 @@ def index(x, *, key):
     return x[key], pullback
 
 
-def _repeats(key):
+def _repeats(key: Any) -> bool:
     """Can `key` name an element twice? Only lists and arrays of integers can."""
     keys = key if isinstance(key, tuple) else (key,)
-    return any(isinstance(k, list) or getattr(k, "ndim", 0) and k.dtype != bool for k in keys)
+    return any(isinstance(k, list) or (getattr(k, "ndim", 0) and k.dtype != bool) for k in keys)
 
 
 @primitive
-def take(x, *, indices, axis=None):
-    """The elements at the integers `indices` along an axis, or of the flattened x. An element taken twice gets both gradients."""
+def take(x: Array, *, indices: Any, axis: int | None = None) -> Forward:
+    """The elements at some places along an axis. An element taken twice gets both gradients.
+
+    Args:
+        x: an array of at least one dimension.
+        indices: integers of any shape.
+        axis: None to take from the flattened x.
+    """
     shape, xp = x.shape, array_module(x)
     indices = xp.asarray(indices)
 
-    def pullback(g):
-        gx = xp.zeros(shape if axis is not None else math.prod(shape), g.dtype)
-        key = (slice(None),) * (axis % len(shape)) + (indices,) if axis is not None else indices
-        xp.add.at(gx, key, g)
+    def pullback(g: Array) -> tuple[Array]:
+        if axis is None:
+            gx = xp.zeros(math.prod(shape), g.dtype)
+            xp.add.at(gx, indices, g)
+        else:
+            gx = xp.zeros(shape, g.dtype)
+            xp.add.at(gx, (slice(None),) * (axis % len(shape)) + (indices,), g)
         return (gx.reshape(shape),)
 
     return xp.take(x, indices, axis=axis), pullback
 
 
-# --- products ------------------------------------------------------------------------------------------------------------
+# --- products -------------------------------------------------------------------------------------
 
 
-def matmul(x, y):
-    """x @ y with all of NumPy's rules: as `ops.matmul`, and a 1-D argument is a single row (x) or column (y)."""
+def matmul(x: Tensor, y: Tensor) -> Tensor:
+    """The product x @ y with all of NumPy's rules.
+
+    It is `ops.matmul`, except that a 1-D argument counts as a single row (x) or column (y).
+    """
     row, column = x.ndim == 1, y.ndim == 1
     x = ops.reshape(x, shape=(1, -1)) if row else x
     y = ops.reshape(y, shape=(-1, 1)) if column else y
     out = ops.matmul(x, y)
     if row or column:
-        *stack, n, m = out.shape
-        out = ops.reshape(out, shape=(*stack, *([] if row else [n]), *([] if column else [m])))
+        *front, n, m = out.shape
+        out = ops.reshape(out, shape=(*front, *([] if row else [n]), *([] if column else [m])))
     return out

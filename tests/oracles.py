@@ -1,4 +1,5 @@
-"""What several tests share: random schedules, noise that is looked up by t, small networks, and the complex step."""
+"""What several tests share: random schedules, noise looked up by t, small networks, checks."""
+
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +13,7 @@ from tinyddpm.schedule import Schedule
 schedules = st.lists(st.floats(1e-5, 0.3), min_size=1, max_size=64).map(Schedule)
 seeds = st.integers(0, 2**32 - 1)
 
-TINY_STEP = 1e-30  # of the complex step: nothing is subtracted, so it may be as small as one likes
+TINY_STEP = 1e-30  # of the complex step: nothing is subtracted, so it may be this small
 
 
 def full(value, n=1):
@@ -32,17 +33,18 @@ def noise_table(rng, T, shape, dtype=np.float64):
 
 
 def perturb(module, rng, size=0.05):
-    """Add N(0, size²) to every parameter: layers that start at zero would otherwise hide most gradients."""
+    """Add N(0, size²) to every parameter. Layers that start at zero would hide most gradients."""
     for p in module.parameters().values():
         p.data[...] += size * rng.standard_normal(p.shape)
     return module
 
 
 def check_module(module, forward, inputs, rng, zero=(), directions=3):
-    """Compare backward through `forward(*inputs)` with the complex step, for each input and each parameter of `module`.
+    """Compare backward through `forward(*inputs)` with the complex step.
 
-    The upstream gradient is random, θ is perturbed, and no reference slope may be zero, but for the parameters named in
-    `zero`, on which the output does not depend: their gradients must vanish.
+    This is done for each input and for each parameter of `module`, with a random upstream gradient
+    and a perturbed θ. No reference slope may be zero, except for the parameters named in `zero`, on
+    which the output does not depend: their gradients must vanish.
     """
     perturb(module.initialise(0, np.float64), rng)
     theta, grad = module.theta, module.grad
@@ -52,37 +54,46 @@ def check_module(module, forward, inputs, rng, zero=(), directions=3):
     out.backward(g)
     size = abs(g * out.data).sum()
 
+    def slope_of(*moved):
+        """The slope of <g, output> along the imaginary parts of the inputs or of θ."""
+        tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in moved]
+        return float((g * forward(*tensors).data).sum().imag) / TINY_STEP
+
     def compare(name, gradient, slope):
         for _ in range(directions):
             v = rng.standard_normal(gradient.shape)
             claimed, measured = float((gradient * v).sum()), slope(v)
             allowed = 1e-11 * (abs(gradient * v).sum() + size)
-            assert abs(claimed - measured) <= allowed, f"{name}: backward gives {claimed:.12g}, the complex step {measured:.12g}"
-            assert (abs(measured) <= allowed) == (name in zero), f"{name}: the reference slope is {measured:.3g}"
+            assert abs(claimed - measured) <= allowed, (
+                f"{name}: backward gives {claimed:.12g}, the complex step {measured:.12g}"
+            )
+            vanishes = abs(measured) <= allowed
+            assert vanishes == (name in zero), f"{name}: the reference slope is {measured:.3g}"
 
     for i, x in enumerate(inputs):
-        def input_slope(v, i=i):
-            moved = [Tensor(y + 1j * TINY_STEP * v) if j == i else y for j, y in enumerate(inputs)]
-            return float((g * forward(*map(as_tensor, moved)).data).sum().imag) / TINY_STEP
+
+        def input_slope(v, i=i, x=x):
+            return slope_of(*inputs[:i], x + 1j * TINY_STEP * v, *inputs[i + 1 :])
+
         compare(f"input {i}", leaves[i].grad, input_slope)
 
     for name, where in module.slices().items():
+
         def parameter_slope(v, where=where):
             moved = theta.astype(complex)
             moved[where] += 1j * TINY_STEP * v
             module.bind(moved)
-            return float((g * forward(*map(as_tensor, inputs)).data).sum().imag) / TINY_STEP
+            return slope_of(*inputs)
+
         compare(name, grad[where], parameter_slope)
     module.bind(theta, grad)
 
 
-def as_tensor(x):
-    return x if isinstance(x, Tensor) else Tensor(x)
+# ---- small U-Nets --------------------------------------------------------------------------------
 
-
-# ---- small U-Nets ----
-
-SMALL = UNetConfig(image=(1, 4, 6), base=4, levels=(1, 2), blocks=1, attention=(2,), heads=2, groups=2)
+SMALL = UNetConfig(
+    image=(1, 4, 6), base=4, levels=(1, 2), blocks=1, attention=(2,), heads=2, groups=2
+)
 
 
 def new(config=SMALL, dtype=np.float64, seed=0, **changes):
@@ -91,7 +102,7 @@ def new(config=SMALL, dtype=np.float64, seed=0, **changes):
 
 
 def shaken(*args, size=0.3, **changes):
-    """The same, away from its start, so that every layer has its say."""
+    """The same, away from its start, so that every layer matters."""
     return perturb(new(*args, **changes), np.random.default_rng(7), size)
 
 

@@ -1,7 +1,10 @@
-"""tinyddpm: a denoising diffusion probabilistic model (Ho et al. 2020) from scratch, on NumPy or CuPy alone.
+"""tinyddpm: a denoising diffusion probabilistic model from scratch, on NumPy or CuPy alone.
 
-Read `train.py` first. Every name in it leads one floor down: `diffusion.py`, `objective.py`, `schedule.py`, the U-Net in
-`nn/`, and below everything the automatic differentiation of the package `autograd`. `sampler.py` makes pictures.
+Ho, Jain & Abbeel 2020, "Denoising diffusion probabilistic models".
+
+Read `train.py` first. Every name in it leads one floor down: to `diffusion.py`, `objective.py`,
+`schedule.py` and the U-Net in `nn/`, and below them to the automatic differentiation of the package
+`autograd`. `sampler.py` makes pictures.
 """
 
 import autograd
@@ -9,8 +12,9 @@ import autograd
 # Another package is also called `autograd`. Installed beside this one, it overwrites or hides ours.
 if getattr(autograd, "PART_OF", None) != "tinyddpm":
     raise ImportError(
-        f"tinyddpm needs its own package 'autograd', but Python found another project's at {autograd.__file__}; "
-        "install tinyddpm into a fresh virtual environment: python3 -m venv fresh && fresh/bin/pip install tinyddpm"
+        "tinyddpm needs its own package 'autograd', but Python found another project's at "
+        f"{autograd.__file__}; install tinyddpm into a fresh virtual environment: "
+        "python3 -m venv fresh && fresh/bin/pip install tinyddpm"
     )
 
 __version__ = "0.1.0"

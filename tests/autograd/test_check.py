@@ -1,4 +1,5 @@
 """check.py finds wrong pullbacks, says where, and lets right ones pass."""
+
 import re
 
 import numpy as np
@@ -15,6 +16,7 @@ def product(pullback):
     @primitive
     def times(x, y):
         return x * y, lambda g: pullback(g, x, y)
+
     return times
 
 
@@ -35,13 +37,16 @@ PLANTED = {
 }
 
 
+FOUND = r"times: gradient of argument (\d) at index (\(\d, \d\)): backward gives (\S+), (.*) (\S+)"
+
+
 @pytest.mark.parametrize("planted", PLANTED.values(), ids=PLANTED)
 @pytest.mark.parametrize("analytic", [False, True])
 def test_finds_planted_mistakes(planted, analytic):
     pullback, position, index = planted
     with pytest.raises(GradientError) as error:
         check_pullback(product(pullback), X, Y, analytic=analytic)
-    found = re.fullmatch(r"times: gradient of argument (\d) at index (\(\d, \d\)): backward gives (\S+), (.*) (\S+)", str(error.value))
+    found = re.fullmatch(FOUND, str(error.value))
     assert found and int(found[1]) == position and isinstance(error.value, AssertionError)
     assert found[4] == ("the complex step" if analytic else "central differences")
     place = tuple(map(int, re.findall(r"\d", found[2])))
@@ -57,6 +62,7 @@ def test_names_the_worst_element():
         gx[0, 0] += 0.01
         gx[2, 3] += 1
         return gx, g * x
+
     with pytest.raises(GradientError, match=r"at index \(2, 3\)"):
         check_pullback(product(pullback), X, Y)
 
@@ -68,6 +74,7 @@ def test_finds_one_wrong_element_among_many():
         gx = g * y
         gx[71, 203] += 1
         return gx, g * x
+
     with pytest.raises(GradientError, match=r"argument 0 at index \(71, 203\)"):
         check_pullback(product(pullback), big, big + 3)
     with pytest.raises(GradientError, match=r"argument 0 at index \(71, 203\)"):
@@ -77,8 +84,9 @@ def test_finds_one_wrong_element_among_many():
 @pytest.mark.parametrize("analytic", [False, True])
 @pytest.mark.parametrize("seed", range(5))
 def test_right_pullbacks_pass(analytic, seed):
-    check_pullback(product(lambda g, x, y: (g * y, g * x)), X, Y, seed=seed, analytic=analytic)
-    check_pullback(product(lambda g, x, y: (g * y, g * x)), X * 1e-8, Y * 1e8, seed=seed, analytic=analytic)
+    times = product(lambda g, x, y: (g * y, g * x))
+    check_pullback(times, X, Y, seed=seed, analytic=analytic)
+    check_pullback(times, X * 1e-8, Y * 1e8, seed=seed, analytic=analytic)
     check_pullback(ops.matmul, X, Y.T, seed=seed, analytic=analytic)
     check_pullback(ops.softmax, 5 * X, options={"axis": 0}, seed=seed, analytic=analytic)
     check_pullback(ops.mul, np.array(2.0), X, seed=seed, analytic=analytic)
@@ -93,7 +101,7 @@ def test_numbers_and_integers_are_passed_on_unchecked():
 
 
 def test_the_complex_step_sees_what_differences_cannot():
-    """An error of 1e-9 hides below the tolerance of differences, but not below that of the complex step."""
+    """An error of 1e-9 hides below the tolerance of differences, but the complex step shows it."""
     slightly_wrong = product(lambda g, x, y: (g * y * (1 + 1e-9), g * x))
     check_pullback(slightly_wrong, X, Y)
     with pytest.raises(GradientError, match="the complex step"):
@@ -122,6 +130,7 @@ def test_writing_into_g_inputs_or_output_is_found():
         def pullback(g):
             out[...] = 0
             return (2 * g,)
+
         return out, pullback
 
     with pytest.raises(GradientError, match="doubled: backward wrote into its output"):
@@ -136,7 +145,9 @@ def test_shape_and_dtype_of_the_gradient():
 
     def ignores_its_second(x, y):
         return x * 2
-    with pytest.raises(GradientError, match=r"ignores_its_second: gradient of argument 1: expected float64 of shape \(3, 4\), got none"):
+
+    expected = r"gradient of argument 1: expected float64 of shape \(3, 4\), got none"
+    with pytest.raises(GradientError, match=f"ignores_its_second: {expected}"):
         check_pullback(ignores_its_second, X, Y)
 
 
@@ -167,7 +178,10 @@ def test_check_gradient_finds_a_mistake():
 
     def loss(x, w):
         return wrong(ops.square(x), w).sum()
-    with pytest.raises(GradientError, match=r"^loss: gradient of argument 1 at index \(\d, \d\): backward gives \S+, extrapolated central differences \S+$"):
+
+    where, differences = r"argument 1 at index \(\d, \d\)", r"extrapolated central differences \S+"
+    message = rf"^loss: gradient of {where}: backward gives \S+, {differences}$"
+    with pytest.raises(GradientError, match=message):
         check_gradient(loss, X, Y)
 
 
@@ -182,7 +196,8 @@ def test_a_mistake_too_small_to_matter_beside_a_large_value_is_still_found():
 def test_numerical_gradient():
     before = X.copy()
     np.testing.assert_allclose(numerical_gradient(lambda x: (x**3).sum(), X), 3 * X**2, atol=1e-10)
-    np.testing.assert_allclose(numerical_gradient(lambda x: ops.square(Tensor(x)).sum(), X), 2 * X, atol=1e-10)
+    of_a_tensor = numerical_gradient(lambda x: ops.square(Tensor(x)).sum(), X)
+    np.testing.assert_allclose(of_a_tensor, 2 * X, atol=1e-10)
     assert numerical_gradient(lambda x: x * x, np.array(3.0)).shape == ()
     assert X.tobytes() == before.tobytes()
 
@@ -190,7 +205,8 @@ def test_numerical_gradient():
 def test_the_steps_are_near_the_best():
     """The errors that the module's docstring promises, for a function of size about 1."""
     x, v = np.array(0.7), np.array(1.0)
-    for method, bound in ((check.CENTRAL, 1e-9), (check.EXTRAPOLATED, 1e-11), (check.COMPLEX_STEP, 2e-16)):
+    bounds = {check.CENTRAL: 1e-9, check.EXTRAPOLATED: 1e-11, check.COMPLEX_STEP: 2e-16}
+    for method, bound in bounds.items():
         assert abs(method.slope(np.sin, x, v) - np.cos(0.7)) <= bound
 
 
@@ -201,6 +217,7 @@ def test_same_seed_same_check():
     def recorded(x):
         seen.append(x.copy())
         return x * 2, lambda g: (2 * g,)
+
     for _ in range(2):
         check_pullback(recorded, X, seed=3)
     half = len(seen) // 2

@@ -1,11 +1,19 @@
-"""The two processes of diffusion: the identities that tie q, its iteration and its posterior together."""
+"""The two processes of diffusion: the identities that tie q, its chain and its posterior."""
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from oracles import full, noise_table, same, schedules, seeds
 
-from tinyddpm.diffusion import posterior_coefficients, posterior_mean, posterior_variance, predicted_noise, q_chain, q_sample, q_step
+from tinyddpm.diffusion import (
+    posterior_coefficients,
+    posterior_mean,
+    posterior_variance,
+    predicted_noise,
+    q_chain,
+    q_sample,
+    q_step,
+)
 from tinyddpm.schedule import linear
 
 
@@ -23,8 +31,9 @@ def steps(schedule):
 def test_posterior_mean_of_a_noiseless_image_is_the_noiseless_image_one_step_before(schedule):
     """c1 + c2·√ᾱ_t = √ᾱ_{t−1}"""
     for t in steps(schedule):
-        mean = posterior_mean(schedule, full(1), full(np.sqrt(schedule.alpha_bar[t])), same(t)).item()
-        assert mean == pytest.approx(np.sqrt(schedule.alpha_bar[t - 1]), abs=tolerance(schedule, t), rel=0)
+        before, now = np.sqrt(schedule.alpha_bar[t - 1]), np.sqrt(schedule.alpha_bar[t])
+        mean = posterior_mean(schedule, full(1), full(now), same(t)).item()
+        assert mean == pytest.approx(before, abs=tolerance(schedule, t), rel=0)
 
 
 @given(schedules)
@@ -34,7 +43,8 @@ def test_posterior_variance_completes_the_variance_of_the_step_before(schedule):
     variance = posterior_variance(schedule)
     for t in steps(schedule):
         whole = c2[t] ** 2 * (1 - schedule.alpha_bar[t]) + variance[t]
-        assert whole == pytest.approx(1 - schedule.alpha_bar[t - 1], abs=tolerance(schedule, t), rel=0)
+        before = 1 - schedule.alpha_bar[t - 1]
+        assert whole == pytest.approx(before, abs=tolerance(schedule, t), rel=0)
 
 
 @given(schedules)
@@ -45,7 +55,8 @@ def test_weight_of_the_x0_error_in_the_bound_is_the_loss_of_signal_to_noise_rati
     for t in range(2, schedule.T + 1):
         before, now = (alpha_bar[s] / (1 - alpha_bar[s]) for s in (t - 1, t))
         allowed = tolerance(schedule, t - 1) * before
-        assert c1[t] ** 2 / (2 * variance[t]) == pytest.approx((before - now) / 2, abs=allowed, rel=0)
+        weight = c1[t] ** 2 / (2 * variance[t])
+        assert weight == pytest.approx((before - now) / 2, abs=allowed, rel=0)
 
 
 @given(schedules)
@@ -55,8 +66,10 @@ def test_one_step_at_a_time_has_the_mean_and_variance_of_the_closed_form(schedul
         shrink = q_step(schedule, full(1), same(t), full(0)).item()
         added = q_step(schedule, full(0), same(t), full(1)).item()
         mean, variance = shrink * mean, shrink**2 * variance + added**2
-        assert mean == pytest.approx(q_sample(schedule, full(1), same(t), full(0)).item(), rel=1e-12)
-        assert variance == pytest.approx(q_sample(schedule, full(0), same(t), full(1)).item() ** 2, rel=1e-12 / schedule.beta[1])
+        signal = q_sample(schedule, full(1), same(t), full(0)).item()
+        noise = q_sample(schedule, full(0), same(t), full(1)).item()
+        assert mean == pytest.approx(signal, rel=1e-12)
+        assert variance == pytest.approx(noise**2, rel=1e-12 / schedule.beta[1])
 
 
 @given(schedules, seeds)
@@ -72,7 +85,10 @@ def test_q_chain_is_the_recursion(schedule, seed):
 
 
 def test_q_chain_adds_up_to_one_normal_noise():
-    """x_T of the chain is q_sample of a single ε, a weighted sum of the steps' ε whose weights have squares that add up to 1."""
+    """x_T of the chain is q_sample of a single ε, a weighted sum of the steps' ε.
+
+    The squares of the weights add up to 1.
+    """
     schedule = linear(40)
     *_, (_, weights) = q_chain(schedule, full(0, 41), lambda t: np.eye(41)[t].reshape(41, 1, 1, 1))
     weights /= np.sqrt(1 - schedule.alpha_bar[40])
@@ -86,8 +102,9 @@ def test_q_sample_is_equation_4_with_its_own_t_for_each_sample(schedule, seed):
     t = rng.integers(1, schedule.T + 1, 5)
     xt = q_sample(schedule, x0, t, eps)
     for m in range(5):
-        alpha_bar = np.prod(1 - schedule.beta[1:t[m] + 1])
-        np.testing.assert_allclose(xt[m], alpha_bar**0.5 * x0[m] + (1 - alpha_bar) ** 0.5 * eps[m], rtol=0, atol=1e-10)
+        alpha_bar = np.prod(1 - schedule.beta[1 : t[m] + 1])
+        expected = alpha_bar**0.5 * x0[m] + (1 - alpha_bar) ** 0.5 * eps[m]
+        np.testing.assert_allclose(xt[m], expected, rtol=0, atol=1e-10)
 
 
 @given(schedules, seeds)
@@ -104,7 +121,8 @@ def test_at_t_1_the_posterior_is_x0_itself_and_has_no_noise(schedule, seed):
     rng = np.random.default_rng(seed)
     x0, xt = rng.standard_normal((2, 3, 1, 2, 2))
     c1, c2 = posterior_coefficients(schedule)
-    assert c1[1] == pytest.approx(1, abs=tolerance(schedule, 1), rel=0)  # β_1/(1−ᾱ_1): equal but for rounding
+    # c1 is β_1/(1−ᾱ_1): the two are equal but for rounding.
+    assert c1[1] == pytest.approx(1, abs=tolerance(schedule, 1), rel=0)
     assert c2[1] == 0 and posterior_variance(schedule)[1] == 0
     np.testing.assert_array_equal(posterior_mean(schedule, x0, xt, same(1, 3)), c1[1] * x0)
 
@@ -112,10 +130,12 @@ def test_at_t_1_the_posterior_is_x0_itself_and_has_no_noise(schedule, seed):
 @given(schedules)
 def test_alpha_bar_before_t_1_does_not_wrap_to_the_last(schedule):
     """With ᾱ_0 read as ᾱ_T, β̃_1 and c2 would be positive."""
-    tables = [*posterior_coefficients(schedule), posterior_variance(schedule)]
+    variance = posterior_variance(schedule)
+    tables = [*posterior_coefficients(schedule), variance]
     assert [len(table) for table in tables] == [schedule.T + 1] * 3
     assert [table[0] for table in tables] == [0, 0, 0]
-    assert tables[2][1] == 0 and np.all(tables[2][2:] > 0) and np.all(tables[2][1:] <= schedule.beta[1:])
+    assert variance[1] == 0 and np.all(variance[2:] > 0)
+    assert np.all(variance[1:] <= schedule.beta[1:])
 
 
 @given(st.sampled_from([np.float32, np.float64]), seeds)
@@ -124,8 +144,13 @@ def test_the_dtype_and_any_image_shape_come_through(dtype, seed):
     shape = tuple(rng.integers(1, 5, 4))
     schedule, t = linear(20), rng.integers(1, 21, shape[0])
     x, y = rng.standard_normal((2, *shape)).astype(dtype)
-    results = [q_sample(schedule, x, t, y), q_step(schedule, x, t, y), posterior_mean(schedule, x, y, t),
-               predicted_noise(schedule, x, y, t), *[xt for _, xt in q_chain(schedule, x, lambda t: y)]]
+    results = [
+        q_sample(schedule, x, t, y),
+        q_step(schedule, x, t, y),
+        posterior_mean(schedule, x, y, t),
+        predicted_noise(schedule, x, y, t),
+        *[xt for _, xt in q_chain(schedule, x, lambda t: y)],
+    ]
     assert {(r.dtype, r.shape) for r in results} == {(np.dtype(dtype), shape)}
 
 
@@ -134,6 +159,10 @@ def test_permuting_the_batch_permutes_the_result(schedule, seed):
     rng = np.random.default_rng(seed)
     x, y = rng.standard_normal((2, 6, 2, 1, 3))
     t, order = rng.integers(1, schedule.T + 1, 6), rng.permutation(6)
-    for function in (lambda x, y, t: q_sample(schedule, x, t, y), lambda x, y, t: q_step(schedule, x, t, y),
-                     lambda x, y, t: posterior_mean(schedule, x, y, t)):
-        np.testing.assert_array_equal(function(x, y, t)[order], function(x[order], y[order], t[order]))
+    for function in (
+        lambda x, y, t: q_sample(schedule, x, t, y),
+        lambda x, y, t: q_step(schedule, x, t, y),
+        lambda x, y, t: posterior_mean(schedule, x, y, t),
+    ):
+        permuted = function(x[order], y[order], t[order])
+        np.testing.assert_array_equal(function(x, y, t)[order], permuted)

@@ -1,8 +1,10 @@
 """The samplers, against each other and against data whose best denoiser is known exactly."""
+
+from functools import partial
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from oracles import full, noise_table, same, schedules, seeds
 
 from tinyddpm.diffusion import q_sample
@@ -14,7 +16,7 @@ clips = st.sampled_from([None, 0.4, 1.0])
 
 
 def bent(xt, t):
-    """A denoiser of no meaning: it depends on t and is not linear, and clipping changes what it says."""
+    """A denoiser without meaning, but not linear: it depends on t, and clipping changes it."""
     return np.sin(2 * xt + (0.1 * t.reshape(-1, 1, 1, 1)).astype(xt.dtype))
 
 
@@ -31,7 +33,8 @@ def test_ddim_with_eta_1_on_all_steps_is_the_ancestral_sampler(schedule, clip, s
     rng = np.random.default_rng(seed)
     x_T, noise = rng.standard_normal(SHAPE), noise_table(rng, schedule.T, SHAPE)
     t, x, x0_hat = one_by_one(ancestral(bent, schedule, x_T, noise, clip=clip))
-    t2, x2, x0_hat2 = one_by_one(ddim(bent, schedule, x_T, noise, steps=schedule.T, eta=1.0, clip=clip))
+    all_steps = ddim(bent, schedule, x_T, noise, steps=schedule.T, eta=1.0, clip=clip)
+    t2, x2, x0_hat2 = one_by_one(all_steps)
     assert t == t2
     np.testing.assert_allclose(x2, x, rtol=0, atol=1e-10)
     np.testing.assert_allclose(x0_hat2, x0_hat, rtol=0, atol=1e-10)
@@ -41,32 +44,38 @@ def test_ddim_with_eta_1_on_all_steps_is_the_ancestral_sampler(schedule, clip, s
 def test_a_strided_chain_is_the_ancestral_chain_of_a_respaced_schedule(schedule, clip, seed):
     rng = np.random.default_rng(seed)
     n = int(rng.integers(1, schedule.T + 1))
-    visited = [0, *sorted(timestep_grid(schedule.T, n))]  # visited[i] is the t of the respaced schedule's step i
-    kept = schedule.alpha_bar[visited]
-    respaced = Schedule(1 - kept[1:] / kept[:-1])
+    visited = np.array([0, *sorted(timestep_grid(schedule.T, n))])
+    alpha_bar = schedule.alpha_bar[visited]
+    respaced = Schedule(1 - alpha_bar[1:] / alpha_bar[:-1])
     x_T, noise = rng.standard_normal(SHAPE), noise_table(rng, schedule.T, SHAPE)
     _, x, _ = one_by_one(ddim(bent, schedule, x_T, noise, steps=n, eta=1.0, clip=clip))
-    _, expected, _ = one_by_one(ancestral(lambda xt, i: bent(xt, np.array(visited)[i]), respaced, x_T,
-                                          lambda i: noise(visited[i]), clip=clip))
+
+    def denoiser(xt, i):  # step i of the respaced schedule is at t = visited[i]
+        return bent(xt, visited[i])
+
+    chain = ancestral(denoiser, respaced, x_T, lambda i: noise(visited[i]), clip=clip)
+    _, expected, _ = one_by_one(chain)
     np.testing.assert_allclose(x, expected, rtol=0, atol=1e-9)
 
 
 @given(schedules, seeds)
 def test_ddim_that_knows_x0_follows_the_noise_back_with_its_sign(schedule, seed):
-    """From x_T = q_sample(x_0, ε), every x_t on the way is q_sample of the same x_0 and the same ε."""
+    """From x_T = q_sample(x_0, ε), every x_t on the way is q_sample of the same x_0 and ε."""
     rng = np.random.default_rng(seed)
     x0, eps = rng.standard_normal((2, *SHAPE))
     x_T = q_sample(schedule, x0, same(schedule.T, 3), eps)
+    allowed = 1e-10 / np.sqrt(schedule.alpha_bar[-1])
     for t, xt, _ in ddim(lambda xt, t: x0, schedule, x_T, steps=max(1, schedule.T // 2), clip=None):
         expected = q_sample(schedule, x0, same(t, 3), eps)
-        np.testing.assert_allclose(xt, expected, rtol=0, atol=1e-10 / np.sqrt(schedule.alpha_bar[-1]))
+        np.testing.assert_allclose(xt, expected, rtol=0, atol=allowed)
 
 
 @given(schedules, seeds)
 def test_ancestral_that_knows_x0_ends_at_x0(schedule, seed):
     rng = np.random.default_rng(seed)
     x0 = rng.standard_normal(SHAPE)
-    *_, (_, end, _) = ancestral(lambda xt, t: x0, schedule, rng.standard_normal(SHAPE), noise_table(rng, schedule.T, SHAPE), clip=None)
+    x_T, noise = rng.standard_normal(SHAPE), noise_table(rng, schedule.T, SHAPE)
+    *_, (_, end, _) = ancestral(lambda xt, t: x0, schedule, x_T, noise, clip=None)
     np.testing.assert_allclose(end, x0, rtol=1e-12 / schedule.beta[1])
 
 
@@ -74,10 +83,10 @@ def test_ancestral_that_knows_x0_ends_at_x0(schedule, seed):
 
 
 def spread_of_samples(sampler, s=0.5, T=1000):
-    """The standard deviation of what a sampler makes, if the data are N(0, s²) and the denoiser is the exact one.
+    """The standard deviation of a sampler's images, for data N(0, s²) and their exact denoiser.
 
-    Everything is then linear: a sample is a weighted sum of x_T and of each step's noise. The batch finds the weights:
-    image 0 starts at 1 and image t gets noise 1 at step t, and all else is 0.
+    Everything is then linear: a sample is a weighted sum of x_T and of each step's noise. The batch
+    finds the weights. Image 0 starts at 1, image t gets noise 1 at step t, and all else is 0.
     """
     schedule = linear(T)
 
@@ -96,7 +105,10 @@ def test_gaussian_data_ancestral_with_the_small_variance():
 
 
 def test_gaussian_data_ancestral_with_the_large_variance():
-    spread = spread_of_samples(lambda d, s, x, noise: ancestral(d, s, x, noise, clip=None, variance=s.beta))
+    def sampler(d, s, x, noise):
+        return ancestral(d, s, x, noise, clip=None, variance=s.beta)
+
+    spread = spread_of_samples(sampler)
     assert spread == pytest.approx(0.50075, abs=6e-6)
 
 
@@ -143,7 +155,8 @@ def test_no_noise_is_added_at_the_final_step(large):
         return full(1)
 
     schedule = linear(5)
-    *_, (t, x, x0_hat) = ancestral(bent, schedule, full(1), noise, variance=schedule.beta if large else None)
+    variance = schedule.beta if large else None
+    *_, (t, x, x0_hat) = ancestral(bent, schedule, full(1), noise, variance=variance)
     assert t == 0 and asked == [5, 4, 3, 2]
     np.testing.assert_allclose(x, x0_hat, rtol=1e-12)
     asked.clear()
@@ -153,16 +166,23 @@ def test_no_noise_is_added_at_the_final_step(large):
 
 
 def test_ddim_without_eta_asks_for_no_noise():
-    first, second = (list(ddim(bent, linear(8), full(1), noise, steps=4)) for noise in (None, lambda t: 1 / 0))
-    np.testing.assert_array_equal(first[-1][1], second[-1][1])
+    def end(noise):
+        *_, (_, x, _) = ddim(bent, linear(8), full(1), noise, steps=4)
+        return x
+
+    np.testing.assert_array_equal(end(None), end(lambda t: 1 / 0))
 
 
 @given(st.floats(0, 1))
 def test_eta_scales_the_noise_of_each_step(eta):
-    """Before the last step, the share of the noise in x_t is η times the ancestral one's."""
+    """Before the last step, x_t holds η times as much noise as in the ancestral sampler."""
     schedule = linear(6)
-    (_, quiet, _), *_ = ddim(lambda x, t: 0 * x, schedule, full(0), lambda t: full(0), steps=6, eta=eta)
-    (_, loud, _), *_ = ddim(lambda x, t: 0 * x, schedule, full(0), lambda t: full(1), steps=6, eta=eta)
+
+    def first_step(noise):
+        (_, x, _), *_ = ddim(lambda x, t: 0 * x, schedule, full(0), noise, steps=6, eta=eta)
+        return x
+
+    quiet, loud = first_step(lambda t: full(0)), first_step(lambda t: full(1))
     before, now = schedule.alpha_bar[5], schedule.alpha_bar[6]
     expected = eta * np.sqrt((1 - before) / (1 - now) * schedule.beta[6])
     assert (loud - quiet).item() == pytest.approx(expected, abs=1e-12)
@@ -170,10 +190,11 @@ def test_eta_scales_the_noise_of_each_step(eta):
 
 # ---- what is yielded -----------------------------------------------------------------------------
 
-both = pytest.mark.parametrize("run, times", [
-    (lambda d, s, x, noise, **more: ancestral(d, s, x, noise, **more), list(range(11, -1, -1))),
-    (lambda d, s, x, noise, **more: ddim(d, s, x, noise, steps=3, eta=0.7, **more), [8, 4, 0]),
-], ids=["ancestral", "ddim"])
+RUNS = {
+    "ancestral": (ancestral, list(range(11, -1, -1))),
+    "ddim": (partial(ddim, steps=3, eta=0.7), [8, 4, 0]),
+}
+both = pytest.mark.parametrize("run, times", RUNS.values(), ids=RUNS)
 
 
 def drawn(dtype=np.float64, n=4, seed=0):
@@ -218,11 +239,14 @@ def test_the_dtype_stays(run, times, dtype):
 
 
 def test_float32_is_close_to_float64():
-    for run in (ancestral, lambda *a: ddim(*a, steps=12, eta=1.0)):
-        schedule, x_T, noise = drawn()
+    schedule, x_T, noise = drawn()
+
+    def noise32(t):
+        return noise(t).astype(np.float32)
+
+    for run in (ancestral, partial(ddim, steps=12, eta=1.0)):
         *_, (_, exact, _) = run(bent, schedule, x_T, noise)
-        *_, (_, rounded, _) = run(bent, schedule, x_T.astype(np.float32),
-                                  lambda t: noise(t).astype(np.float32))
+        *_, (_, rounded, _) = run(bent, schedule, x_T.astype(np.float32), noise32)
         np.testing.assert_allclose(rounded, exact, rtol=0, atol=1e-4)
 
 

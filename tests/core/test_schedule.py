@@ -1,8 +1,8 @@
 """The noise schedules: their tables, their published values and their errors."""
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from oracles import schedules
 
 from tinyddpm.schedule import Schedule, at, cosine, linear
@@ -16,7 +16,8 @@ def test_tables_are_indexed_by_t_itself(schedule):
     assert schedule.beta[0] == 0 and schedule.alpha_bar[0] == 1
     np.testing.assert_array_equal(schedule.alpha, 1 - schedule.beta)
     for t in range(1, T + 1):  # ᾱ_t is the product of α_1..α_t, and of nothing else
-        np.testing.assert_allclose(schedule.alpha_bar[t], np.prod(1 - schedule.beta[1:t + 1]), rtol=1e-13)
+        product = np.prod(1 - schedule.beta[1 : t + 1])
+        np.testing.assert_allclose(schedule.alpha_bar[t], product, rtol=1e-13)
 
 
 def test_alpha_bar_before_the_first_step_is_1_and_does_not_wrap_to_the_last():
@@ -33,12 +34,16 @@ def test_linear_is_that_of_ho_et_al():
 
 @pytest.mark.parametrize("T", [50, 200, 4000])
 def test_linear_of_another_length_ends_with_about_as_little_of_the_image(T):
-    assert -np.log(linear(T).alpha_bar[T]) == pytest.approx(-np.log(linear(1000).alpha_bar[1000]), rel=0.35)
+    left, of_1000 = linear(T).alpha_bar[T], linear(1000).alpha_bar[1000]
+    assert -np.log(left) == pytest.approx(-np.log(of_1000), rel=0.35)
     assert linear(T).beta.sum() == pytest.approx(linear(1000).beta.sum(), rel=1e-12)
 
 
 def test_prior_kl_of_linear():
-    """How far x_T at x_0 = ±1 is from N(0, 1): KL(N(√ᾱ x_0, 1−ᾱ) ‖ N(0, 1)), in bits per dimension."""
+    """How far x_T is from N(0, 1) at x_0 = ±1, in bits per dimension.
+
+    This is KL(N(√ᾱ x_0, 1−ᾱ) ‖ N(0, 1)).
+    """
     a = linear(1000).alpha_bar[1000]
     for x0 in (-1.0, 1.0):
         kl = 0.5 * (a * x0**2 + (1 - a) - 1 - np.log(1 - a)) / np.log(2)
@@ -54,7 +59,8 @@ def test_cosine_is_that_of_nichol_and_dhariwal(T):
     beta = np.array([min(1 - alpha_bar[t] / alpha_bar[t - 1], 0.999) for t in range(1, T + 1)])
     schedule = cosine(T)
     np.testing.assert_allclose(schedule.beta[1:], beta, rtol=1e-9)
-    np.testing.assert_allclose(schedule.alpha_bar[:T], alpha_bar[:T], rtol=1e-9)  # β_T alone is held at .999
+    # β_T alone is held at .999, so ᾱ_T differs.
+    np.testing.assert_allclose(schedule.alpha_bar[:T], alpha_bar[:T], rtol=1e-9)
 
 
 def test_cosine_is_not_clipped_to_the_hundredth():

@@ -1,10 +1,10 @@
-"""The training loop: the literal update, the draws, the three forms of J, shards, resuming, stopping."""
+"""The training loop: the update, the draws, the three forms of J, shards, resuming, stopping."""
+
 import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from oracles import perturb
 from scipy import stats
 
@@ -19,7 +19,8 @@ IMAGE = (1, 4, 6)
 
 
 def small_net(dtype=np.float64, dropout=0.0, base=2):
-    config = UNetConfig(image=IMAGE, base=base, levels=(1, 2), blocks=1, attention=(2,), groups=base // 2, dropout=dropout)
+    size = {"image": IMAGE, "base": base, "levels": (1, 2), "blocks": 1}
+    config = UNetConfig(**size, attention=(2,), groups=base // 2, dropout=dropout)
     return perturb(UNet(config).initialise(3, dtype), np.random.default_rng(5))
 
 
@@ -27,11 +28,15 @@ def some_images(n=10, dtype=np.float64):
     return np.random.default_rng(1).uniform(-1, 1, (n, *IMAGE)).astype(dtype)
 
 
-def after(steps, unet, images, beta=0.1, **options):
-    """θ after some steps of train."""
+def steps_of(count, unet, images, beta=0.1, schedule=SCHEDULE, **options):
+    """The first steps of `train`, in a list."""
     options = {"seed": 0, "batch_size": 4, **options}
-    for _ in itertools.islice(train(unet, images, SCHEDULE, beta, **options), steps):
-        pass
+    return list(itertools.islice(train(unet, images, schedule, beta, **options), count))
+
+
+def after(count, unet, images, beta=0.1, **options):
+    """θ after some steps of `train`."""
+    steps_of(count, unet, images, beta, **options)
     return unet.theta.copy()
 
 
@@ -43,20 +48,21 @@ class Scalar:
 
 
 def recorder(calls, J=1.0):
-    """A `gradient` that notes what it was given, says that ∇J is 1, and returns J."""
+    """A `gradient` that notes its arguments, says that ∇J is 1, and returns J."""
+
     def gradient(unet, schedule, x0, t, eps, form, dropout, cond):
         calls.append((x0, t, eps))
         unet.grad += 1
         return np.float64(J), np.zeros(len(t))
+
     return gradient
 
 
 def draws(steps, images, schedule=SCHEDULE, **options):
     """x0, t and eps of each step."""
     calls = []
-    options = {"seed": 0, "batch_size": 64, **options}
-    for _ in itertools.islice(train(Scalar(), images, schedule, 0.1, gradient=recorder(calls), **options), steps):
-        pass
+    options = {"batch_size": 64, "gradient": recorder(calls), **options}
+    steps_of(steps, Scalar(), images, schedule=schedule, **options)
     return [np.stack(column) for column in zip(*calls)]
 
 
@@ -87,14 +93,17 @@ def test_a_step_is_literally_theta_minus_beta_times_the_gradient(dtype, start):
 
 def test_beta_may_be_a_function_of_k():
     unet = Scalar()
-    for step in itertools.islice(train(unet, some_images(), SCHEDULE, lambda k: 10.0**k, seed=0, start=2, gradient=recorder([])), 2):
-        assert unet.theta[0] == {3: -1e3, 4: -1e3 - 1e4}[step.k]
+    steps = train(
+        unet, some_images(), SCHEDULE, lambda k: 10.0**k, seed=0, start=2, gradient=recorder([])
+    )
+    for k, theta in ((3, -1e3), (4, -1e3 - 1e4)):
+        assert next(steps).k == k and unet.theta[0] == theta
 
 
 def test_the_three_forms_of_J_reach_the_same_theta():
     M, D = 4, np.prod(IMAGE)
-    theta = {form: after(6, small_net(), some_images(), beta, form=form)
-             for form, beta in (("mse", 0.5), ("batch_mean", 0.5 / D), ("sum", 0.5 / (M * D)))}
+    betas = {"mse": 0.5, "batch_mean": 0.5 / D, "sum": 0.5 / (M * D)}
+    theta = {f: after(6, small_net(), some_images(), beta, form=f) for f, beta in betas.items()}
     assert abs(theta["mse"] - small_net().theta).max() > 1e-2
     np.testing.assert_allclose(theta["batch_mean"], theta["mse"], rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(theta["sum"], theta["mse"], rtol=1e-12, atol=1e-12)
@@ -116,7 +125,12 @@ def test_one_image_alone_trains():
 
 
 @settings(max_examples=8)
-@given(st.sampled_from(["sum", "batch_mean", "mse"]), st.permutations(range(5)), st.integers(1, 4), st.sampled_from([0.0, 0.4]))
+@given(
+    st.sampled_from(["sum", "batch_mean", "mse"]),
+    st.permutations(range(5)),
+    st.integers(1, 4),
+    st.sampled_from([0.0, 0.4]),
+)
 def test_the_gradients_of_shards_add_up_to_that_of_the_batch(form, order, cut, dropout):
     rng, unet = np.random.default_rng(0), small_net(dropout=dropout)
     x0, eps = rng.standard_normal((2, 5, *IMAGE))
@@ -151,7 +165,10 @@ def test_gradient_adds_to_what_is_there():
 
 @pytest.mark.parametrize("seed", [0, 1])
 def test_t_covers_exactly_1_to_T_uniformly(seed):
-    """T is drawn, 0 never: `randint(1, T)` without T, or a table whose entry 1 is never trained, would show here."""
+    """T is drawn, and 0 never is.
+
+    `randint(1, T)`, which leaves out T, would show here. So would never training at t = 1.
+    """
     _, t, _ = draws(400, some_images(), linear(32), seed=seed)
     values, counts = np.unique(t, return_counts=True)
     assert values.tolist() == list(range(1, 33))
@@ -197,12 +214,13 @@ def test_resuming_is_bit_identical_to_an_unbroken_run(cut, dropout):
         return small_net(np.float32, dropout)
 
     unbroken, first = net(), net()
-    whole = [step.J for step in itertools.islice(train(unbroken, images, SCHEDULE, 0.2, seed=4, batch_size=4), 5)]
-    head = [step.J for step in itertools.islice(train(first, images, SCHEDULE, 0.2, seed=4, batch_size=4), cut)]
-    second = net().bind(first.theta.copy(), np.full_like(first.theta, 99))  # whatever was in the gradient does not matter
-    steps = list(itertools.islice(train(second, images, SCHEDULE, 0.2, seed=4, batch_size=4, start=cut), 5 - cut))
-    assert [step.k for step in steps] == list(range(cut + 1, 6))
-    assert head + [step.J for step in steps] == whole
+    whole = steps_of(5, unbroken, images, 0.2, seed=4)
+    head = steps_of(cut, first, images, 0.2, seed=4)
+    # It does not matter what was in the gradient.
+    second = net().bind(first.theta.copy(), np.full_like(first.theta, 99))
+    tail = steps_of(5 - cut, second, images, 0.2, seed=4, start=cut)
+    assert [step.k for step in tail] == list(range(cut + 1, 6))
+    assert [step.J for step in head + tail] == [step.J for step in whole]
     assert second.theta.tobytes() == unbroken.theta.tobytes()
 
 
@@ -210,7 +228,7 @@ def test_resuming_is_bit_identical_to_an_unbroken_run(cut, dropout):
 def test_a_J_that_is_not_finite_stops_the_run_before_the_update(J):
     unet, calls = Scalar(), []
     with pytest.raises(FloatingPointError, match=rf"J is {J} at step 8: β = 0.25"):
-        next(train(unet, some_images(), SCHEDULE, 0.25, seed=0, start=7, gradient=recorder(calls, J)))
+        steps_of(1, unet, some_images(), 0.25, start=7, gradient=recorder(calls, J))
     assert len(calls) == 1 and unet.grad[0] == 1 and unet.theta[0] == 0
 
 

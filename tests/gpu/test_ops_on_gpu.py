@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from on_gpu import assert_same, moved
-from test_ops import TABLE
+from op_table import TABLE
 
 from autograd import Tensor, backward, leaf, more_ops
 from autograd.backend import array_module

@@ -14,41 +14,41 @@ class Bug(NamedTuple):
     test: str
 
 
-TESTS = "tests/more/"
+TESTS, CORE = "tests/more/", "tests/core/"
 
 BUGS = [
     # ---- training ----
     Bug("T is never drawn", "tinyddpm/train.py", '1 + noise.integers(seed, "t", k, m, schedule.T)', '1 + noise.integers(seed, "t", k, m, schedule.T - 1)',
-        TESTS + "test_train.py::test_t_covers_exactly_1_to_T_uniformly"),
+        CORE + "test_train.py::test_t_covers_exactly_1_to_T_uniformly"),
     Bug("t is drawn from 0", "tinyddpm/train.py", '1 + noise.integers(seed, "t", k, m, schedule.T)', 'noise.integers(seed, "t", k, m, schedule.T)',
-        TESTS + "test_train.py::test_t_covers_exactly_1_to_T_uniformly"),
+        CORE + "test_train.py::test_t_covers_exactly_1_to_T_uniformly"),
     Bug("image 0 is never trained on", "tinyddpm/train.py", 'noise.integers(seed, "data", k, m, len(images))', '1 + noise.integers(seed, "data", k, m, len(images) - 1)',
-        TESTS + "test_train.py::test_every_image_is_drawn_and_equally_often"),
+        CORE + "test_train.py::test_every_image_is_drawn_and_equally_often"),
     Bug("pixels end up in [−½, ½]", "tinyddpm/data/loading.py", "half = (grey_levels - 1) / 2", "half = grey_levels - 1",
         "tests/data/test_data.py::test_every_uint8_lands_where_it_should"),
-    Bug("x_t with the noise of t − 1", "tinyddpm/diffusion.py", "at(np.sqrt(1 - alpha_bar), t, x0, first=0) * eps", "at(np.sqrt(1 - alpha_bar), t - 1, x0, first=0) * eps",
-        TESTS + "test_diffusion.py::test_q_sample_is_equation_4_with_its_own_t_for_each_sample"),
+    Bug("x_t with the noise of t − 1", "tinyddpm/diffusion.py", "noise = at(np.sqrt(1 - alpha_bar), t, x0, first=0)", "noise = at(np.sqrt(1 - alpha_bar), t - 1, x0, first=0)",
+        CORE + "test_diffusion.py::test_q_sample_is_equation_4_with_its_own_t_for_each_sample"),
     # ---- schedules ----
     Bug("ᾱ before t = 1 wraps to ᾱ_T", "tinyddpm/diffusion.py", "    before = schedule.alpha_bar[:-1]\n    c1", "    before = np.roll(schedule.alpha_bar[1:], 1)\n    c1",
         TESTS + "test_reverse.py::test_at_t_1_with_the_true_x0_eps_or_v_the_mean_is_x0"),
     Bug("β̃ before t = 1 wraps to ᾱ_T", "tinyddpm/diffusion.py", "before, alpha_bar = schedule.alpha_bar[:-1], schedule.alpha_bar[1:]",
-        "before, alpha_bar = np.roll(schedule.alpha_bar[1:], 1), schedule.alpha_bar[1:]", TESTS + "test_diffusion.py::test_alpha_bar_before_t_1_does_not_wrap_to_the_last"),
+        "before, alpha_bar = np.roll(schedule.alpha_bar[1:], 1), schedule.alpha_bar[1:]", CORE + "test_diffusion.py::test_alpha_bar_before_t_1_does_not_wrap_to_the_last"),
     Bug("cosine clipped to [.01, .99]", "tinyddpm/schedule.py", "np.minimum(1 - f[1:] / f[:-1], 0.999)", "np.clip(1 - f[1:] / f[:-1], 0.01, 0.99)",
-        TESTS + "test_schedule.py::test_cosine_is_not_clipped_to_the_hundredth"),
+        CORE + "test_schedule.py::test_cosine_is_not_clipped_to_the_hundredth"),
     # ---- samplers ----
-    Bug("noise at the final step", "tinyddpm/sampler.py", "if step > 1:", "if step > 0:", TESTS + "test_sampler.py::test_no_noise_is_added_at_the_final_step"),
-    Bug("DDIM with the wrong sign on ε", "tinyddpm/sampler.py", "* x0_hat + float(np.sqrt(1 - alpha_bar[then] - sigma2))", "* x0_hat - float(np.sqrt(1 - alpha_bar[then] - sigma2))",
-        TESTS + "test_sampler.py::test_ddim_that_knows_x0_follows_the_noise_back_with_its_sign"),
+    Bug("noise at the final step", "tinyddpm/sampler.py", "if step > 1:", "if step > 0:", CORE + "test_sampler.py::test_no_noise_is_added_at_the_final_step"),
+    Bug("DDIM with the wrong sign on ε", "tinyddpm/sampler.py", "* x0_hat + float(direction)", "* x0_hat - float(direction)",
+        CORE + "test_sampler.py::test_ddim_that_knows_x0_follows_the_noise_back_with_its_sign"),
     Bug("DDIM visits only the first steps", "tinyddpm/sampler.py", "return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]", "return list(range(steps, 0, -1))",
-        TESTS + "test_sampler.py::test_ddim_visits_T_and_not_only_the_first_steps"),
+        CORE + "test_sampler.py::test_ddim_visits_T_and_not_only_the_first_steps"),
     Bug("DDIM on a grid that never visits T", "tinyddpm/sampler.py", "return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]",
-        "return [1 + T * i // steps for i in range(steps - 1, -1, -1)]", TESTS + "test_sampler.py::test_the_grid_goes_evenly_from_T_to_its_last_step"),
+        "return [1 + T * i // steps for i in range(steps - 1, -1, -1)]", CORE + "test_sampler.py::test_the_grid_goes_evenly_from_T_to_its_last_step"),
     Bug("DDIM takes x̂_0 for ε", "tinyddpm/sampler.py", "eps_hat = predicted_noise(schedule, x0_hat, xt, t)", "eps_hat = x0_hat",
-        TESTS + "test_sampler.py::test_ddim_that_knows_x0_follows_the_noise_back_with_its_sign"),
+        CORE + "test_sampler.py::test_ddim_that_knows_x0_follows_the_noise_back_with_its_sign"),
     Bug("ε̂ not of the clipped x̂_0", "tinyddpm/sampler.py", "eps_hat = predicted_noise(schedule, x0_hat, xt, t)", "eps_hat = predicted_noise(schedule, denoiser(xt, t), xt, t)",
-        TESTS + "test_sampler.py::test_ddim_with_eta_1_on_all_steps_is_the_ancestral_sampler"),
+        CORE + "test_sampler.py::test_ddim_with_eta_1_on_all_steps_is_the_ancestral_sampler"),
     Bug("σ forgotten under the root", "tinyddpm/sampler.py", "np.sqrt(1 - alpha_bar[then] - sigma2)", "np.sqrt(1 - alpha_bar[then])",
-        TESTS + "test_sampler.py::test_ddim_with_eta_1_on_all_steps_is_the_ancestral_sampler"),
+        CORE + "test_sampler.py::test_ddim_with_eta_1_on_all_steps_is_the_ancestral_sampler"),
     Bug("DPM-Solver never updates its memory", "tinyddpm/more/solvers.py", "before, x0_before = now, x0_hat", "before, x0_before = now, D",
         TESTS + "test_solvers.py::test_dpm_solver_is_the_published_algorithm"),
     Bug("inversion takes ε̂ one step late", "tinyddpm/more/solvers.py", "_denoised(denoiser, guess, then, clip)", "_denoised(denoiser, guess, max(now, 1), clip)",

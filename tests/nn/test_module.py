@@ -1,4 +1,5 @@
-"""θ is one vector: the views that `bind` makes of it, its slices and padding, and the names of the parameters."""
+"""θ is one vector: the views that `bind` makes of it, its slices, padding and names."""
+
 import numpy as np
 import pytest
 from oracles import SMALL, batch, new, shaken
@@ -9,23 +10,28 @@ from tinyddpm.schedule import linear
 from tinyddpm.train import train
 
 
-def rebound(unet, how):
-    """The net after one of the things that people do with θ."""
-    if how == "float32 and back":
-        return unet.bind(unet.theta.astype(np.float32), unet.grad.astype(np.float32)).bind(unet.theta.astype(np.float64), unet.grad.astype(np.float64))
-    if how == "a copy":
-        return unet.bind(unet.theta.copy(), np.zeros_like(unet.theta))
-    if how == "part of a larger vector":
-        return unet.bind(np.zeros(3 * len(unet.theta))[16:16 + len(unet.theta)], np.zeros_like(unet.theta))
-    if how == "an average":
-        average = 0.5 * unet.theta
-        return UNet(unet.config).bind(average, np.zeros_like(average))
-    return unet
+def as_dtype(unet, dtype):
+    return unet.bind(unet.theta.astype(dtype), unet.grad.astype(dtype))
 
 
-@pytest.mark.parametrize("how", ["initialised", "float32 and back", "a copy", "part of a larger vector", "an average"])
+def in_a_larger_vector(unet):
+    larger = np.zeros(3 * len(unet.theta))
+    return unet.bind(larger[16 : 16 + len(unet.theta)], np.zeros_like(unet.theta))
+
+
+# What people do with θ.
+REBOUND = {
+    "initialised": lambda unet: unet,
+    "float32 and back": lambda unet: as_dtype(as_dtype(unet, np.float32), np.float64),
+    "a copy": lambda unet: unet.bind(unet.theta.copy(), np.zeros_like(unet.theta)),
+    "part of a larger vector": in_a_larger_vector,
+    "an EMA": lambda unet: UNet(unet.config).bind(0.5 * unet.theta, np.zeros_like(unet.theta)),
+}
+
+
+@pytest.mark.parametrize("how", REBOUND)
 def test_every_layer_sees_what_is_written_to_theta(how):
-    unet, other = rebound(new(), how), shaken(seed=9)
+    unet, other = REBOUND[how](new()), shaken(seed=9)
     xt, t = batch(unet)
     unet.theta[...] = other.theta
     expected = other.denoise(xt, t)
@@ -74,7 +80,8 @@ def test_padding_is_and_stays_zero():
     images = np.random.default_rng(0).uniform(-1, 1, (4, *SMALL.image))
     for step, _ in zip(train(unet, images, linear(), 0.1, seed=0, batch_size=4), range(3)):
         assert not unet.theta[padding].any() and not unet.grad[padding].any()
-        assert all(unet.grad[where].any() for name, where in unet.slices().items() if not name.endswith("k.bias"))
+        for name, where in unet.slices().items():
+            assert unet.grad[where].any() or name.endswith("k.bias")
 
 
 def test_gradients_overlap_their_own_slice_only():
@@ -84,7 +91,8 @@ def test_gradients_overlap_their_own_slice_only():
             for other, where in unet.slices().items():
                 assert np.shares_memory(p.grad, unet.grad[where]) == (name == other)
                 assert np.shares_memory(p.data, unet.theta[where]) == (name == other)
-            assert p.grad.shape == p.data.shape == p.initial_shape and not np.shares_memory(p.data, unet.grad)
+            assert p.grad.shape == p.data.shape == p.initial_shape
+            assert not np.shares_memory(p.data, unet.grad)
         y = unet(*batch(unet))
         y.backward(np.ones_like(y.data))
 
@@ -107,13 +115,15 @@ def test_state_holds_views_by_name():
     state = unet.state()
     assert list(state) == list(unet.parameters())
     for name, array in state.items():
-        assert isinstance(array, np.ndarray) and np.shares_memory(array, unet.theta[unet.slices()[name]])
+        where = unet.slices()[name]
+        assert isinstance(array, np.ndarray) and np.shares_memory(array, unet.theta[where])
 
 
 def test_bind_names_a_vector_of_the_wrong_length():
     unet = new()
     right, wrong = np.zeros(unet.theta_size()), np.zeros(unet.theta_size() - 1)
-    with pytest.raises(ValueError, match=rf"theta: expected a vector of {len(right)} floats, .*, got float64 of shape \({len(wrong)},\)"):
+    expected, got = f"a vector of {len(right)} floats", rf"float64 of shape \({len(wrong)},\)"
+    with pytest.raises(ValueError, match=f"theta: expected {expected}, .*, got {got}"):
         unet.bind(wrong)
     with pytest.raises(ValueError, match="grad: expected a vector"):
         unet.bind(right, wrong)

@@ -2,8 +2,8 @@
 
     noise.normal(seed=0, purpose="eps", step=7, index=[3, 5], shape=(3, 32, 32))
 
-The numbers are made of `philox.py`'s random words; `box_muller.py` makes normal numbers of them.
-This room imports nothing of tinyddpm.
+`philox.py` makes random words, and `box_muller.py` turns them into normal numbers.
+This room imports nothing else of tinyddpm.
 """
 
 from .addressed import Stream, bits, integers, normal, uniform

@@ -4,47 +4,82 @@ There is no generator to carry around, to save or to restore: a number is a pure
 
     (seed, purpose, step, index)      which run, what for, at which step, for which sample
 
-so `normal(seed=0, purpose="eps", step=7, index=[3, 5], shape=(3, 32, 32))` is the noise of samples
-3 and 5 at step 7, whoever asks for it: the whole batch, one of its micro-batches, another worker,
-or a run that was resumed at step 7. Give every use its own purpose: two functions asked at the
-same address read the same bits, and their numbers are then anything but independent.
+So this is always the noise of samples 3 and 5 at step 7:
 
-The numbers are made where `index` is, on the CPU or on a GPU, and are the same to the last bit: the
-words are integers (`philox.py`), and the normal numbers come of them by exactly rounded operations
-alone (`box_muller.py`).
+    normal(seed=0, purpose="eps", step=7, index=[3, 5], shape=(3, 32, 32))
+
+It does not matter who asks: the whole batch, one of its micro-batches, another worker, or a run
+that was resumed at step 7. Give every use its own purpose. Two functions that ask at the same
+address read the same bits, so their numbers are not independent.
+
+The numbers are made where `index` is, on the CPU or on a GPU, and are the same to the last bit.
+The words are integers (`philox.py`), and the normal numbers are made from them by exactly rounded
+operations alone (`box_muller.py`).
 """
 
 import hashlib
 import math
 import operator
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
-from autograd.backend import array_module
+from autograd.backend import Array, array_module
 
 from .box_muller import box_muller
 from .philox import words as words_at
 
+# The samples' numbers in the whole data set or batch: 1-D integers from 0 to 2**32 - 1.
+Index: TypeAlias = Array | Sequence[int]
 
-def bits(seed, purpose, step, index, words):
-    """Random 32-bit words: uint32, shape (len(index), words).
 
-    seed: any integer; purpose: any string; step: 0 <= step < 2**64; index: 1-D integers, the
-    samples' numbers in the whole data set or batch, 0 <= index < 2**32; words: how many for each.
+def bits(seed: int, purpose: str, step: int, index: Index, words: int) -> Array:
+    """Random 32-bit words.
+
     Row i depends on index[i] alone, and more words begin with the same words as fewer.
-    Raises TypeError or ValueError, naming the argument. On a GPU the range of index is not looked
-    at, which would mean to wait for it: numbers out of range count modulo 2**32.
+
+    Args:
+        seed: any integer.
+        purpose: any string.
+        step: 0 <= step < 2**64.
+        index: the samples' numbers, 1-D, 0 <= index < 2**32. On a GPU the range is not checked,
+            because that would mean waiting for it: numbers out of range count modulo 2**32.
+        words: how many for each sample.
+
+    Returns:
+        uint32 (len(index), words).
+
+    Raises:
+        TypeError: an argument has the wrong type. The message names it.
+        ValueError: an argument is out of range. The message names it.
     """
     step = _integer("step", step, 0, 2**64 - 1)
     words = _integer("words", words, 0, 2**34)
     return words_at(_key(seed, purpose), step, _sample_numbers(index), words)
 
 
-def uniform(seed, purpose, step, index, shape=(), dtype=np.float32):
-    """Uniform numbers in [0, 1), shape (len(index), *shape), bit-identical on every platform.
+def uniform(
+    seed: int,
+    purpose: str,
+    step: int,
+    index: Index,
+    shape: tuple[int, ...] = (),
+    dtype: npt.DTypeLike = np.float32,
+) -> Array:
+    """Uniform numbers in [0, 1), bit-identical on every platform.
 
-    dtype: float32 (24 random bits from one word) or float64 (53 bits from two words).
-    The address, and what is raised for a bad one: as for `bits`.
+    Args:
+        seed: any integer. The address is as for `bits`, and so are its errors.
+        purpose: any string.
+        step: 0 <= step < 2**64.
+        index: the samples' numbers, 1-D, 0 <= index < 2**32.
+        shape: of the numbers of one sample.
+        dtype: float32 (24 random bits from one word) or float64 (53 bits from two words).
+
+    Returns:
+        (len(index), *shape).
     """
     size, dtype = _size(shape), _float_dtype(dtype)
     if dtype == np.float32:
@@ -56,11 +91,24 @@ def uniform(seed, purpose, step, index, shape=(), dtype=np.float32):
     return u.reshape(len(w), *shape)
 
 
-def integers(seed, purpose, step, index, n, shape=()):
-    """Integers in {0, ..., n - 1}: int64, shape (len(index), *shape), bit-identical everywhere.
+def integers(
+    seed: int, purpose: str, step: int, index: Index, n: int, shape: tuple[int, ...] = ()
+) -> Array:
+    """Integers in {0, ..., n - 1}, bit-identical on every platform.
 
-    n: 1 <= n <= 2**32. The result is floor(x n / 2**64) with x of 64 random bits, so each value's
-    probability is within 2**-64 of 1 / n. The address: as for `bits`.
+    Each is floor(x n / 2**64) with x of 64 random bits, so each value's probability is within
+    2**-64 of 1 / n.
+
+    Args:
+        seed: any integer. The address is as for `bits`, and so are its errors.
+        purpose: any string.
+        step: 0 <= step < 2**64.
+        index: the samples' numbers, 1-D, 0 <= index < 2**32.
+        n: 1 <= n <= 2**32.
+        shape: of the integers of one sample.
+
+    Returns:
+        int64 (len(index), *shape).
     """
     n = _integer("n", n, 1, 2**32)
     w = bits(seed, purpose, step, index, 2 * _size(shape)).astype(np.uint64)
@@ -69,19 +117,52 @@ def integers(seed, purpose, step, index, n, shape=()):
     return value.astype(np.int64).reshape(len(w), *shape)
 
 
-def normal(seed, purpose, step, index, shape=(), dtype=np.float32):
-    """Standard normal numbers, shape (len(index), *shape), dtype float32 or float64, bit-identical
-    on every platform.
+def normal(
+    seed: int,
+    purpose: str,
+    step: int,
+    index: Index,
+    shape: tuple[int, ...] = (),
+    dtype: npt.DTypeLike = np.float32,
+) -> Array:
+    """Standard normal numbers, bit-identical on every platform.
 
-    Two words make two numbers (Box and Muller 1958); the largest |z| is sqrt(66 log 2), about 6.8.
-    Computed in float64 and cast once. The address: as for `bits`.
+    Two words make two numbers (Box and Muller 1958), computed in float64 and cast once. The largest
+    |z| is sqrt(66 log 2), about 6.8.
+
+    Args:
+        seed: any integer. The address is as for `bits`, and so are its errors.
+        purpose: any string.
+        step: 0 <= step < 2**64.
+        index: the samples' numbers, 1-D, 0 <= index < 2**32.
+        shape: of the numbers of one sample.
+        dtype: float32 or float64.
+
+    Returns:
+        (len(index), *shape).
     """
     size, dtype = _size(shape), _float_dtype(dtype)
     w = bits(seed, purpose, step, index, size + size % 2)
     return box_muller(w, dtype)[:, :size].reshape(len(w), *shape)
 
 
-def _key(seed, purpose):
+class Stream:
+    """Uniform numbers for callers that ask in a fixed order, as dropout layers do.
+
+    The i-th call has the purpose "<purpose> i".
+    """
+
+    def __init__(self, seed: int, purpose: str, step: int, index: Index) -> None:
+        self.address, self.purpose, self.calls = (seed, step, index), purpose, 0
+
+    def __call__(self, shape: tuple[int, ...]) -> Array:
+        """The next (len(index), *shape) float32 numbers in [0, 1)."""
+        self.calls += 1
+        seed, step, index = self.address
+        return uniform(seed, f"{self.purpose} {self.calls}", step, index, shape)
+
+
+def _key(seed: int, purpose: str) -> tuple[int, int]:
     """Two 32-bit words: 64 bits of hash, so that two (seed, purpose) never meet in practice."""
     if not isinstance(purpose, str):
         raise TypeError(f"purpose: expected a string, got {purpose!r}")
@@ -90,46 +171,36 @@ def _key(seed, purpose):
     return int.from_bytes(digest[:4], "little"), int.from_bytes(digest[4:], "little")
 
 
-def _sample_numbers(index):
+def _sample_numbers(index: Index) -> Array:
+    """The index as uint32, checked."""
     xp = array_module(index)
-    index = xp.asarray(index)
-    if index.ndim != 1 or index.dtype.kind not in "iu":
-        raise TypeError(f"index: expected 1-D integers, got {index.dtype} of shape {index.shape}")
-    if xp is np and index.size and not 0 <= index.min() <= index.max() < 2**32:
-        raise ValueError(f"index: expected 0 to 2**32 - 1, got {index.min()} to {index.max()}")
-    return index.astype(np.uint32)
+    numbers: Array = xp.asarray(index)
+    if numbers.ndim != 1 or numbers.dtype.kind not in "iu":
+        got = f"{numbers.dtype} of shape {numbers.shape}"
+        raise TypeError(f"index: expected 1-D integers, got {got}")
+    if xp is np and numbers.size and not 0 <= numbers.min() <= numbers.max() < 2**32:
+        got = f"{numbers.min()} to {numbers.max()}"
+        raise ValueError(f"index: expected 0 to 2**32 - 1, got {got}")
+    return numbers.astype(np.uint32)
 
 
-def _integer(name, value, low=-math.inf, high=math.inf):
+def _integer(name: str, value: Any, low: float = -math.inf, high: float = math.inf) -> int:
     try:
-        value = int(operator.index(value))
+        number = operator.index(value)
     except TypeError:
         raise TypeError(f"{name}: expected an integer, got {value!r}") from None
-    if not low <= value <= high:
-        raise ValueError(f"{name}: expected {low} to {high}, got {value}")
-    return value
+    if not low <= number <= high:
+        raise ValueError(f"{name}: expected {low} to {high}, got {number}")
+    return number
 
 
-def _size(shape):
+def _size(shape: tuple[int, ...]) -> int:
     if not isinstance(shape, tuple):
         raise TypeError(f"shape: expected a tuple of integers, got {shape!r}")
     return math.prod(_integer("shape", length, 0) for length in shape)
 
 
-def _float_dtype(dtype):
+def _float_dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
     if dtype not in (np.float32, np.float64, "float32", "float64"):
         raise ValueError(f"dtype: expected float32 or float64, got {dtype!r}")
     return np.dtype(dtype)
-
-
-class Stream:
-    """Uniform numbers for those who ask in a fixed order, as dropout layers do: the i-th call has the purpose "<purpose> i"."""
-
-    def __init__(self, seed, purpose, step, index):
-        self.address, self.purpose, self.calls = (seed, step, index), purpose, 0
-
-    def __call__(self, shape):
-        """The next (len(index), *shape) float32 numbers in [0, 1)."""
-        self.calls += 1
-        seed, step, index = self.address
-        return uniform(seed, f"{self.purpose} {self.calls}", step, index, shape)

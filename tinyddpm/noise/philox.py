@@ -1,12 +1,17 @@
-"""Philox4x32-10, a generator of random words that can be asked for any of them: on a CPU in NumPy, on a GPU as a kernel.
+"""Philox4x32-10: random words that can be asked for in any order, on a CPU or a GPU.
 
-Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). It works like a cipher, weakened for
-speed: encrypt the counters 0, 1, 2, ... and what comes out passes every test of TestU01's BigCrush. There is nothing but
-integers in it, so the words are the same on every machine. `noise.py` says which counter belongs to whom.
+    words(key=(1, 2), step=7, samples=np.uint32([3, 5]), count=8)
+
+Salmon, Moraes, Dror and Shaw, "Parallel random numbers: as easy as 1, 2, 3" (SC 2011). It works
+like a cipher, weakened for speed. Encrypt the counters 0, 1, 2, ..., and the result passes every
+test of TestU01's BigCrush. It computes with integers alone, so the words are the same on every
+machine. `addressed.py` says which counter belongs to whom.
 """
+
 import numpy as np
 
 from autograd import backend
+from autograd.backend import Array
 
 MULTIPLIERS = 0xD2511F53, 0xCD9E8D57
 WEYL = 0x9E3779B9, 0xBB67AE85  # the golden ratio and sqrt(3) - 1, as fractions of 2**32
@@ -15,13 +20,22 @@ LOW_WORD = 0xFFFFFFFF
 THREADS = 256  # to a block of the kernel
 
 
-def philox(counter, key):
-    """The cipher itself (section 2.2 and 3.3 of the paper, and the constants).
+def philox(
+    counter: tuple[Array | int, Array | int, Array | int, Array | int], key: tuple[int, int]
+) -> tuple[Array, Array, Array, Array]:
+    """The cipher itself.
 
-    counter: four uint32 arrays, which broadcast together; key: two integers below 2**32.
-    Returns four uint32 arrays.
+    Source: sections 2.2 and 3.3 of the paper, which give the constants too.
+
+    Args:
+        counter: four uint32 arrays, which broadcast together, or integers.
+        key: two integers below 2**32.
+
+    Returns:
+        Four uint32 arrays.
     """
-    c0, c1, c2, c3 = (np.asarray(c, np.uint32) for c in counter)
+    blocks: list[Array] = [np.asarray(c, np.uint32) for c in counter]
+    c0, c1, c2, c3 = blocks
     k0, k1 = (int(k) for k in key)
     for _ in range(ROUNDS):
         high0, low0 = _multiply(MULTIPLIERS[0], c0)
@@ -31,17 +45,23 @@ def philox(counter, key):
     return c0, c1, c2, c3
 
 
-def _multiply(constant, words):
+def _multiply(constant: int, words: Array) -> tuple[Array, Array]:
     """The high and the low word of the 64-bit products constant * words."""
     product = words.astype(np.uint64) * constant
     return (product >> 32).astype(np.uint32), (product & LOW_WORD).astype(np.uint32)
 
 
-def words(key, step, samples, count):
-    """Row i: the first `count` words of the counters (0, samples[i], step), (1, samples[i], step), ..., four words to a counter.
+def words(key: tuple[int, int], step: int, samples: Array, count: int) -> Array:
+    """The first words of each sample's counters (0, sample, step), (1, sample, step), ...
 
-    key: two integers below 2**32; step: below 2**64; samples: uint32 (N,), on the CPU or a GPU.
-    Returns uint32 (N, count), where samples is.
+    Args:
+        key: two integers below 2**32.
+        step: below 2**64.
+        samples: uint32 (N,), on the CPU or a GPU.
+        count: how many words for each sample. A counter gives four.
+
+    Returns:
+        uint32 (N, count), on the device of `samples`.
     """
     if backend.array_module(samples) is not np:
         return words_on_gpu(key, step, samples, count)
@@ -50,19 +70,21 @@ def words(key, step, samples, count):
     return np.stack(four, axis=-1).reshape(len(samples), 4 * len(block))[:, :count]
 
 
-def words_on_gpu(key, step, samples, count):
+def words_on_gpu(key: tuple[int, int], step: int, samples: Array, count: int) -> Array:
     """The same words by the kernel below: one thread to a counter."""
     n, blocks = len(samples), -(-count // 4)
-    out = backend.array_module(samples).empty((n, count), samples.dtype)
+    out: Array = backend.array_module(samples).empty((n, count), samples.dtype)
     if out.size:
-        grid = -(-n * blocks // THREADS)
-        backend.kernel("philox_words", SOURCE)((grid,), (THREADS,), (samples, out, n, count, blocks, *key, step & LOW_WORD, step >> 32))
+        kernel, grid = backend.kernel("philox_words", SOURCE), -(-n * blocks // THREADS)
+        sizes, counter = (n, count, blocks), (*key, step & LOW_WORD, step >> 32)
+        kernel((grid,), (THREADS,), (samples, out, *sizes, *counter))
     return out
 
 
 SOURCE = r"""
-extern "C" __global__ void philox_words(const unsigned* samples, unsigned* out, long long n, long long count, long long blocks,
-                                        long long key0, long long key1, long long step_low, long long step_high) {
+extern "C" __global__ void philox_words(
+    const unsigned* samples, unsigned* out, long long n, long long count, long long blocks,
+    long long key0, long long key1, long long step_low, long long step_high) {
     const long long i = (long long)blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= n * blocks) return;
     const long long sample = i / blocks, block = i % blocks;
@@ -77,6 +99,7 @@ extern "C" __global__ void philox_words(const unsigned* samples, unsigned* out, 
         k1 += 0xBB67AE85u;
     }
     const unsigned word[4] = {c0, c1, c2, c3};
-    for (int j = 0; j < 4 && 4 * block + j < count; j++) out[sample * count + 4 * block + j] = word[j];
+    for (int j = 0; j < 4 && 4 * block + j < count; j++)
+        out[sample * count + 4 * block + j] = word[j];
 }
 """
