@@ -6,15 +6,15 @@
         …
     sevens = np.full(64, 7)
     denoiser = guided(unet.denoise, sevens, classes=10, weight=3.0)
-    *_, (t, x0, _) = ddim(denoiser, schedule, x_T)      # every other sampler takes it too
+    *_, (t, x0, _) = ddim(denoiser, schedule, x_T)  # every other sampler takes it too
 
-The real classes are numbered from 0 to `classes` − 1. Number `classes` is the *null class*: it means
-that no class is given. Training replaces a fraction of the labels by the null class. So one network
-learns both the conditional and the unconditional denoiser.
+The real classes are numbered from 0 to `classes` − 1. Number `classes` is the *null class*: it
+means that no class is given. Training replaces a fraction of the labels by the null class. So one
+network learns both the conditional and the unconditional denoiser.
 
-Guidance starts at the unconditional x̂_0, goes towards the conditional one, and on beyond it. Samples
-then show their class more plainly, and vary less (Ho & Salimans 2022, "Classifier-free diffusion
-guidance").
+Guidance starts at the unconditional x̂_0, goes towards the conditional one, and on beyond it.
+Samples then show their class more plainly, and vary less (Ho & Salimans 2022, "Classifier-free
+diffusion guidance").
 
 Without labels, the network takes the null class for all images: `unet.denoise` is then the
 unconditional denoiser.
@@ -75,9 +75,9 @@ class ClassUNet(UNet):
 class ClassEmbedding(Module):
     """labels (N,) in {0..classes} -> (N, outputs): rows of a learned table.
 
-    The last row belongs to the null class. All rows start at zero. So, for every class, a new network
-    computes what a U-Net conditioned on t alone computes, and no class has a head start by chance. Rows
-    move apart as soon as their images ask for different answers.
+    The last row belongs to the null class. All rows start at zero. So, for every class, a new
+    network computes what a U-Net conditioned on t alone computes, and no class has a head start by
+    chance. Rows move apart as soon as their images ask for different answers.
     """
 
     def __init__(self, classes: int, outputs: int, c: float) -> None:
@@ -90,8 +90,8 @@ class ClassEmbedding(Module):
         _check_kind("cond", labels)
         # A GPU does not wait for this check. There, a label out of range matches no row and adds 0.
         labels = within("cond", labels, 0, rows - 1)
-        # One row of zeros and a single 1 for each label, (N, rows). As a product with it, the gradient
-        # sums the rows in a fixed order. Scattering them on a GPU would not.
+        # One row of zeros and a single 1 for each label, (N, rows). As a product with it, the
+        # gradient sums the rows in a fixed order. Scattering them on a GPU would not.
         chosen = (labels[:, None] == xp.arange(rows)).astype(self.table.dtype)
         return ops.matmul(chosen, self.c * self.table)
 
@@ -99,8 +99,9 @@ class ClassEmbedding(Module):
 def dropped(labels: Array, classes: int, fraction: float = 0.1, seed: int = 0) -> Cond:
     """The conditioning of a training run: the labels, with a fraction replaced by the null class.
 
-    Use it as `train(..., cond=dropped(...))`. Each step draws afresh which labels it replaces (Ho &
-    Salimans 2022, algorithm 1, where the fraction is p_uncond; .1 and .2 worked equally well there).
+    Use it as `train(..., cond=dropped(...))`. Every step draws afresh which labels to replace.
+    (Ho & Salimans 2022, algorithm 1; there the fraction is p_uncond, and .1 and .2 worked equally
+    well.)
 
     Args:
         labels: classes (n,) of the training images, integers in {0..classes − 1}.
@@ -130,8 +131,8 @@ def dropped(labels: Array, classes: int, fraction: float = 0.1, seed: int = 0) -
 def by_class(denoisers: Sequence[Denoiser]) -> Callable[..., Array]:
     """One denoise(xt, t, labels), made of a denoiser(xt, t) for each class.
 
-    With the ideal denoisers of the images of each class (`ideal.py`), it is the best that a ClassUNet
-    could become on training draws.
+    With the ideal denoisers of the images of each class (`ideal.py`), it is the best that a
+    ClassUNet could become on training draws.
 
     Args:
         denoisers: one for each real class, in order, and a last one for the null class.
@@ -159,10 +160,10 @@ def guided(
 ) -> Denoiser:
     """A denoiser with classifier-free guidance: x̂_0 = x̂_null + weight·(x̂_class − x̂_null).
 
-    Each call costs one call of the network on twice as many images; weights 0 and 1 cost no more than
-    the plain denoiser. Ho & Salimans 2022, section 3.2, state the formula for ε̂, with w + 1 for
-    `weight`. ε̂ is affine in x̂_0, so both say the same. Above 1, x̂_0 easily leaves [−1, 1]: keep the
-    sampler's clip.
+    Each call costs one call of the network on twice as many images; weights 0 and 1 cost no more
+    than the plain denoiser. Ho & Salimans 2022, section 3.2, state the formula for ε̂, with w + 1
+    for `weight`. ε̂ is affine in x̂_0, so both say the same. Above 1, x̂_0 easily leaves [−1, 1]:
+    keep the sampler's clip.
 
     Args:
         denoise: denoise(xt, t, labels) -> x̂_0: a ClassUNet's `denoise`, or `Shards.denoise`.

@@ -4,9 +4,9 @@
     found = by_kind(unet, schedule, x0, t, eps)   # {"conv1": 2.1, …, "last": 13.4, "rest": 9.0, …}
     UNet(config, derived(found))                  # the same network, its layers equally curved
 
-Gradient descent is stable in a direction of curvature λ only while β < 2/λ. The curvature of J for a
-kind of layer is the largest eigenvalue of its block of the Hessian H. H itself is never computed. Its
-product with a vector is a difference of two gradients, (∇J(θ + hv) − ∇J(θ − hv)) / 2h. Repeated
+Gradient descent is stable in a direction of curvature λ only while β < 2/λ. The curvature of J for
+a kind of layer is the largest eigenvalue of its block of the Hessian H. H itself is never computed.
+Its product with a vector is a difference of two gradients, (∇J(θ + hv) − ∇J(θ − hv)) / 2h. Repeated
 products turn any vector towards the eigenvector whose eigenvalue is largest in size. This is power
 iteration (LeCun, Simard & Pearlmutter 1993, "Automatic learning rate maximization by on-line
 estimation of the Hessian's eigenvectors").
@@ -138,7 +138,8 @@ def kinds(unet: UNet) -> dict[str, Array]:
         Booleans (n,) on the host by kind: by the fields of Multipliers, and "rest". Kinds that the
         network does not have are left out.
     """
-    # A network like this one, whose multipliers say which kind they are: 2, 3, …, where 1 means none.
+    # A network like this one, whose multipliers say which kind they are: 2, 3, …, where 1 means
+    # none.
     marks = Multipliers(*(i + 2.0 for i in range(len(KINDS))))
     marked = type(unet)(unet.config, marks)
     kind = np.full(unet.theta_size(), -1)  # padding is of no kind

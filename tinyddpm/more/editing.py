@@ -85,8 +85,8 @@ def interpolate_at(
 ) -> Chain:
     """Blend two images at step t, then denoise from t (Ho et al. 2020, section 4.4).
 
-    Both images get the same noise. Mixed in pixels, two images are a double exposure. The steps up to
-    t wash that out, and the steps back down paint one image.
+    Both images get the same noise. Mixed in pixels, two images are a double exposure. The steps up
+    to t wash that out, and the steps back down paint one image.
 
     Args:
         denoiser: denoiser(xt, t) -> x̂_0.
@@ -149,8 +149,8 @@ def slerp(a: Array, b: Array, fractions: npt.ArrayLike) -> Array:
     With ω the angle between a and b: sin((1−s)ω)/sin ω · a + sin(sω)/sin ω · b, for each fraction s
     (Song et al. 2021, "DDIM", appendix D.5).
 
-    Normal noise of D numbers lies near a sphere of radius √D. A straight line between two such points
-    cuts inside: halfway its length is √(D/2), which no x_T has. The arc stays on the sphere.
+    Normal noise of D numbers lies near a sphere of radius √D. A straight line between two such
+    points cuts inside: halfway its length is √(D/2), which no x_T has. The arc stays on the sphere.
     """
     alike("b", b, a)
     xp, fraction = array_module(a), _column(fractions, a)
@@ -192,21 +192,22 @@ def inpaint(
 ) -> Chain:
     """Keep the pixels where the mask is 1, and paint the others to match.
 
-    (Lugmayr et al. 2022, "RePaint", algorithm 1.) At each step, the known pixels are set to the image
-    with the noise of that step, whatever the network painted. Only the way back up and down again
-    lets the painted pixels adapt to them.
+    (Lugmayr et al. 2022, "RePaint", algorithm 1.) At each step, the known pixels are set to the
+    image with the noise of that step, whatever the network painted. Only the way back up and down
+    again lets the painted pixels adapt to them.
 
     Args:
         denoiser: denoiser(xt, t) -> x̂_0.
         schedule: the noise schedule.
         image: images (N, C, H, W) in [−1, 1]. The values where the mask is 0 have no influence.
-        mask: numbers 0 and 1, or booleans, in the image's shape or one that broadcasts to it, such as
-            (H, W).
+        mask: numbers 0 and 1, or booleans, in the image's shape or one that broadcasts to it, such
+            as (H, W).
         x_T: where the chain starts, of the image's shape.
-        noise: noise(i) is standard normal noise of that shape. No i is used twice. The first reverse
-            step from each t uses i = t, as in `ancestral`; all else uses numbers from T + 1 on.
-        resamplings: how often to pass through each stretch of `jump` steps: back up, by adding noise,
-            and down again. 1 means once. The denoiser is called about resamplings · T times.
+        noise: noise(i) is standard normal noise of that shape. No i is used twice. The first
+            reverse step from each t uses i = t, as in `ancestral`; all else uses numbers from T + 1
+            on.
+        resamplings: how often to pass through each stretch of `jump` steps: back up, by adding
+            noise, and down again. 1 means once. The denoiser is called about resamplings · T times.
         jump: the length of such a stretch.
         clip: as for `ancestral`.
         variance: as for `ancestral`.

@@ -12,14 +12,15 @@ The exact denoiser is known, and so is exactly what a sampler makes of it.
 
 Even with the best possible denoiser, a sampler does not draw from N(mean, covariance), only from
 something near it. The difference is the sampler's own error, due to its strides and its variance,
-with no network to blame. For Gaussian images that error is a number, not an estimate. Take one pixel
-of N(0, 0.5²) and `linear(1000)`. Ancestral sampling ends with a standard deviation of 0.496
+with no network to blame. For Gaussian images that error is a number, not an estimate. Take one
+pixel of N(0, 0.5²) and `linear(1000)`. Ancestral sampling ends with a standard deviation of 0.496
 (variance β̃) or 0.501 (variance β). DDIM in 1000, 50 and 10 steps ends with 0.499, 0.471 and 0.370.
 
 No samples are needed, because the denoiser is affine in x_t. So each step of a sampler is affine in
 x_t and its noise, and an image is b + A x_T + Σ_t B_t z_t. `moments` reads b, A and all B_t off the
 sampler itself, which it runs once on a batch of unit vectors. Then the mean is b and the covariance
-is A Aᵀ + Σ_t B_t B_tᵀ. There is no second formula of the sampler here that could share its mistakes.
+is A Aᵀ + Σ_t B_t B_tᵀ. There is no second formula of the sampler here that could share its
+mistakes.
 
 Notation: D = C·H·W. A covariance is (D, D), over pixels in the order of reshape, or a number s² for
 s²·I. μ is the mean, Σ the covariance, w its eigenvalues. x_t is N(√ᾱ_t μ, ᾱ_t Σ + (1−ᾱ_t) I).
@@ -36,8 +37,8 @@ from autograd.backend import Array, array_module
 from ..schedule import Schedule, at
 from ..types import Denoiser, Noise
 
-# The value of the last probe image. It is neither 1 nor positive: unit vectors alone cannot tell |x|
-# and x³ from linear maps.
+# The value of the last probe image. It is neither 1 nor positive: unit vectors alone cannot tell
+# |x| and x³ from linear maps.
 PROBE = -2.0
 
 
@@ -74,9 +75,9 @@ def gaussian_denoiser(schedule: Schedule, mean: Array, covariance: npt.ArrayLike
 def least_J(schedule: Schedule, covariance: npt.ArrayLike) -> Array:
     """The smallest possible E[(x̂_0 − x_0)²] of a pixel at each t, that of `gaussian_denoiser`.
 
-    It is the mean of w (1−ᾱ_t) / (ᾱ_t w + 1 − ᾱ_t). Its mean over t = 1..T is the floor of J ("mse")
-    for such images: a network's J minus this is what the network has still to learn. For a finite set
-    of images, `ideal.py` has the floor.
+    It is the mean of w (1−ᾱ_t) / (ᾱ_t w + 1 − ᾱ_t). Its mean over t = 1..T is the floor of J
+    ("mse") for such images: a network's J minus this is what the network has still to learn. For a
+    finite set of images, `ideal.py` has the floor.
 
     Returns:
         A table (T+1,); entry 0 is 0.
@@ -110,7 +111,8 @@ def probability_flow(
         then: the step to arrive at, 0..T, before or after `now`.
 
     Raises:
-        ValueError: if now or then is no step, xt does not fit the mean, or Σ is singular and now is 0.
+        ValueError: if now or then is no step, xt does not fit the mean, or Σ is singular and now is
+            0.
     """
     steps = 0 <= now <= schedule.T and 0 <= then <= schedule.T
     if not steps or xt.shape[1:] != mean.shape:
@@ -141,8 +143,8 @@ def moments(
     """The exact mean and covariance of x_t after each step of an affine sampler.
 
     It runs one batch of 2 + D (T + 1) float64 images. The first is 0, and ends at the mean. Then
-    comes each unit vector, in x_T and in each noise. The last image is −2 everywhere. It must end where
-    −2 times all effects together end. If it does not, the sampler is not affine.
+    comes each unit vector, in x_T and in each noise. The last image is −2 everywhere. It must end
+    where −2 times all effects together end. If it does not, the sampler is not affine.
 
     Args:
         run: run(x_T, noise) starts the sampler. Read x_T and noise(t) as standard normal.
@@ -154,7 +156,8 @@ def moments(
         (t, mean (C, H, W), covariance (D, D)) after each step.
 
     Raises:
-        ValueError: if the sampler is not affine (a clipped x̂_0 is the usual reason), or T is too small.
+        ValueError: if the sampler is not affine (a clipped x̂_0 is the usual reason), or T is too
+            small.
     """
     D = math.prod(shape)
     N = 2 + D * (T + 1)

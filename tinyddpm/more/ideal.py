@@ -1,19 +1,19 @@
 """The ideal denoiser of the training set, in closed form: no network, no training.
 
     denoiser = ideal_denoiser(images, schedule)
-    *_, (t, x0, _) = ddim(denoiser, schedule, x_T)      # every sampler takes it in place of the U-Net
+    *_, (t, x0, _) = ddim(denoiser, schedule, x_T)  # it replaces the U-Net in every sampler
 
-What it teaches. The J that we train with is a mean over the training images, so we know the function
-that minimises it: E[x_0 | x_t], where x_0 is one of those images. Given x_t, it asks how likely each
-image is to have become x_t, and returns their mean with those weights. No U-Net, however large, has
-a smaller J on training draws.
+What it teaches. The J that we train with is a mean over the training images, so we know the
+function that minimises it: E[x_0 | x_t], where x_0 is one of those images. Given x_t, it asks how
+likely each image is to have become x_t, and returns their mean with those weights. No U-Net,
+however large, has a smaller J on training draws.
 
 And what does it draw? The training images themselves: it memorises them perfectly. So the floor of
-training J is not where we want to arrive. Whatever new digit a U-Net draws, it draws because it does
-*not* minimise J exactly.
+training J is not where we want to arrive. Whatever new digit a U-Net draws, it draws because it
+does *not* minimise J exactly.
 
-It is **no floor for J on held-out images**, which it has never seen. There it does worse than on its
-own: on the digits .207 to .220 instead of .19. A network that has learnt what digits are can do
+It is **no floor for J on held-out images**, which it has never seen. There it does worse than on
+its own: on the digits .207 to .220 instead of .19. A network that has learnt what digits are can do
 better, so this denoiser is the one to beat on held-out images.
 """
 

@@ -1,4 +1,4 @@
-"""How many bits a model needs to encode an image: the variational bound on −log p(x_0), term by term.
+"""How many bits a model needs to encode an image: the variational bound on −log p(x_0).
 
     def draw(t):  # ε of step t, for each image
         return noise.normal(0, "bound", t, np.arange(len(images)), images.shape[1:])
@@ -13,16 +13,13 @@ costs the divergence between the two:
 
     −log p(x_0) ≤ L_T + Σ_{t=2..T} L_{t−1} + L_0          (Ho et al. 2020, equation 5)
 
-    L_T      KL(q(x_T | x_0) ‖ N(0, I))                     `prior_term`
-             the start; no network in it
-    L_{t−1}  KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t))   `step_term`
-             a weight times ‖x_0 − x̂_0‖²
-    L_0      −log p(x_0 | x_1)                              `decoder_term`
-             the image's own grey levels, given x_1
+    L_T      KL(q(x_T | x_0) ‖ N(0, I))                     `prior_term`: no network in it
+    L_{t−1}  KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t))   `step_term`: a weight times ‖x_0 − x̂_0‖²
+    L_0      −log p(x_0 | x_1)                              `decoder_term`: the image's grey levels
 
-The weights are where training departs from likelihood. The lecture's J weights each t alike. The bound
-weights t by (SNR_{t−1} − SNR_t)/2, which at small t is thousands of times larger than at large t. So
-a model of lower J can have a higher bound.
+The weights are where training departs from likelihood. The lecture's J weights each t alike. The
+bound weights t by (SNR_{t−1} − SNR_t)/2, which at small t is thousands of times larger than at
+large t. So a model of lower J can have a higher bound.
 
 All terms are in bits per dimension: nats divided by D·log 2, with D = C·H·W. They are computed in
 float64, whatever the images are.
@@ -56,17 +53,18 @@ def terms(
         schedule: the noise schedule.
         x0: images (N, C, H, W) in [−1, 1].
         noise: noise(t) is standard normal noise of x0's shape, one draw for each t.
-        grey_levels: how many values a pixel can take, evenly spaced from −1 to 1: 17 for the digits,
-            256 for 8 bits.
-        variance: the model's table (T+1,) of the variances of x_{t−1} given x_t, as for `ancestral`;
-            β̃ if None.
+        grey_levels: how many values a pixel can take, evenly spaced from −1 to 1: 17 for the
+            digits, 256 for 8 bits.
+        variance: the model's table (T+1,) of the variances of x_{t−1} given x_t, as for
+            `ancestral`; β̃ if None.
         clip: x̂_0 is held within [−clip, clip], as in the samplers; None leaves it free.
 
     Yields:
         (i, L_i) for i = T, T−1, …, 0, each L_i (N,) in bits/dim.
 
     Raises:
-        ValueError: for images with other grey levels, or a table with a variance that is not positive.
+        ValueError: for images with other grey levels, or a table with a variance that is not
+            positive.
     """
     variance = model_variance(schedule, variance)
     grey_numbers(x0, grey_levels)  # raises now, not after T − 1 steps
@@ -100,8 +98,8 @@ def step_term(
 ) -> Array:
     """L_{t−1} for each image, (N,) bits/dim: the KL of two Gaussians in closed form.
 
-    (Ho et al. 2020, equations 5 and 8.) In both means x_t has the same coefficient (equation 7), so it
-    cancels. What is left of their difference is c_1 (x_0 − x̂_0), whatever x_t was.
+    (Ho et al. 2020, equations 5 and 8.) In both means x_t has the same coefficient (equation 7), so
+    it cancels. What is left of their difference is c_1 (x_0 − x̂_0), whatever x_t was.
 
     Args:
         schedule: the noise schedule.
@@ -131,10 +129,6 @@ def step_coefficients(schedule: Schedule, variance: Array | None = None) -> tupl
     "Variational diffusion models", the discrete-time loss), and the offset is 0. The offset is the
     price of a variance other than β̃.
 
-    Args:
-        schedule: the noise schedule.
-        variance: as for `terms`.
-
     Returns:
         Two tables (T+1,), whose entries 0 and 1 are 0.
     """
@@ -148,11 +142,7 @@ def step_coefficients(schedule: Schedule, variance: Array | None = None) -> tupl
 def decoder_term(x0: Array, x0_hat: Array, variance: float, grey_levels: int) -> Array:
     """L_0 = −log p(x_0 | x_1) for each image, (N,) bits/dim.
 
-    Args:
-        x0: images (N, C, H, W).
-        x0_hat: the denoiser's x̂_0 at x_1, of the same shape.
-        variance: that of `model_variance` at t = 1.
-        grey_levels: as for `terms`.
+    x0_hat is the denoiser's x̂_0 at x_1, and the variance is that of `model_variance` at t = 1.
     """
     _check_shape(x0_hat, x0)
     numbers = grey_numbers(x0, grey_levels)
@@ -176,8 +166,8 @@ def log_probability(numbers: Array, mean: Array, variance: float, grey_levels: i
     centre = width * numbers - 1
     low = xp.where(numbers == 0, -math.inf, (centre - width / 2 - mean) / deviation)
     high = xp.where(numbers == grey_levels - 1, math.inf, (centre + width / 2 - mean) / deviation)
-    # Far out in the right tail both cdfs round to 1, and their difference to 0. In the left tail their
-    # logarithms keep all digits, so a bin to the right of the mean is mirrored.
+    # Far out in the right tail both cdfs round to 1, and their difference to 0. In the left tail
+    # their logarithms keep all digits, so a bin to the right of the mean is mirrored.
     right = low > 0
     low, high = xp.where(right, -high, low), xp.where(right, -low, high)
     top = log_cdf(high)
@@ -209,15 +199,11 @@ def grey_numbers(x0: Array, grey_levels: int) -> Array:
 
 
 def model_variance(schedule: Schedule, variance: Array | None = None) -> Array:
-    """The table (T+1,) of the model's variances, without a 0 at t = 1.
+    """The table (T+1,) of the model's variances, β̃ if None, but without a 0 at t = 1.
 
-    The sampler adds no noise at t = 1. But a decoder of variance 0 would give all probability to one
-    level. So where the table is 0 at t = 1, as β̃ is, it gets its value at t = 2. Ho et al. 2020,
-    section 3.2 and their code, choose β̃_2 too. `schedule.beta` stays as it is, β_1 included.
-
-    Args:
-        schedule: the noise schedule.
-        variance: the table (T+1,); β̃ if None.
+    The sampler adds no noise at t = 1. But a decoder of variance 0 would give all probability to
+    one level. So where the table is 0 at t = 1, as β̃ is, it gets its value at t = 2. Ho et al.
+    2020, section 3.2 and their code, choose β̃_2 too. `schedule.beta` stays as it is, β_1 included.
 
     Raises:
         ValueError: for a table of another length, or with a variance that is not positive.
@@ -226,7 +212,8 @@ def model_variance(schedule: Schedule, variance: Array | None = None) -> Array:
     table = np.array(chosen, dtype=np.float64)
     if table.shape != (schedule.T + 1,):
         raise ValueError(
-            f"variance: expected a table of T + 1 = {schedule.T + 1} numbers, got shape {table.shape}"
+            f"variance: expected a table of T + 1 = {schedule.T + 1} numbers, "
+            f"got shape {table.shape}"
         )
     if table[1] == 0:
         if schedule.T == 1:

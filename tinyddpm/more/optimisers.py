@@ -3,9 +3,9 @@
     for step in train(unet, images, schedule, beta=0.02, seed=0, update=Momentum(0.9)):
     for step in train(unet, images, schedule, beta=2e-3, seed=0, update=Adam()):
 
-An optimiser is an `update`. `train` computes ∇J and then calls the optimiser with the network and the
-step size β, in place of θ ← θ − β∇J. Each optimiser remembers what it needs of the steps before. So
-it belongs to one run, and θ alone is not enough to resume that run.
+An optimiser is an `update`. `train` computes ∇J and then calls the optimiser with the network and
+the step size β, in place of θ ← θ − β∇J. Each optimiser remembers what it needs of the steps
+before. So it belongs to one run, and θ alone is not enough to resume that run.
 """
 
 from autograd.backend import Array
@@ -31,6 +31,7 @@ class Momentum:
         self.momentum, self.m = momentum, 0.0
 
     def __call__(self, unet: Module, beta: float, k: int) -> None:
+        """Change θ in place, by step size β."""
         self.m = self.momentum * self.m + unet.grad
         unet.theta -= beta * self.m
 
@@ -65,6 +66,7 @@ class Adam:
         self.m, self.v, self.steps = 0.0, 0.0, 0
 
     def __call__(self, unet: Module, beta: float, k: int) -> None:
+        """Change θ in place, by step size β."""
         (b1, b2), grad = self.decay, unet.grad
         self.steps += 1
         self.m = b1 * self.m + (1 - b1) * grad

@@ -6,8 +6,8 @@
         …
     *_, (t, points, _) = ddim(net.denoise, schedule, x_T, clip=None)
 
-A point is an image of two channels and one pixel. So `train`, the samplers and the held-out draws take
-it as it is. The network is a few linear layers instead of a U-Net.
+A point is an image of two channels and one pixel. So `train`, the samplers and the held-out draws
+take it as it is. The network is a few linear layers instead of a U-Net.
 """
 
 import math
@@ -78,10 +78,10 @@ class PointNet(Module):
 
     Linear layers with residual connections, each conditioned on t. A new network answers 0.
 
-    The first layer's input is a point's coordinates, and sines and cosines of them. Without these, such
-    a network needs very many steps to learn a function that changes from one place to the next (Tancik
-    et al. 2020, "Fourier features let networks learn high frequency functions in low dimensional
-    domains").
+    The first layer's input is a point's coordinates, and sines and cosines of them. Without these,
+    such a network needs very many steps to learn a function that changes from one place to the next
+    (Tancik et al. 2020, "Fourier features let networks learn high frequency functions in low
+    dimensional domains").
     """
 
     def __init__(self, width: int = 128, layers: int = 3, waves: int = 4) -> None:
@@ -100,7 +100,7 @@ class PointNet(Module):
         dropout: Draw | None = None,
         cond: Array | None = None,
     ) -> Tensor:
-        """x̂_0. `dropout` and `cond` are what `train` passes to every network; here nothing uses them."""
+        """x̂_0. `train` passes `dropout` and `cond` to every network; this one ignores them."""
         x, temb = xt.reshape(len(xt), 2), sinusoidal(t, self.width, xt.dtype)
         xp = array_module(x)
         angles = (x[:, :, None] * constant(self.frequencies, x)).reshape(len(x), -1)

@@ -8,14 +8,14 @@
 `Shards(unet, schedule, gradient=of_v)` takes the same gradient. Samplers only ever see x̂_0.
 
 x_t is known, and x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε. So x_0 follows from ε, and ε from x_0. Either also
-follows from the velocity v, another mixture of the two (Salimans & Ho 2022, "Progressive distillation
-for fast sampling of diffusion models", section 4):
+follows from the velocity v, another mixture of the two (Salimans & Ho 2022, "Progressive
+distillation for fast sampling of diffusion models", section 4):
 
     v = √ᾱ_t ε − √(1−ᾱ_t) x_0
 
 (x_t, v) is (x_0, ε) turned by an angle, so no formula with v divides by anything small. The three
-predictions differ in how an error of the network turns into an error of x̂_0. So one squared error is a
-multiple of the other (their section 4):
+predictions differ in how an error of the network turns into an error of x̂_0. So one squared error
+is a multiple of the other (their section 4):
 
     ‖ε̂ − ε‖² = SNR_t ‖x̂_0 − x_0‖²        ‖v̂ − v‖² = (SNR_t + 1) ‖x̂_0 − x_0‖²
 
@@ -31,9 +31,9 @@ whatever the network predicts:
     "min_snr"         min(SNR_t, γ)     Hang et al. 2023, "Efficient diffusion training via min-SNR
                                         weighting strategy"
 
-To predict ε as Ho et al. did, use predicts="eps" and weight="snr". With weight="none" such a network
-would train badly. At large t an error of ε̂ is an error of x̂_0 that is 1/√SNR_t times as large, up to
-157 times with `linear(1000)`.
+To predict ε as Ho et al. did, use predicts="eps" and weight="snr". With weight="none" such a
+network would train badly. At large t an error of ε̂ is an error of x̂_0 that is 1/√SNR_t times as
+large, up to 157 times with `linear(1000)`.
 
 Shapes: xt, x0, eps, v (N, C, H, W), t (N,) in {1..T}. A conversion takes and returns an array or a
 Tensor; xt is always an array.
@@ -180,8 +180,8 @@ def gradient(
         gamma: see `weights`.
 
     Returns:
-        J, which is weighted, and ‖x̂_0 − x_0‖² of each sample (N,), which is not. So these errors are
-        comparable, whatever is predicted and minimised.
+        J, which is weighted, and ‖x̂_0 − x_0‖² of each sample (N,), which is not. So these errors
+        are comparable, whatever is predicted and minimised.
 
     Raises:
         ValueError: for "eps" with zero terminal SNR.

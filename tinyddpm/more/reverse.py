@@ -1,4 +1,4 @@
-"""The reverse step in its other forms: mean from ε or v, other variances, bounded x̂_0, fewer steps.
+"""Other forms of the reverse step: mean from ε or v, other variances, bounded x̂_0, fewer steps.
 
     # the large variance, and one between small and large
     ancestral(denoiser, schedule, x_T, noise, variance=schedule.beta)
@@ -13,17 +13,17 @@
 
 All of it plugs into `sampler.ancestral` as it is, and most of it into the other samplers too.
 
-`diffusion.posterior_mean` is the mean from x_0. The two other forms of the mean give the same from the
-ε or the v of that x_0, to rounding. They do not need x̂_0, but then nothing can be clipped. So the
-samplers here always take the way through x̂_0.
+`diffusion.posterior_mean` is the mean from x_0. The two other forms of the mean give the same from
+the ε or the v of that x_0, to rounding. They do not need x̂_0, but then nothing can be clipped. So
+the samplers here always take the way through x̂_0.
 
-The variance of a step has two usual values. β̃_t ("small", `diffusion.posterior_variance`) is right if
-all images are one and the same. β_t ("large", `schedule.beta`) is right if the images are N(0, I)
-(Ho et al. 2020, section 3.2). Real images are neither.
+The variance of a step has two usual values. β̃_t ("small", `diffusion.posterior_variance`) is right
+if all images are one and the same. β_t ("large", `schedule.beta`) is right if the images are N(0,
+I) (Ho et al. 2020, section 3.2). Real images are neither.
 
-x̂_0 can be bounded in two ways. The samplers' `clip` cuts off what is outside [−1, 1]. That is right
-for an honest denoiser. But with a large guidance weight, whole areas end at ±1. Dynamic thresholding
-shrinks them instead.
+x̂_0 can be bounded in two ways. The samplers' `clip` cuts off what is outside [−1, 1]. That is
+right for an honest denoiser. But with a large guidance weight, whole areas end at ±1. Dynamic
+thresholding shrinks them instead.
 """
 
 from collections.abc import Collection
@@ -91,8 +91,8 @@ def interpolated_variance(schedule: Schedule, large: float | Array) -> Array:
         large: the weight of log β, a number or a table (T+1,): 0 gives β̃ and 1 gives β.
 
     Returns:
-        A table (T+1,) for `ancestral`. At t = 1 it is 0, as β̃_1 is, unless large is 1. The sampler adds
-        no noise at that step.
+        A table (T+1,) for `ancestral`. At t = 1 it is 0, as β̃_1 is, unless large is 1. The sampler
+        adds no noise at that step.
     """
     if not np.all((np.asarray(large) >= 0) & (np.asarray(large) <= 1)):
         raise ValueError(f"large: expected fractions from 0 to 1, got {large}")
@@ -104,9 +104,9 @@ def interpolated_variance(schedule: Schedule, large: float | Array) -> Array:
 def thresholded(denoiser: Denoiser, percentile: float) -> Denoiser:
     """`denoiser` with dynamic thresholding (Saharia et al. 2022, "Imagen", section 2.3).
 
-    For each x̂_0, let s be a percentile of its absolute values, or 1 if that is larger. x̂_0 is clipped
-    to [−s, s], then divided by s. So all of it lies within [−1, 1], and an x̂_0 that was there already
-    stays as it is. Only about 100 − percentile per cent of the pixels are cut off.
+    For each x̂_0, let s be a percentile of its absolute values, or 1 if that is larger. x̂_0 is
+    clipped to [−s, s], then divided by s. So all of it lies within [−1, 1], and an x̂_0 that was
+    there already stays as it is. Only about 100 − percentile per cent of the pixels are cut off.
 
     Args:
         denoiser: denoiser(xt, t) -> x̂_0.
@@ -133,8 +133,8 @@ def respaced(schedule: Schedule, timesteps: Collection[int]) -> Schedule:
 
     Args:
         schedule: the whole noise schedule.
-        timesteps: the steps to visit, of {1..T}, in any order. Step i of the new schedule is the i-th
-            smallest of them.
+        timesteps: the steps to visit, of {1..T}, in any order. Step i of the new schedule is the
+            i-th smallest of them.
     """
     return from_alpha_bar(schedule.alpha_bar[_visited(timesteps, schedule.T)[1:]])
 

@@ -1,13 +1,13 @@
-"""More noise schedules, what they do to an image's signal-to-noise ratio, and schedules of your own.
+"""More noise schedules, their signal-to-noise ratios, and schedules of your own.
 
-    schedule = sigmoid(1000)                         # the same kind of object as schedule.linear gives
-    schedule = zero_terminal_snr(linear(1000))       # x_T is noise and nothing else
-    schedule = from_beta(np.geomspace(1e-4, .05, 500))
-    schedule = from_alpha_bar(my_alpha_bar)          # ᾱ_1..ᾱ_T
-    snr(schedule)[t], log_snr(schedule)[t]           # tables (T+1,), indexed by t like the others
+    schedule = sigmoid(1000)  # the same kind of object as schedule.linear gives
+    schedule = zero_terminal_snr(linear(1000))  # x_T is noise and nothing else
+    schedule = from_beta(np.geomspace(1e-4, 0.05, 500))
+    schedule = from_alpha_bar(my_alpha_bar)  # ᾱ_1..ᾱ_T
+    snr(schedule)[t], log_snr(schedule)[t]  # tables (T+1,), indexed by t like the others
 
-The literature uses few names for many things, so each function says whose definition it is. Two names
-are often confused:
+The literature uses few names for many things, so each function says whose definition it is. Two
+names are often confused:
 
     name here        in other projects                               the rule
     quadratic        "quad" (Ho et al.'s code, DDIM's)               √β in equal steps, 1e-4 to 0.02
@@ -16,8 +16,8 @@ are often confused:
     sigmoid_beta     "sigmoid" (GeoDiff, diffusers)                  β rises like a sigmoid
 
 **Any T.** The schedules that define β were published for T = 1000. For another T, β is scaled by
-1000/T, as in `schedule.linear`. So Σβ stays about the same, and with it what remains of the image at
-T. The schedules that define ᾱ as a function of t/T need no scaling.
+1000/T, as in `schedule.linear`. So Σβ stays about the same, and with it what remains of the image
+at T. The schedules that define ᾱ as a function of t/T need no scaling.
 """
 
 from typing import Any
@@ -74,7 +74,8 @@ def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1
     _check_T(T)
     if not start < end or not tau > 0:
         raise ValueError(
-            f"sigmoid: expected start < end and tau > 0, got start = {start}, end = {end}, tau = {tau}"
+            "sigmoid: expected start < end and tau > 0, "
+            f"got start = {start}, end = {end}, tau = {tau}"
         )
     s = expit((start + (end - start) * np.arange(T + 1) / T) / tau)
     return from_alpha_bar(np.maximum((s[-1] - s[1:]) / (s[-1] - s[0]), 1e-9))
@@ -86,10 +87,10 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     √ᾱ is shifted and stretched so that √ᾱ_1 stays and √ᾱ_T becomes 0 (Lin et al. 2023, "Common
     diffusion noise schedules and sample steps are flawed", algorithm 1).
 
-    Sampling starts from pure noise, so training should have seen it. But then x_T says nothing about
-    x_0, and dividing by √ᾱ_T is dividing by zero. So a network cannot predict ε (`predictions.py`
-    refuses it); it can predict x_0 or v. The visited steps must include T, as those of `sampler.ddim`
-    do.
+    Sampling starts from pure noise, so training should have seen it. But then x_T says nothing
+    about x_0, and dividing by √ᾱ_T is dividing by zero. So a network cannot predict ε
+    (`predictions.py` refuses it); it can predict x_0 or v. The visited steps must include T, as
+    those of `sampler.ddim` do.
 
     Args:
         schedule: the one to change, of T ≥ 2 steps.

@@ -1,13 +1,13 @@
 """Samplers besides the core's two: DDIM backwards, and two of second order, for few steps.
 
     *_, (_, x_T, _) = ddim_inversion(denoiser, schedule, images, steps=50)  # encode
-    *_, (_, again, _) = ddim(denoiser, schedule, x_T, steps=50)             # decode: almost the images
-    *_, (_, x0, _) = dpm_solver(denoiser, schedule, x_T, steps=20)          # DPM-Solver++(2M)
-    *_, (_, x0, _) = heun(denoiser, schedule, x_T, steps=10)                # 19 calls of the denoiser
+    *_, (_, again, _) = ddim(denoiser, schedule, x_T, steps=50)  # decode: almost the images
+    *_, (_, x0, _) = dpm_solver(denoiser, schedule, x_T, steps=20)  # DPM-Solver++(2M)
+    *_, (_, x0, _) = heun(denoiser, schedule, x_T, steps=10)  # 19 calls of the denoiser
 
-They have the interface of `sampler.py`. Each yields (t, x_t, x̂_0) after each step, fresh arrays, the
-last with t = 0. (Inversion runs the other way: its last has t = T.) None draws noise, so the image is
-a function of x_T.
+They have the interface of `sampler.py`. Each yields (t, x_t, x̂_0) after each step, fresh arrays,
+the last with t = 0. (Inversion runs the other way: its last has t = T.) None draws noise, so the
+image is a function of x_T.
 
 Why they belong together. DDIM with η = 0 follows the curve of an ordinary differential equation in
 straight strides. The equation is the probability flow (Song et al. 2021, "Score-based generative
@@ -17,9 +17,9 @@ y = x_t/√ᾱ_t and σ = √((1−ᾱ_t)/ᾱ_t), it is
     dy/dσ = (y − x̂_0(y, σ)) / σ            (Karras et al. 2022, section 2)
 
 DDIM is Euler's method for it: halve the stride, and the error halves. Heun's method and 2M are of
-second order: halve the stride, and the error is a quarter. Heun looks at the slope at both ends of a
-stride, which costs two calls of the denoiser. 2M remembers the last x̂_0 and extrapolates, which costs
-nothing. In all of them the last stride, to σ = 0, is one of Euler, and ends at x̂_0.
+second order: halve the stride, and the error is a quarter. Heun looks at the slope at both ends of
+a stride, which costs two calls of the denoiser. 2M remembers the last x̂_0 and extrapolates, which
+costs nothing. In all of them the last stride, to σ = 0, is one of Euler, and ends at x̂_0.
 
 The table shows the standard deviation that they give one pixel of N(0, 0.5²) with `linear(1000)`,
 computed exactly (`gaussian.py`). 0.5 would be right:
@@ -53,12 +53,12 @@ def ddim_inversion(
 ) -> Iterator[tuple[int, Array, Array]]:
     """From images to the x_T from which `ddim` makes them (Song et al. 2021, "DDIM", section 5.4).
 
-    To undo a step of DDIM from t we need ε̂(x_t, t), but x_t is what we are looking for. So ε̂ is taken
-    at the x before it and, in each further round, at the x_t found so far. One round is the usual
-    inversion (their section 4.3), exact in the limit of small strides. More rounds invert the very
-    steps that `ddim` takes, where the iteration converges (Pan et al. 2023, "Effective real image
-    editing with accelerated iterative diffusion inversion"). For the exact denoiser of Gaussian data
-    it converges.
+    To undo a step of DDIM from t we need ε̂(x_t, t), but x_t is what we are looking for. So ε̂ is
+    taken at the x before it and, in each further round, at the x_t found so far. One round is the
+    usual inversion (their section 4.3), exact in the limit of small strides. More rounds invert the
+    very steps that `ddim` takes, where the iteration converges (Pan et al. 2023, "Effective real
+    image editing with accelerated iterative diffusion inversion"). For the exact denoiser of
+    Gaussian data it converges.
 
     Args:
         denoiser: denoiser(xt, t) -> x̂_0.
@@ -100,12 +100,13 @@ def dpm_solver(
 ) -> Iterator[tuple[int, Array, Array]]:
     """DPM-Solver++(2M): a step of DDIM with x̂_0 extrapolated to the middle of the stride.
 
-    (Lu et al. 2022, "DPM-Solver++: fast solver for guided sampling of diffusion probabilistic models",
-    algorithm 2.) x̂_0 is extrapolated to D along a line in λ = log(√ᾱ/√(1−ᾱ)). Their formula,
-    σ_i/σ_{i−1} x − α_i (e^{−h} − 1) D, is the step √ᾱ_then D + √(1−ᾱ_then) ε̂ with the ε̂ of D.
+    (Lu et al. 2022, "DPM-Solver++: fast solver for guided sampling of diffusion probabilistic
+    models", algorithm 2.) x̂_0 is extrapolated to D along a line in λ = log(√ᾱ/√(1−ᾱ)). Their
+    formula, σ_i/σ_{i−1} x − α_i (e^{−h} − 1) D, is the step √ᾱ_then D + √(1−ᾱ_then) ε̂ with the ε̂
+    of D.
 
-    Two steps are plain DDIM: the first, which has nothing to extrapolate from, and the last, which ends
-    at λ = ∞.
+    Two steps are plain DDIM: the first, which has nothing to extrapolate from, and the last, which
+    ends at λ = ∞.
 
     Args:
         denoiser: denoiser(xt, t) -> x̂_0.
@@ -143,8 +144,8 @@ def heun(
     """Heun's method for the probability flow, without added noise.
 
     (Karras et al. 2022, "Elucidating the design space of diffusion-based generative models",
-    algorithm 1.) It visits the timesteps of `ddim`, for which the denoiser was trained, and calls the
-    denoiser 2·steps − 1 times.
+    algorithm 1.) It visits the timesteps of `ddim`, for which the denoiser was trained, and calls
+    the denoiser 2·steps − 1 times.
 
     Args:
         denoiser: denoiser(xt, t) -> x̂_0.
