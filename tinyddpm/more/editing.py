@@ -17,12 +17,11 @@ are a schedule too, with the same tables, so a sampler with that schedule starts
 
 import itertools
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import ModuleType
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from autograd.backend import Array, alike, array_module
 
@@ -77,7 +76,7 @@ def interpolate_at(
     schedule: Schedule,
     a: Array,
     b: Array,
-    fractions: npt.ArrayLike,
+    fractions: Sequence[float] | Array,
     t: int,
     eps: Array,
     sampler: Sampler = ancestral,
@@ -116,7 +115,7 @@ def interpolate_latents(
     schedule: Schedule,
     a: Array,
     b: Array,
-    fractions: npt.ArrayLike,
+    fractions: Sequence[float] | Array,
     encode: Callable[[Array], Array],
     sampler: Sampler = ddim,
     **options: Any,
@@ -143,7 +142,7 @@ def interpolate_latents(
     yield from sampler(denoiser, schedule, slerp(x_T[0], x_T[1], fractions), **options)
 
 
-def slerp(a: Array, b: Array, fractions: npt.ArrayLike) -> Array:
+def slerp(a: Array, b: Array, fractions: Sequence[float] | Array) -> Array:
     """Points on the arc from a to b: (C, H, W), (C, H, W), (n,) -> (n, C, H, W).
 
     With ω the angle between a and b: sin((1−s)ω)/sin ω · a + sin(sω)/sin ω · b, for each fraction s
@@ -182,7 +181,7 @@ def inpaint(
     denoiser: Denoiser,
     schedule: Schedule,
     image: Array,
-    mask: npt.ArrayLike,
+    mask: Array,
     x_T: Array,
     noise: Noise,
     resamplings: int = 10,
@@ -243,7 +242,7 @@ def inpaint(
         yield then, xt, x0_hat
 
 
-def _known(xp: ModuleType, mask: npt.ArrayLike) -> Array:
+def _known(xp: ModuleType, mask: Array) -> Array:
     """The mask as booleans."""
     numbers = xp.asarray(mask)
     known = numbers != 0
@@ -292,7 +291,7 @@ def _same(t: int, images: Array) -> Array:
     return array_module(images).full(len(images), t)
 
 
-def _column(fractions: npt.ArrayLike, like: Array) -> Array:
+def _column(fractions: Sequence[float] | Array, like: Array) -> Array:
     """Fractions (n,) as float64 (n, 1, 1, 1), beside `like` (C, H, W)."""
     array = array_module(like).asarray(fractions, dtype=np.float64)
     return array.reshape(-1, *[1] * like.ndim)

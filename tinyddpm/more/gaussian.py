@@ -30,7 +30,6 @@ import math
 from collections.abc import Callable, Iterator
 
 import numpy as np
-import numpy.typing as npt
 
 from autograd.backend import Array, array_module
 
@@ -42,7 +41,7 @@ from ..types import Denoiser, Noise
 PROBE = -2.0
 
 
-def gaussian_denoiser(schedule: Schedule, mean: Array, covariance: npt.ArrayLike) -> Denoiser:
+def gaussian_denoiser(schedule: Schedule, mean: Array, covariance: float | Array) -> Denoiser:
     """E[x_0 | x_t] = μ + √ᾱ_t Σ (ᾱ_t Σ + (1−ᾱ_t) I)⁻¹ (x_t − √ᾱ_t μ): a denoiser for every sampler.
 
     (Gaussian conditioning; Bishop 2006, section 2.3.3.) It computes in float64.
@@ -72,7 +71,7 @@ def gaussian_denoiser(schedule: Schedule, mean: Array, covariance: npt.ArrayLike
     return denoiser
 
 
-def least_J(schedule: Schedule, covariance: npt.ArrayLike) -> Array:
+def least_J(schedule: Schedule, covariance: float | Array) -> Array:
     """The smallest possible E[(x̂_0 − x_0)²] of a pixel at each t, that of `gaussian_denoiser`.
 
     It is the mean of w (1−ᾱ_t) / (ᾱ_t w + 1 − ᾱ_t). Its mean over t = 1..T is the floor of J
@@ -91,7 +90,7 @@ def least_J(schedule: Schedule, covariance: npt.ArrayLike) -> Array:
 def probability_flow(
     schedule: Schedule,
     mean: Array,
-    covariance: npt.ArrayLike,
+    covariance: float | Array,
     xt: Array,
     now: int,
     then: int,
@@ -184,7 +183,7 @@ def moments(
         yield t, mean.reshape(shape), effects.T @ effects
 
 
-def _principal(covariance: npt.ArrayLike, D: int | None = None) -> tuple[Array, Array | None]:
+def _principal(covariance: float | Array, D: int | None = None) -> tuple[Array, Array | None]:
     """Eigenvalues (D,) and eigenvectors (D, D) of a covariance; of a number s², (1,) and None."""
     covariance = np.asarray(covariance, dtype=np.float64)
     axes = None

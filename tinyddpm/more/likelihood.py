@@ -269,10 +269,7 @@ class Bound:
         self.distortion, self.rate = float(self.terms[0]), float(self.terms[1:].sum())
 
     def rows(self, bands: int = 10) -> list[tuple[str, float, float]]:
-        """The table, as (name, mean, standard error).
-
-        Its rows are L_T, the L_{t−1} in bands of t, L_0 and the total.
-        """
+        """(name, mean, standard error) of L_T, the L_{t−1} in bands of t, L_0 and the total."""
         T = len(self.each) - 1
         edges = sorted({1 + (T - 1) * i // bands for i in range(bands + 1)})  # t = 2..T
         found = [("L_T", self.each[T])]
@@ -281,7 +278,11 @@ class Bound:
             name = f"L_t-1, t = {first}..{last}" if last > first else f"L_t-1, t = {last}"
             found.append((name, self.each[before:last].sum(axis=0)))  # row t − 1 is L_{t−1}
         found += [("L_0", self.each[0]), ("total", self.each.sum(axis=0))]
-        return [(name, *map(float, mean_and_error(bits))) for name, bits in found]
+        table = []
+        for name, bits in found:
+            mean, error = mean_and_error(bits)
+            table.append((name, float(mean), float(error)))
+        return table
 
     def __str__(self) -> str:
         lines = [f"{name:<24}{mean:11.6f}  ± {error:.6f}" for name, mean, error in self.rows()]
@@ -291,8 +292,7 @@ class Bound:
 def mean_and_error(values: Array) -> tuple[Array, Array]:
     """The mean over the last axis, and its standard error: NaN if there is only one value."""
     n = values.shape[-1]
+    error = np.full(values.shape[:-1], math.nan)
     if n > 1:
         error = values.std(axis=-1, ddof=1) / math.sqrt(n)
-    else:
-        error = np.full(values.shape[:-1], math.nan)
     return values.mean(axis=-1), error

@@ -20,10 +20,9 @@ names are often confused:
 at T. The schedules that define ᾱ as a function of t/T need no scaling.
 """
 
-from typing import Any
+from collections.abc import Callable, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy.special import expit
 
 from autograd.backend import Array
@@ -104,7 +103,7 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     return from_alpha_bar(((root - root[-1]) * root[0] / (root[0] - root[-1])) ** 2)
 
 
-def from_beta(beta: npt.ArrayLike) -> Schedule:
+def from_beta(beta: Sequence[float] | Array) -> Schedule:
     """A schedule of your own, from β_1..β_T.
 
     Args:
@@ -120,7 +119,7 @@ def from_beta(beta: npt.ArrayLike) -> Schedule:
     return Schedule(beta)
 
 
-def from_alpha_bar(alpha_bar: npt.ArrayLike) -> Schedule:
+def from_alpha_bar(alpha_bar: Sequence[float] | Array) -> Schedule:
     """A schedule of your own, by what remains of the image: ᾱ_1..ᾱ_T.
 
     β_t = 1 − ᾱ_t/ᾱ_{t−1} (Ho et al. 2020, section 2).
@@ -141,7 +140,7 @@ def from_alpha_bar(alpha_bar: npt.ArrayLike) -> Schedule:
 
 
 # By name, each a function of T.
-SCHEDULES: dict[str, Any] = {
+SCHEDULES: dict[str, Callable[..., Schedule]] = {
     "linear": linear,
     "cosine": cosine,
     "scaled_linear": scaled_linear,
@@ -171,7 +170,7 @@ def log_snr(schedule: Schedule) -> Array:
         return np.log(snr(schedule))
 
 
-def fraction_of_steps(schedule: Schedule, edges: npt.ArrayLike) -> Array:
+def fraction_of_steps(schedule: Schedule, edges: Sequence[float] | Array) -> Array:
     """Where a schedule spends its steps: the fraction of t = 1..T in each interval of log-SNR.
 
     Training draws t uniformly. So this is also how the unweighted objective is spread over noise
@@ -200,7 +199,7 @@ def _check_ends(first: float, last: float) -> None:
         )
 
 
-def _sequence(name: str, values: npt.ArrayLike) -> Array:
+def _sequence(name: str, values: Sequence[float] | Array) -> Array:
     values = np.asarray(values, dtype=np.float64)
     if values.ndim != 1 or values.size == 0:
         raise ValueError(
