@@ -91,7 +91,7 @@ def test_least_J_is_a_table_that_rises_from_0_to_the_variance():
 
 
 def test_the_probability_flow_solves_its_differential_equation():
-    """dy/dσ = (y − x̂_0)/σ, integrated by SciPy; x̂_0 by solving for the posterior mean at each σ."""
+    """dy/dσ = (y − x̂_0)/σ, integrated by SciPy. x̂_0 is the posterior mean, solved at each σ."""
     mean, covariance = some_gaussian(1)
     mu = mean.ravel()
     schedule, now, then = linear(100), 100, 30

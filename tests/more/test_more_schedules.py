@@ -27,7 +27,6 @@ from tinyddpm.schedule import Schedule, cosine, linear
 
 # ---- the definitions -----------------------------------------------------------------------------
 
-
 ENDS = [(quadratic, 1e-4, 0.02), (scaled_linear, 8.5e-4, 0.012)]
 
 
@@ -40,8 +39,8 @@ def test_quadratic_and_scaled_linear_are_linear_in_the_square_root(make, first, 
     assert beta[0] == pytest.approx(first, rel=1e-12) and beta[-1] == pytest.approx(last, rel=1e-12)
 
 
-# SNR(T) and √ᾱ_T, table 1 of Lin et al. 2023, "Common diffusion noise schedules and sample steps are
-# flawed". They computed it in float32.
+# SNR(T) and √ᾱ_T, table 1 of Lin et al. 2023, "Common diffusion noise schedules and sample steps
+# are flawed". They computed it in float32.
 TERMINAL = [
     (linear, 4.035993e-05, 0.006353),
     (cosine, 2.428735e-09, 4.928220e-05),

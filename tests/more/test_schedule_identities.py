@@ -78,7 +78,7 @@ def test_the_weight_of_the_x0_error_in_the_bound_is_the_loss_of_snr(schedule):
 
 
 @given(named | rescaled)
-def test_one_further_step_at_a_time_has_the_mean_and_variance_of_the_closed_form(schedule):
+def test_one_step_at_a_time_has_the_mean_and_variance_of_the_closed_form(schedule):
     mean, variance = 1.0, 0.0
     for t in range(1, schedule.T + 1):
         beta = schedule.beta[t]
