@@ -199,7 +199,7 @@ ROWS = [
     (predictions.gradient, lambda: predictions.gradient(UNET, S, X, T, X, predicts="y"), "predicts: expected one of"),
     (reverse.posterior_mean_from_eps, lambda: reverse.posterior_mean_from_eps(S, ONE, X, T), "eps: expected"),
     (reverse.posterior_mean_from_v, lambda: reverse.posterior_mean_from_v(S, DOUBLE, X, T), "v: expected"),
-    (reverse.interpolated_variance, lambda: reverse.interpolated_variance(S, 2), "large: expected fractions"),
+    (reverse.interpolated_variance, lambda: reverse.interpolated_variance(S, 2), "large: expected shares"),
     (reverse.interpolated_variance, lambda: reverse.interpolated_variance(S, np.ones(5)), "could not be broadcast"),
     (reverse.thresholded, lambda: reverse.thresholded(same, 101), "percentile: expected"),
     (reverse.respaced, lambda: reverse.respaced(S, [3, 11]), "timesteps: expected"),
