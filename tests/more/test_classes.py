@@ -1,67 +1,47 @@
-"""The U-Net that is told a class, dropped labels, and classifier-free guidance (and the −one-hot mask of the gallery)."""
+"""The U-Net conditioned on the class, and the labels that training drops."""
+
 import itertools
 import os
-from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from class_nets import CONFIG, NULL, SCHEDULE, batch, new, shaken
+from hypothesis import given, strategies as st
 from oracles import SMALL, TINY_STEP, check_module, perturb
 
 from tinyddpm import noise
-from tinyddpm.diffusion import predicted_noise
-from tinyddpm.more.classes import ClassConfig, ClassEmbedding, ClassUNet, by_class, dropped, guided
+from tinyddpm.more.classes import ClassConfig, ClassEmbedding, ClassUNet, dropped, guided
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.sampler import ddim
 from tinyddpm.schedule import linear
 from tinyddpm.train import gradient, train
 
-SCHEDULE = linear(50)
-CONFIG = ClassConfig(**{**vars(SMALL), "classes": 3})
-NULL = 3
-
-
-def new(dtype=np.float64, **changes):
-    return ClassUNet(replace(CONFIG, **changes)).initialise(0, dtype)
-
-
-def shaken(dtype=np.float64, **changes):
-    """Away from its start, so that every class has its say."""
-    return perturb(new(dtype, **changes), np.random.default_rng(7), 0.3)
-
-
-def batch(n=7, dtype=np.float64, seed=0):
-    """x0, t, eps and a class for each image: all of them, the null class too."""
-    rng = np.random.default_rng(seed)
-    x0, eps = rng.standard_normal((2, n, *CONFIG.image)).astype(dtype)
-    return x0, rng.integers(1, SCHEDULE.T + 1, n), eps, np.arange(n) % 4
-
-
 # ---- the network ---------------------------------------------------------------------------------
 
 
-def test_a_new_net_is_the_unconditional_one_whatever_class_it_is_told():
-    plain, told = UNet(SMALL).initialise(0, np.float64), new()
-    for p in plain.parameters().keys():
-        np.testing.assert_array_equal(plain.state()[p], told.state()[p])
-    for net in (plain, told):  # all but the table away from its start, alike: else both would answer 0
+def test_a_new_net_is_the_unconditional_one_whatever_the_class():
+    plain, conditioned = UNet(SMALL).initialise(0, np.float64), new()
+    for p in plain.parameters():
+        np.testing.assert_array_equal(plain.state()[p], conditioned.state()[p])
+    # Move all parameters but the table away from their start, alike: otherwise both answer 0.
+    for net in (plain, conditioned):
         rng = np.random.default_rng(1)
         for name, p in net.parameters().items():
             p.data[...] += rng.standard_normal(p.shape) if name != "classes.table" else 0
     xt, t, _, labels = batch()
     expected = plain.denoise(xt, t)
     assert abs(expected).max() > 0.1
-    np.testing.assert_array_equal(told.denoise(xt, t), expected)
-    np.testing.assert_array_equal(told.denoise(xt, t, labels), expected)
+    np.testing.assert_array_equal(conditioned.denoise(xt, t), expected)
+    np.testing.assert_array_equal(conditioned.denoise(xt, t, labels), expected)
 
 
-def test_each_image_is_told_its_own_class_and_no_label_means_the_null_class():
+def test_each_image_is_conditioned_on_its_own_class_and_no_label_means_the_null_class():
     unet = shaken()
     xt, t, _, labels = batch()
     together = unet.denoise(xt, t, labels)
     for i in range(7):
-        np.testing.assert_allclose(together[[i]], unet.denoise(xt[[i]], t[[i]], labels[[i]]), rtol=1e-10, atol=1e-12)
+        alone = unet.denoise(xt[[i]], t[[i]], labels[[i]])
+        np.testing.assert_allclose(together[[i]], alone, rtol=1e-10, atol=1e-12)
     np.testing.assert_array_equal(unet.denoise(xt, t), unet.denoise(xt, t, np.full(7, NULL)))
     answers = [unet.denoise(xt[:1], t[:1], np.array([c])) for c in range(4)]
     assert all(abs(a - b).max() > 1e-3 for a, b in itertools.combinations(answers, 2))
@@ -70,7 +50,8 @@ def test_each_image_is_told_its_own_class_and_no_label_means_the_null_class():
 def test_the_table_adds_the_row_of_the_label_times_its_multiplier():
     layer = ClassEmbedding(3, 5, 4.0).initialise(0, np.float64)
     layer.table.data[...] = np.arange(20).reshape(4, 5)
-    np.testing.assert_array_equal(layer(np.array([2, 0, 3, 2])).data, 4.0 * layer.table.data[[2, 0, 3, 2]])
+    labels = [2, 0, 3, 2]
+    np.testing.assert_array_equal(layer(np.array(labels)).data, 4.0 * layer.table.data[labels])
 
 
 @pytest.mark.parametrize("labels", [[2, 0, 2, 3], [1]])
@@ -89,9 +70,11 @@ def test_the_gradient_of_the_table_against_the_complex_step(labels):
 
 def test_the_gradient_of_every_parameter_against_the_complex_step():
     unet = ClassUNet(CONFIG)
-    _, t, _, labels = batch(5)
-    check_module(unet, lambda xt: unet(xt, t, cond=labels), [batch(5)[0]], np.random.default_rng(3), directions=1,
-                 zero=[name for name in unet.parameters() if name.endswith("k.bias")])  # which the softmax ignores
+    xt, t, _, labels = batch(5)
+    # The softmax ignores the biases of the keys.
+    zero = [name for name in unet.parameters() if name.endswith("k.bias")]
+    rng = np.random.default_rng(3)
+    check_module(unet, lambda xt: unet(xt, t, cond=labels), [xt], rng, directions=1, zero=zero)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -99,13 +82,15 @@ def test_the_dtype_stays(dtype):
     unet = shaken(dtype)
     x0, t, eps, labels = batch(dtype=dtype)
     J, errors = gradient(unet, SCHEDULE, x0, t, eps, cond=labels)
-    assert unet.denoise(x0, t, labels).dtype == J.dtype == errors.dtype == unet.grad.dtype == dtype
+    denoised = unet.denoise(x0, t, labels)
+    assert denoised.dtype == J.dtype == errors.dtype == unet.grad.dtype == dtype
 
 
-def test_what_a_net_cannot_be_told_is_named():
+def test_what_a_net_cannot_be_conditioned_on_is_named():
     unet = shaken()
     xt, t, _, labels = batch()
-    for wrong, message in ((np.full(7, 4), "0 to 3, got 4 to 4"), (np.full(7, -1), "0 to 3, got -1 to -1")):
+    out_of_range = (np.full(7, 4), "0 to 3, got 4 to 4"), (np.full(7, -1), "0 to 3, got -1 to -1")
+    for wrong, message in out_of_range:
         with pytest.raises(ValueError, match="^cond: expected " + message):
             unet.denoise(xt, t, wrong)
     for wrong in (labels.astype(float), labels[:, None], [0] * 7):
@@ -119,8 +104,13 @@ def test_what_a_net_cannot_be_told_is_named():
         ClassConfig(time_conditioning=False)
     with pytest.raises(ValueError, match="^base: "):  # what UNetConfig refuses
         ClassConfig(base=5)
-    with pytest.raises(ValueError, match="^cond: this network is conditioned on t alone"):
+    with pytest.raises(ValueError, match="^cond: .*this network is conditioned on t alone"):
         UNet(SMALL).initialise(0, np.float64).denoise(xt, t, labels)
+
+
+def test_the_configs_have_one_set_of_fields_and_equality():
+    assert ClassConfig(classes=3) != ClassConfig(classes=4) and ClassConfig() != UNetConfig()
+    assert ClassUNet().classes.table.initial_shape == (11, 64)
 
 
 # ---- dropped labels ------------------------------------------------------------------------------
@@ -128,20 +118,21 @@ def test_what_a_net_cannot_be_told_is_named():
 LABELS = np.arange(600) % 3
 
 
-def test_labels_are_dropped_at_their_share_and_kept_otherwise():
-    given_at, drawn = dropped(LABELS, 3, 0.2, seed=0), np.arange(600)[::-1].copy()
-    draws = np.stack([given_at(k, drawn) for k in range(1, 21)])
+def test_labels_are_dropped_at_their_fraction_and_stay_otherwise():
+    cond, drawn = dropped(LABELS, 3, 0.2, seed=0), np.arange(600)[::-1].copy()
+    draws = np.stack([cond(k, drawn) for k in range(1, 21)])
     gone = draws == NULL
     assert abs(gone.mean() - 0.2) < 4 * np.sqrt(0.2 * 0.8 / gone.size)
-    np.testing.assert_array_equal(draws[~gone], np.broadcast_to(LABELS[drawn], draws.shape)[~gone])
-    assert len({row.tobytes() for row in gone}) == 20  # anew at each step
+    originals = np.broadcast_to(LABELS[drawn], draws.shape)
+    np.testing.assert_array_equal(draws[~gone], originals[~gone])
+    assert len({row.tobytes() for row in gone}) == 20  # others at each step
     assert draws.dtype == LABELS.dtype
 
 
 @given(st.sampled_from([0, 1, 0.0, 1.0]))
-def test_none_or_all_are_dropped(share):
-    drawn = np.arange(50)
-    np.testing.assert_array_equal(dropped(LABELS, 3, share)(1, drawn), np.full(50, NULL) if share else LABELS[:50])
+def test_none_or_all_are_dropped(fraction):
+    found = dropped(LABELS, 3, fraction)(1, np.arange(50))
+    np.testing.assert_array_equal(found, np.full(50, NULL) if fraction else LABELS[:50])
 
 
 def test_what_is_dropped_is_a_function_of_seed_step_and_place_and_of_nothing_else():
@@ -161,9 +152,9 @@ def test_labels_that_are_none_are_refused():
     for wrong, classes in ((LABELS, 2), (LABELS - 1, 3)):
         with pytest.raises(ValueError, match=f"^labels: expected classes from 0 to {classes - 1} "):
             dropped(wrong, classes)
-    for share in (-0.1, 1.1):
-        with pytest.raises(ValueError, match="^share: expected 0 to 1"):
-            dropped(LABELS, 3, share)
+    for fraction in (-0.1, 1.1):
+        with pytest.raises(ValueError, match="^fraction: expected 0 to 1"):
+            dropped(LABELS, 3, fraction)
 
 
 def test_the_null_class_learns_from_dropped_labels_only_and_each_class_from_its_own():
@@ -172,96 +163,8 @@ def test_the_null_class_learns_from_dropped_labels_only_and_each_class_from_its_
     for labels in ([0, 1, 2, 0, 1, 2], [0, 0, NULL, 0, 0, 0], [NULL] * 6, [2, 1, 2, 1, 1, 2]):
         unet.grad[...] = 0
         gradient(unet, SCHEDULE, x0, t, eps, cond=np.array(labels))
-        assert [bool(row.any()) for row in unet.classes.table.grad] == [c in labels for c in range(4)]
-
-
-# ---- guidance ------------------------------------------------------------------------------------
-
-
-def counted(denoise, calls):
-    def counting(xt, t, labels):
-        calls.append(labels.tolist())
-        return denoise(xt, t, labels)
-    return counting
-
-
-@pytest.mark.parametrize("zero, one", [(0, 1), (0.0, 1.0)])
-def test_weight_0_is_the_unconditional_and_1_the_conditional_model_to_the_bit_in_one_call(zero, one):
-    unet, calls = shaken(np.float32), []
-    xt, t, _, labels = batch(dtype=np.float32)
-    denoise = counted(unet.denoise, calls)
-    np.testing.assert_array_equal(guided(denoise, labels, 3, zero)(xt, t), unet.denoise(xt, t))
-    np.testing.assert_array_equal(guided(denoise, labels, 3, one)(xt, t), unet.denoise(xt, t, labels))
-    assert calls == [[NULL] * 7, labels.tolist()]
-
-
-@settings(max_examples=10)
-@given(st.floats(-1, 8))
-def test_guidance_goes_from_the_one_model_through_the_other(weight):
-    unet, calls = shaken(), []
-    xt, t, _, labels = batch()
-    got = guided(counted(unet.denoise, calls), labels, 3, weight)(xt, t)
-    null, told = unet.denoise(xt, t), unet.denoise(xt, t, labels)
-    np.testing.assert_allclose(got, (1 - weight) * null + weight * told, rtol=1e-9, atol=1e-9)
-    assert len(calls) == 1
-    # in ε, as the paper has it: (1 + w) ε(x, c) − w ε(x) with w = weight − 1
-    eps = [predicted_noise(SCHEDULE, x, xt, t) for x in (got, told, null)]
-    np.testing.assert_allclose(eps[0], weight * eps[1] - (weight - 1) * eps[2], rtol=1e-7, atol=1e-7)
-
-
-def test_gallery_the_unconditional_half_is_time_conditioninghe_null_class_and_not_minus_one_hot():
-    """A mask that flips the one-hot vector, −1·(1 − mask), tells the "unconditional" half the negative of its class."""
-    unet, seen = shaken(), []
-    original = unet.classes.forward
-    unet.classes.forward = lambda labels: seen.append((labels, original(labels))) or seen[-1][1]
-    xt, t, _, _ = batch()
-    labels = np.array([0, 1, 2, 0, 1, 2, 1])
-    guided(unet.denoise, labels, 3, 2.5)(xt, t)
-    (told, rows), = seen
-    assert told.tolist() == [NULL] * 7 + labels.tolist()
-    table = unet.classes.c * unet.classes.table.data
-    np.testing.assert_allclose(rows.data, table[[NULL] * 7 + labels.tolist()], rtol=1e-12)
-    assert not np.allclose(rows.data[:7], -table[labels], atol=1e-3)
-    # and so the unconditional part is the same whatever class is asked for
-    at_0 = [2 * guided(unet.denoise, np.full(7, c), 3, 0.5)(xt, t) - unet.denoise(xt, t, np.full(7, c)) for c in range(3)]
-    np.testing.assert_allclose(at_0[1:], [at_0[0]] * 2, rtol=1e-9, atol=1e-9)
-
-
-def test_each_image_may_ask_for_another_class_and_for_none():
-    unet = shaken()
-    xt, t, _, labels = batch()
-    together = guided(unet.denoise, labels, 3, 3.0)(xt, t)
-    for i in range(7):
-        np.testing.assert_allclose(together[[i]], guided(unet.denoise, labels[[i]], 3, 3.0)(xt[[i]], t[[i]]), rtol=1e-9, atol=1e-10)
-    np.testing.assert_allclose(together[3], unet.denoise(xt, t)[3], rtol=1e-10)  # label 3 is none
-
-
-def test_guidance_keeps_float32_and_refuses_what_does_not_fit():
-    unet = shaken(np.float32)
-    xt, t, _, labels = batch(dtype=np.float32)
-    assert guided(unet.denoise, labels, 3, np.float64(2.5))(xt, t).dtype == np.float32
-    with pytest.raises(ValueError, match="^xt: expected 7 images, one for each label, got 5"):
-        guided(unet.denoise, labels, 3, 2.0)(xt[:5], t[:5])
-    with pytest.raises(ValueError, match="^labels: expected classes from 0 to 2"):
-        guided(unet.denoise, labels, 2)
-    with pytest.raises(TypeError, match="^labels: "):
-        guided(unet.denoise, [0, 1], 3)
-
-
-def test_the_null_class_may_be_the_only_one_there_is_to_ask_for():
-    unet = shaken()
-    xt, t, _, _ = batch()
-    np.testing.assert_allclose(guided(unet.denoise, np.full(7, NULL), 3, 4.0)(xt, t), unet.denoise(xt, t), rtol=1e-9)
-
-
-def test_by_class_asks_the_denoiser_of_each_images_class_and_of_none_the_last():
-    denoise = by_class([lambda xt, t, c=c: 10 * c + t[:, None, None, None] + xt for c in range(4)])
-    xt, t, labels = np.arange(7.0).reshape(7, 1, 1, 1), np.arange(1, 8), np.array([2, 0, 3, 2, 1, 0, 3])
-    np.testing.assert_array_equal(denoise(xt, t, labels).ravel(), 10 * labels + t + np.arange(7))
-    np.testing.assert_array_equal(denoise(xt, t), denoise(xt, t, np.full(7, NULL)))
-    np.testing.assert_array_equal(guided(denoise, labels, 3, 2.0)(xt, t).ravel(), 2 * denoise(xt, t, labels).ravel() - denoise(xt, t).ravel())
-    with pytest.raises(ValueError, match="^labels: expected classes from 0 to 3"):
-        denoise(xt, t, labels + 1)
+        learned = [bool(row.any()) for row in unet.classes.table.grad]
+        assert learned == [c in labels for c in range(4)]
 
 
 # ---- together with the rest ----------------------------------------------------------------------
@@ -273,33 +176,44 @@ def test_shards_compute_the_same_bits_with_1_and_2_workers_and_the_definitions_g
     x0, t, eps, labels = batch(7, np.float32)
     unet = shaken(np.float32, dropout=0.2)
 
-    def stream():
-        return noise.Stream(0, "dropout", 9, np.arange(7))
+    def gradient_by(function):
+        unet.grad[...] = 0
+        dropout = noise.Stream(0, "dropout", 9, np.arange(7))
+        return function(unet, SCHEDULE, x0, t, eps, dropout=dropout, cond=labels)
 
-    unet.grad[...] = 0
-    J, errors = gradient(unet, SCHEDULE, x0, t, eps, dropout=stream(), cond=labels)
-    whole, guess, told = unet.grad.copy(), unet.denoise(x0, t), unet.denoise(x0, t, labels)
+    _, errors = gradient_by(gradient)
+    whole, unconditional = unet.grad.copy(), unet.denoise(x0, t)
+    conditional = unet.denoise(x0, t, labels)
     assert unet.classes.table.grad.all(axis=1).all()
+    beyond = 2 * conditional - unconditional
     found = []
     for workers in (1, 2):
         with Shards(unet, SCHEDULE, workers, shards=3) as shards:
-            unet.grad[...] = 0
-            J2, errors2 = shards.gradient(unet, SCHEDULE, x0, t, eps, dropout=stream(), cond=labels)
-            found.append([a.tobytes() for a in (J2, errors2, unet.grad, shards.denoise(x0, t), shards.denoise(x0, t, labels))])
+            J2, errors2 = gradient_by(shards.gradient)
+            denoised = shards.denoise(x0, t), shards.denoise(x0, t, labels)
+            found.append([a.tobytes() for a in (J2, errors2, unet.grad, *denoised)])
+            guess = guided(shards.denoise, labels, 3, 2.0)(x0, t)
             np.testing.assert_allclose(unet.grad, whole, rtol=1e-5, atol=1e-5 * abs(whole).max())
             np.testing.assert_allclose(errors2, errors, rtol=1e-5)
-            np.testing.assert_allclose(shards.denoise(x0, t), guess, rtol=1e-4, atol=1e-4)
-            np.testing.assert_allclose(guided(shards.denoise, labels, 3, 2.0)(x0, t), 2 * told - guess, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(denoised[0], unconditional, rtol=1e-4, atol=1e-4)
+            np.testing.assert_allclose(guess, beyond, rtol=1e-4, atol=1e-4)
     assert found[0] == found[1]
 
 
 def test_trained_shortly_it_knows_the_classes_apart_and_guidance_goes_further():
-    """Images of class c are c's mean plus a little noise: 2×4 pixels, means −.6 and .6. This is the whole use of the file in one place."""
+    """Images of class c are c's mean plus a little noise: 2×4 pixels, means −.6 and .6.
+
+    This is the whole use of the file in one place.
+    """
     labels = np.arange(64) % 2
-    images = (np.where(labels, 0.6, -0.6)[:, None, None, None] + 0.1 * noise.normal(0, "images", 0, range(64), (1, 2, 4))).astype(np.float32)
-    config = ClassConfig(image=(1, 2, 4), base=4, levels=(1,), blocks=1, attention=(), middle_attention=False, groups=2, classes=2)
+    spread = 0.1 * noise.normal(0, "images", 0, range(64), (1, 2, 4))
+    images = (np.where(labels, 0.6, -0.6)[:, None, None, None] + spread).astype(np.float32)
+    tiny = {"base": 4, "levels": (1,), "blocks": 1, "attention": (), "groups": 2}
+    config = ClassConfig(image=(1, 2, 4), middle_attention=False, classes=2, **tiny)
     unet, schedule = ClassUNet(config).initialise(0), linear(100)
-    steps = train(unet, images, schedule, lambda k: min(1, k / 50), seed=0, batch_size=32, cond=dropped(labels, 2, 0.2, seed=0))
+    cond = dropped(labels, 2, 0.2, seed=0)
+    warm_up = lambda k: min(1, k / 50)
+    steps = train(unet, images, schedule, warm_up, seed=0, batch_size=32, cond=cond)
     for _ in itertools.islice(steps, 400):
         pass
     x_T = noise.normal(1, "sampling", 0, range(40), (1, 2, 4))
@@ -312,11 +226,7 @@ def test_trained_shortly_it_knows_the_classes_apart_and_guidance_goes_further():
     low, high, _ = means(1.0)
     assert low == pytest.approx(-0.6, abs=0.1) and high == pytest.approx(0.6, abs=0.1)
     _, _, either = means(0.0)
-    assert abs(either).mean() > 0.4 and abs(either[classes == 0].mean() - either[classes == 1].mean()) < 0.5
+    apart = either[classes == 0].mean() - either[classes == 1].mean()
+    assert abs(either).mean() > 0.4 and abs(apart) < 0.5
     beyond = means(3.0)
     assert beyond[0] < low and beyond[1] > high
-
-
-def test_the_configs_have_one_set_of_fields_and_equality():
-    assert ClassConfig(classes=3) != ClassConfig(classes=4) and ClassConfig() != UNetConfig()
-    assert ClassUNet().classes.table.initial_shape == (11, 64)

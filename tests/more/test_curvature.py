@@ -1,10 +1,10 @@
-"""Curvature by power iteration: against Hessians that are known, and against the chain rule of w = c·v."""
+"""Curvature by power iteration: against Hessians that are known, and the chain rule of w = c·v."""
+
 import dataclasses
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from oracles import perturb
 
 from tinyddpm.diffusion import q_sample
@@ -24,12 +24,12 @@ def symmetric(n, seed):
 
 
 def batch(n=4):
-    rng = np.random.default_rng(2)
-    return rng.uniform(-1, 1, (n, *CONFIG.image)), rng.integers(1, 51, n), rng.normal(size=(n, *CONFIG.image))
+    rng, shape = np.random.default_rng(2), (n, *CONFIG.image)
+    return rng.uniform(-1, 1, shape), rng.integers(1, 51, n), rng.normal(size=shape)
 
 
 def network(c=ONES):
-    """One in float64, all its parameters away from 0, and the effective weights the same whatever c is."""
+    """One in float64, with no parameter at 0, and the same effective weights whatever c is."""
     plain = perturb(UNet(CONFIG, ONES).initialise(3, np.float64), np.random.default_rng(5))
     unet = UNet(CONFIG, c).initialise(3, np.float64)
     for kind, where in curvature.kinds(unet).items():
@@ -39,7 +39,11 @@ def network(c=ONES):
 
 @given(n=st.integers(2, 12), size=st.integers(1, 12), seed=st.integers(0, 99))
 def test_the_largest_eigenvalue_of_a_block_of_a_known_hessian(n, size, seed):
-    """With J = θᵀHθ/2, ∇J = Hθ. Eigenvalues are made well apart, so that power iteration has an answer; the largest may be negative."""
+    """With J = θᵀHθ/2, ∇J = Hθ.
+
+    Eigenvalues are made well apart, so that power iteration has an answer; the largest may be
+    negative.
+    """
     where = np.arange(n) < size
     m = where.sum()
     q, _ = np.linalg.qr(symmetric(m, seed))
@@ -53,7 +57,8 @@ def test_the_largest_eigenvalue_of_a_block_of_a_known_hessian(n, size, seed):
 
 
 def test_a_flat_function_has_no_curvature():
-    assert curvature.largest_curvature(np.zeros_like, np.ones(3), np.array([True, True, False]))[0] == 0
+    where = np.array([True, True, False])
+    assert curvature.largest_curvature(np.zeros_like, np.ones(3), where)[0] == 0
 
 
 def test_the_product_with_a_vector_is_second_order_in_h():
@@ -82,9 +87,11 @@ def test_the_unets_own_curvature_is_the_second_difference_of_J_along_the_eigenve
         return np.square(unet.denoise(q_sample(SCHEDULE, x0, t, eps), t) - x0).mean()
 
     h = 1e-3
-    assert value == pytest.approx((J(here + h * v) - 2 * J(here) + J(here - h * v)) / h**2, rel=1e-5)
+    second_difference = (J(here + h * v) - 2 * J(here) + J(here - h * v)) / h**2
+    assert value == pytest.approx(second_difference, rel=1e-5)
     unet.theta[...] = here
-    assert curvature.by_kind(unet, SCHEDULE, x0, t, eps)["last"] == pytest.approx(value, rel=1e-12)
+    found = curvature.by_kind(unet, SCHEDULE, x0, t, eps)
+    assert found["last"] == pytest.approx(value, rel=1e-12)
     assert np.array_equal(unet.theta, here)
 
 
@@ -93,10 +100,17 @@ def test_every_parameter_is_of_one_kind():
     found, slices = curvature.kinds(unet), unet.slices()
     total = sum(where.astype(int) for where in found.values())
     assert all((total[where] == 1).all() for where in slices.values())
-    kind_of = {name: kind for name, where in slices.items() for kind, mask in found.items() if mask[where].all()}
+    kind_of = {
+        name: kind
+        for name, where in slices.items()
+        for kind, mask in found.items()
+        if mask[where].all()
+    }
     assert len(kind_of) == len(slices)
-    assert kind_of["last.conv.weight"] == kind_of["last.conv.bias"] == "last" and kind_of["first.weight"] == "rest"
-    assert kind_of["middle2.q.weight"] == "query_key_value" and kind_of["down.0.block.half2.conv.weight"] == "conv2"
+    assert kind_of["last.conv.weight"] == kind_of["last.conv.bias"] == "last"
+    assert kind_of["first.weight"] == "rest"
+    assert kind_of["middle2.q.weight"] == "query_key_value"
+    assert kind_of["down.0.block.half2.conv.weight"] == "conv2"
     assert set(found) == {"rest", *(f.name for f in dataclasses.fields(Multipliers))}
 
 
@@ -110,16 +124,19 @@ def test_derived_multipliers_make_every_kind_as_curved_as_the_rest():
     of_w = curvature.by_kind(network(), SCHEDULE, *batch(), steps=30)
     c = curvature.derived(of_w, most=1e9)
     of_v = curvature.by_kind(network(c), SCHEDULE, *batch(), steps=30)
-    assert abs(of_v.pop("all")) >= 0.97 * abs(of_w["rest"])  # no block is more curved than the whole
+    # no block is more curved than the whole
+    assert abs(of_v.pop("all")) >= 0.97 * abs(of_w["rest"])
     for kind, value in of_v.items():
         assert abs(value) == pytest.approx(abs(of_w["rest"]), rel=3e-2), kind
 
 
 def test_derived_multipliers_are_limited_and_flat_kinds_get_the_limit():
-    c = curvature.derived({"rest": 4.0, "last": 16.0, "time": 1e-6, "conv1": 0.0, "norm": -1.0}, most=6.0)
+    found = {"rest": 4.0, "last": 16.0, "time": 1e-6, "conv1": 0.0, "norm": -1.0}
+    c = curvature.derived(found, most=6.0)
     assert (c.last, c.time, c.conv1, c.norm, c.conv2) == (0.5, 6.0, 6.0, 2.0, 1.0)
 
 
 def test_a_second_round_starts_from_the_multipliers_it_was_measured_with():
-    c = curvature.derived({"rest": 1.0, "last": 4.0, "time": 0.25, "norm": 1e-9}, Multipliers(last=0.6, time=3.0, conv1=2.5), most=7.0)
+    found = {"rest": 1.0, "last": 4.0, "time": 0.25, "norm": 1e-9}
+    c = curvature.derived(found, Multipliers(last=0.6, time=3.0, conv1=2.5), most=7.0)
     assert (c.last, c.time, c.norm, c.conv1) == (pytest.approx(0.3), 6.0, 7.0, 2.5)

@@ -1,8 +1,8 @@
-"""The ideal denoiser of a finite data set: a softmax-weighted mean, the minimiser of training J, and a memoriser."""
+"""The ideal denoiser of the training set: a softmax-weighted mean, the minimiser of training J."""
+
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from scipy.special import softmax
 
 from tinyddpm import noise, schedule
@@ -16,7 +16,8 @@ S = schedule.linear(1000)
 
 def draws(n, shape, seed=0, T=1000, dtype=np.float64):
     """n timesteps and noises."""
-    return 1 + noise.integers(seed, "t", 0, range(n), T), noise.normal(seed, "eps", 0, range(n), shape, dtype)
+    t = 1 + noise.integers(seed, "t", 0, range(n), T)
+    return t, noise.normal(seed, "eps", 0, range(n), shape, dtype)
 
 
 def some_images(n=12, shape=(2, 3, 4), dtype=np.float64):
@@ -25,19 +26,25 @@ def some_images(n=12, shape=(2, 3, 4), dtype=np.float64):
 
 def one_by_one(images, xt, t):
     """The definition: distances as they are written, softmax by SciPy."""
-    out = []
+    images, out = images.astype(np.float64), []
     for x, a in zip(xt.astype(np.float64), S.alpha_bar[t]):
-        square = ((x - np.sqrt(a) * images.astype(np.float64)) ** 2).sum(axis=(1, 2, 3))
-        out.append(np.tensordot(softmax(-square / (2 * (1 - a))), images.astype(np.float64), 1))
+        square = ((x - np.sqrt(a) * images) ** 2).sum(axis=(1, 2, 3))
+        out.append(np.tensordot(softmax(-square / (2 * (1 - a))), images, 1))
     return np.stack(out)
 
 
-@given(n=st.integers(1, 9), shape=st.tuples(st.sampled_from([1, 3]), st.integers(1, 4), st.integers(1, 4)),
-       t=st.lists(st.integers(1, 1000), min_size=1, max_size=6), seed=st.integers(0, 99))
+@given(
+    n=st.integers(1, 9),
+    shape=st.tuples(st.sampled_from([1, 3]), st.integers(1, 4), st.integers(1, 4)),
+    t=st.lists(st.integers(1, 1000), min_size=1, max_size=6),
+    seed=st.integers(0, 99),
+)
 def test_it_is_the_softmax_weighted_mean(n, shape, t, seed):
     images, t = some_images(n, shape), np.array(t)
-    xt = 2 * noise.normal(seed, "x", 0, range(len(t)), shape, np.float64)  # anywhere, not only where q puts it
-    np.testing.assert_allclose(ideal_denoiser(images, S)(xt, t), one_by_one(images, xt, t), rtol=1e-9, atol=1e-9)
+    # anywhere, not only where q puts it
+    xt = 2 * noise.normal(seed, "x", 0, range(len(t)), shape, np.float64)
+    expected = one_by_one(images, xt, t)
+    np.testing.assert_allclose(ideal_denoiser(images, S)(xt, t), expected, rtol=1e-9, atol=1e-9)
 
 
 def test_where_every_likelihood_underflows():
@@ -51,19 +58,22 @@ def test_where_every_likelihood_underflows():
 def test_with_little_noise_it_names_the_image():
     images = digits().images[:50]
     t, eps = np.full(50, 3), draws(50, (1, 8, 8), dtype=np.float32)[1]
-    np.testing.assert_array_equal(ideal_denoiser(images, S)(q_sample(S, images, t, eps), t), images)
+    got = ideal_denoiser(images, S)(q_sample(S, images, t, eps), t)
+    np.testing.assert_array_equal(got, images)
 
 
 def test_with_nothing_but_noise_it_answers_the_mean():
     images = some_images()
     got = ideal_denoiser(images, S)(draws(5, (2, 3, 4))[1], np.full(5, 1000))
-    assert np.abs(got - images.mean(axis=0)).max() < 0.05 < np.abs(images - images.mean(axis=0)).max()
+    mean = images.mean(axis=0)
+    assert np.abs(got - mean).max() < 0.05 < np.abs(images - mean).max()
 
 
 def test_one_image_is_always_the_answer():
     images = some_images(1)
     t, eps = draws(7, (2, 3, 4))
-    np.testing.assert_array_equal(ideal_denoiser(images, S)(5 * eps, t), images.repeat(7, axis=0))
+    expected = images.repeat(7, axis=0)
+    np.testing.assert_array_equal(ideal_denoiser(images, S)(5 * eps, t), expected)
 
 
 def J(denoiser, x0, t, eps):
@@ -108,19 +118,27 @@ def test_ddim_with_it_lands_on_data_points():
 
 def test_ancestral_sampling_with_it_lands_on_data_points():
     images, short = some_images(5), schedule.linear(100)
-    *_, (_, x0, _) = ancestral(ideal_denoiser(images, short), short, draws(4, (2, 3, 4))[1],
-                               lambda t: noise.normal(0, "sampling", t, range(4), (2, 3, 4), np.float64))
+
+    def z(t):
+        return noise.normal(0, "sampling", t, range(4), (2, 3, 4), np.float64)
+
+    x_T = draws(4, (2, 3, 4))[1]
+    *_, (_, x0, _) = ancestral(ideal_denoiser(images, short), short, x_T, z)
     assert np.abs(x0[:, None] - images).max(axis=(2, 3, 4)).min(axis=1).max() < 1e-6
 
 
 def test_on_the_digits_it_is_a_floor_of_training_J_only():
-    """.190–.192 on training draws, .207–.220 on held-out ones, predict-the-mean .287–.298. Fixed draws, so ± .003."""
+    """.190–.192 on training draws, .207–.220 on held-out ones, predict-the-mean .287–.298.
+
+    The draws are fixed, so ± .003.
+    """
     train, held_out = (part.images for part in split(digits()))
     ideal, scores = ideal_denoiser(train, S), []
     for x0 in (train[::5], held_out):
         x0 = np.repeat(x0, 10, axis=0)
         count = len(x0)
-        t = 1 + 100 * (np.arange(count) % 10) + noise.integers(0, "t", 0, range(count), 100)  # one from each tenth
+        tenth = 100 * (np.arange(count) % 10)  # one t from each tenth
+        t = 1 + tenth + noise.integers(0, "t", 0, range(count), 100)
         scores.append(J(ideal, x0, t, draws(count, (1, 8, 8), dtype=np.float32)[1]))
     assert 0.187 < scores[0] < 0.195 and 0.204 < scores[1] < 0.223
     assert 0.28 < np.square(held_out - train.mean(axis=0)).mean() < 0.30
@@ -130,7 +148,8 @@ def test_on_the_digits_it_is_a_floor_of_training_J_only():
 def test_chunks_change_nothing(chunk):
     images = some_images()
     t, eps = draws(11, (2, 3, 4))
-    np.testing.assert_allclose(ideal_denoiser(images, S, chunk)(eps, t), ideal_denoiser(images, S)(eps, t), rtol=0, atol=1e-12)
+    chunked, whole = ideal_denoiser(images, S, chunk)(eps, t), ideal_denoiser(images, S)(eps, t)
+    np.testing.assert_allclose(chunked, whole, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
@@ -146,10 +165,12 @@ def test_the_dtype_of_xt_comes_back_and_nothing_is_written_into(dtype):
 
 
 def test_float32_keeps_its_precision_where_large_products_cancel():
-    images = some_images(40, (1, 16, 16), np.float32) + np.float32(30)  # far from 0: ‖x‖² is 900 times the spread
+    # far from 0: ‖x‖² is 900 times the spread
+    images = some_images(40, (1, 16, 16), np.float32) + np.float32(30)
     t = np.full(40, 400)
     xt = q_sample(S, images, t, draws(40, (1, 16, 16), dtype=np.float32)[1])
-    np.testing.assert_allclose(ideal_denoiser(images, S)(xt, t), one_by_one(images, xt, t), rtol=1e-6)
+    expected = one_by_one(images, xt, t)
+    np.testing.assert_allclose(ideal_denoiser(images, S)(xt, t), expected, rtol=1e-6)
 
 
 def test_wrong_shapes_are_named():

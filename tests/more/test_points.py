@@ -1,4 +1,5 @@
 """Point sets lie where they should, and the machinery of images learns and draws them."""
+
 import itertools
 
 import numpy as np
@@ -7,10 +8,10 @@ from oracles import perturb
 
 from autograd.check import check_gradient
 from tinyddpm import noise, schedule
-from tinyddpm.runs.heldout import Draws, mean_image
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.points import SETS, PointNet, checkerboard, moons, roll
 from tinyddpm.objective import objective
+from tinyddpm.runs.heldout import Draws, mean_image
 from tinyddpm.sampler import ddim
 from tinyddpm.train import train
 
@@ -28,12 +29,15 @@ def test_the_checkerboard_is_uniform_on_its_dark_squares():
     column, row = np.floor(2 * (x + 1)).astype(int), np.floor(2 * (y + 1)).astype(int)
     assert ((column + row) % 2 == 0).all()
     counts = np.bincount(4 * row + column, minlength=16)
-    assert (counts > 0).sum() == 8 and ((counts[counts > 0] - 1000)**2 / 1000).sum() < 30  # χ² with 7 degrees of freedom: p > 1e-4
+    dark = counts[counts > 0]
+    # χ² with 7 degrees of freedom: p > 1e-4
+    assert len(dark) == 8 and ((dark - 1000) ** 2 / 1000).sum() < 30
 
 
 def test_the_moons_are_half_circles_about_two_centres():
     points = moons(4000, seed=0)[:, :, 0, 0]
-    radii = np.stack([np.hypot(*(points - side * np.array([-0.3, -0.15])).T) for side in (1, -1)])
+    centre = np.array([-0.3, -0.15])
+    radii = np.stack([np.hypot(*(points - side * centre).T) for side in (1, -1)])
     nearer = np.abs(radii - 0.6).min(axis=0)
     assert np.sqrt((nearer**2).mean()) < 0.035 and abs((points[:, 1] > 0).mean() - 0.5) < 0.05
 
@@ -41,7 +45,8 @@ def test_the_moons_are_half_circles_about_two_centres():
 def test_the_roll_is_a_spiral():
     x, y = roll(4000, seed=0)[:, :, 0, 0].T
     radius = np.hypot(x, y) * 4.5 * np.pi
-    turns = (radius - np.arctan2(y, x)) / (2 * np.pi)  # on the spiral the radius is the angle, so this is a whole number
+    turns = (radius - np.arctan2(y, x)) / (2 * np.pi)
+    # On the spiral the radius is the angle, so `turns` is a whole number.
     off = np.abs(turns - np.rint(turns)) * 2 * np.pi / (4.5 * np.pi)  # how far along the radius
     assert np.sqrt((off**2).mean()) < 0.03
 
@@ -49,7 +54,8 @@ def test_the_roll_is_a_spiral():
 def test_the_network_s_gradient():
     rng = np.random.default_rng(0)
     net = perturb(PointNet(width=8, layers=2, waves=2).initialise(0, np.float64), rng, 0.3)
-    xt, t, x0 = rng.normal(size=(5, 2, 1, 1)), np.array([1, 10, 100, 500, 1000]), rng.normal(size=(5, 2, 1, 1))
+    xt, t = rng.normal(size=(5, 2, 1, 1)), np.array([1, 10, 100, 500, 1000])
+    x0 = rng.normal(size=(5, 2, 1, 1))
     parameters = net.parameters()
 
     def J(*values):
@@ -65,9 +71,12 @@ def test_a_short_training_comes_near_to_the_ideal_denoiser():
     draws = Draws(moons(200, seed=1), linear)
     mean, ideal = (draws.evaluate(d).mean() for d in (mean_image(x0), ideal_denoiser(x0, linear)))
     net = PointNet(width=64).initialise(0)
-    assert draws.evaluate(net.denoise).mean() == pytest.approx((draws.x0**2).mean(), rel=1e-5)  # it starts by answering 0
-    for _ in itertools.islice(train(net, x0, linear, beta=0.3, seed=0, batch_size=128), 400):
+    # it starts by answering 0
+    assert draws.evaluate(net.denoise).mean() == pytest.approx((draws.x0**2).mean(), rel=1e-5)
+    training = train(net, x0, linear, beta=0.3, seed=0, batch_size=128)
+    for _ in itertools.islice(training, 400):
         pass
     assert draws.evaluate(net.denoise).mean() < ideal + 0.25 * (mean - ideal)
-    *_, (t, points, _) = ddim(net.denoise, linear, noise.normal(0, "start", 0, np.arange(50), (2, 1, 1)), steps=20, clip=None)
+    x_T = noise.normal(0, "start", 0, np.arange(50), (2, 1, 1))
+    *_, (t, points, _) = ddim(net.denoise, linear, x_T, steps=20, clip=None)
     assert t == 0 and points.shape == (50, 2, 1, 1) and points.dtype == np.float32

@@ -1,1 +1,4 @@
-"""The mathematics beyond the lecture, each equation a function. It plugs into the core by argument, and imports the core alone."""
+"""The mathematics beyond the lecture, each equation a function.
+
+Everything here plugs into the core as an argument, and imports the core alone.
+"""
