@@ -25,7 +25,7 @@ ON_THE_HOST = {
     "tinyddpm/noise/philox.py": {"philox": "the NumPy twin of the kernel", "words": "the NumPy twin of the kernel"},
     "tinyddpm/noise/box_muller.py": {"box_muller": "the NumPy twin of the kernel", "cosine_and_sine": "the NumPy twin of the kernel"},
     "tinyddpm/fast/cuda/columns.py": {"col2im": "the NumPy twin of the kernel", "_pad": "the NumPy twin of the kernel"},
-    "tinyddpm/fast/cuda/norm_silu.py": {name: "the NumPy twin of the kernel" for name in ("forward", "_slope", "_spread")},
+    "tinyddpm/fast/cuda/norm_silu.py": {name: "the NumPy twin of the kernel" for name in ("forward", "_slope", "_per_channel")},
     "tinyddpm/more/curvature.py": {"kinds": "masks, made on the host"},
     "tinyddpm/more/editing.py": {"inpaint": "shapes"},
     "tinyddpm/more/gaussian.py": {"least_J": "tables", "probability_flow": "tables", "moments": "takes samplers on the host", "moments.units": "takes samplers on the host",
