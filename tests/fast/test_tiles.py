@@ -86,7 +86,9 @@ def test_it_is_the_definition(algorithm, factor, height, width, n, c_in, c_out, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("tinyddpm.fast.tile_memory.BAND", band)
         buffers.drop_scratch()  # and with it the views that were made for another BAND
+        algorithm.sizes.cache_clear()
         found = by_tiles(algorithm, x, w, g, factor)
+        algorithm.sizes.cache_clear()
         for a, b in zip(found, by_definition(x, w, g, factor), strict=True):
             close(a, b, 1e-12)
 
@@ -148,7 +150,7 @@ def test_views_are_made_again_when_scratch_memory_moves():
     float64 = np.dtype(float)
 
     def memory_for_small():
-        return TILES_4X4._memory(TILES_4X4._sizes((4, 4), 1, 2, 2), float64)
+        return TILES_4X4._memory(TILES_4X4.sizes((4, 4), 1, 2, 2), float64)
 
     buffers.drop_scratch()
     first = by_tiles(TILES_4X4, *small, 1)

@@ -24,7 +24,7 @@ L = N·Cout, the numbers in a pixel; b tile rows in a band. The dots in a shape 
 are one long axis, cut into two by `products.columns`, as suits BLAS.
 """
 
-from typing import NamedTuple
+import math
 
 import numpy as np
 
@@ -35,52 +35,41 @@ from .products import columns, in_pieces
 BAND = 2**18  # numbers in a band's largest intermediate: the cache holds a few of them
 
 
-class Sizes(NamedTuple):
-    """The numbers that all shapes here consist of."""
+class Sizes:
+    """The numbers that all shapes here consist of, for an image and a weight of one shape.
 
-    p: int
-    q: int
-    m: int
-    s: int
-    th: int
-    tw: int
-    n: int
-    c_in: int
-    c_out: int
+    Attributes:
+        overlap: how many pixels neighbouring input tiles share along an axis, q − s.
+        K: numbers in an input pixel.
+        L: numbers in an output pixel.
+        padded: pixels of the padded input image, (s·th + q − s, s·tw + q − s).
+        whole: shape of an output image of whole tiles, (m·th, m·tw, N, Cout).
+        row: numbers in a row of pixels of the padded input image.
+        b: tile rows in a band. All bands are alike, so it divides th.
+        largest: numbers in the largest array of all.
+    """
 
-    @property
-    def overlap(self) -> int:
-        """How many pixels neighbouring input tiles share, along an axis."""
-        return self.q - self.s
-
-    @property
-    def K(self) -> int:
-        """Numbers in an input pixel."""
-        return self.n * self.c_in
-
-    @property
-    def L(self) -> int:
-        """Numbers in an output pixel."""
-        return self.n * self.c_out
-
-    @property
-    def padded(self) -> tuple[int, int]:
-        """Pixels of the padded input image, (s·th + q − s, s·tw + q − s)."""
-        return self.s * self.th + self.overlap, self.s * self.tw + self.overlap
-
-    @property
-    def row(self) -> int:
-        """Numbers in a row of pixels of the padded input image."""
-        return self.padded[1] * self.K
-
-    @property
-    def b(self) -> int:
-        """Tile rows in a band. All bands are alike, so b divides th."""
-        in_a_tile_row = self.p**2 * self.tw * self.n * max(self.c_in, self.c_out)
-        b = max(1, min(self.th, BAND // in_a_tile_row))
-        while self.th % b:
-            b -= 1
-        return b
+    def __init__(
+        self,
+        side: tuple[int, int, int, int],
+        tiles: tuple[int, int],
+        n: int,
+        c_in: int,
+        c_out: int,
+    ) -> None:
+        self.p, self.q, self.m, self.s = p, q, m, s = side
+        self.th, self.tw = th, tw = tiles
+        self.n, self.c_in, self.c_out = n, c_in, c_out
+        self.overlap = q - s
+        self.K, self.L = n * c_in, n * c_out
+        self.padded = s * th + self.overlap, s * tw + self.overlap
+        self.whole = m * th, m * tw, n, c_out
+        self.row = self.padded[1] * self.K
+        widest = max(self.K, self.L)
+        self.b = max(1, min(th, BAND // (p * p * tw * widest)))
+        while th % self.b:
+            self.b -= 1
+        self.largest = max(p * p * tw, math.prod(self.padded)) * widest
 
 
 class HalfInput:

@@ -38,13 +38,13 @@ reads the *small* image. A tile takes 25 products instead of 36, and there is no
 """
 
 import math
-from functools import cache, partial
+from functools import cache, lru_cache, partial
 from itertools import repeat
 
 import numpy as np
 
 from ..types import Array
-from .buffers import LARGEST, cached, scratch
+from .buffers import LARGEST, MOST_VIEWS, cached, scratch
 from .products import multiply
 from .tile_memory import Sizes, TileMemory
 from .winograd import Matrices, Transforms, matrices, winograd, with_upsampling
@@ -62,6 +62,7 @@ class TileAlgorithm:
         self.Bt, self.G, self.At = transforms
         (self.p, self.q), self.m, self.s = self.Bt.shape, len(self.At), s
         self.matrices = cache(partial(matrices, transforms, s))
+        self.sizes = lru_cache(MOST_VIEWS)(self._sizes)
 
     def tiles(self, height: int, width: int) -> tuple[int, int]:
         """Tile rows and columns that cover an output image."""
@@ -82,8 +83,9 @@ class TileAlgorithm:
         Returns:
             The image (s·th + q − s, s·tw + q − s, N, C), and the hole (H, W, N, C) of x's shape.
         """
+        (th, tw), overlap = self.tiles(*size), self.q - self.s
         height, width, n, c = x.shape
-        shape = (*self._sizes(size, n, c, c).padded, n, c)
+        shape = (self.s * th + overlap, self.s * tw + overlap, n, c)
         padded = np.empty(shape, x.dtype) if keep else scratch("padded", shape, x.dtype)
         padded[0] = 0
         padded[height + 1 :] = 0
@@ -108,25 +110,28 @@ class TileAlgorithm:
             row: (N, Cout), added to every pixel.
             residual: (H, W, N, Cout), or None for nothing.
         """
-        sizes = self._sizes(size, padded.shape[2], *w.shape[2:])
-        memory = self._memory(sizes, padded.dtype)
-        _transform_weight(self.matrices(padded.dtype).GG, w, memory.weight.by_point)
+        sizes = self.sizes(size, padded.shape[2], *w.shape[2:])
+        a, memory = self.matrices(padded.dtype), self._memory(sizes, padded.dtype)
+        _transform_weight(a.GG, w, memory.weight.by_point)
         memory.half_output.added[...] = row
-        whole = (self.m * sizes.th, self.m * sizes.tw, sizes.n, sizes.c_out)
-        if whole[:2] == size:
-            y = np.empty(whole, padded.dtype)
-            self._forward(memory, padded, y, residual)
+        if sizes.whole[:2] == size:
+            y = np.empty(sizes.whole, padded.dtype)
+            self._forward(a, memory, padded, y, residual)
             return y
-        y = scratch("ragged", whole, padded.dtype)
-        self._forward(memory, padded, y)
+        y = scratch("ragged", sizes.whole, padded.dtype)
+        self._forward(a, memory, padded, y)
         inside = y[: size[0], : size[1]]
         return inside.copy() if residual is None else inside + residual
 
     def _forward(
-        self, memory: TileMemory, padded: Array, y: Array, residual: Array | None = None
+        self,
+        a: Matrices,
+        memory: TileMemory,
+        padded: Array,
+        y: Array,
+        residual: Array | None = None,
     ) -> None:
         """Write to y, an image of whole tiles, band by band."""
-        a = self.matrices(padded.dtype)
         half_input, inputs, outputs = memory.half_input, memory.input, memory.output
         half_output = memory.half_output
         added = repeat(None) if residual is None else memory.output_bands(residual)
@@ -156,25 +161,30 @@ class TileAlgorithm:
         g is the gradient of the output (H, W, N, Cout), contiguous. padded and w are as in
         `forward`.
         """
-        sizes = self._sizes(g.shape[:2], g.shape[2], *w.shape[2:])
-        memory = self._memory(sizes, g.dtype)
-        GG = self.matrices(g.dtype).GG
-        _transform_weight(GG, w.swapaxes(2, 3), memory.weight.transposed)
-        self._backward(memory, self._whole_tiles(g, sizes), padded, needs_input, needs_weight)
+        sizes = self.sizes(g.shape[:2], g.shape[2], *w.shape[2:])
+        a, memory = self.matrices(g.dtype), self._memory(sizes, g.dtype)
+        _transform_weight(a.GG, w.swapaxes(2, 3), memory.weight.transposed)
+        g = _whole_tiles(g, sizes.whole)
+        self._backward(a, memory, g, padded, needs_input, needs_weight)
         g_padded = g_weight = None
         if needs_input:
             g_padded = memory.input_gradient.whole.reshape(padded.shape)
         if needs_weight:
             by_point = memory.weight.gradient.reshape(self.p**2, -1)
             by_tap = np.empty((9, by_point.shape[1]), g.dtype)
-            g_weight = multiply(GG.T, by_point, by_tap).reshape(w.shape)
+            g_weight = multiply(a.GG.T, by_point, by_tap).reshape(w.shape)
         return g_padded, g_weight
 
     def _backward(
-        self, memory: TileMemory, g: Array, padded: Array, needs_input: bool, needs_weight: bool
+        self,
+        a: Matrices,
+        memory: TileMemory,
+        g: Array,
+        padded: Array,
+        needs_input: bool,
+        needs_weight: bool,
     ) -> None:
         """The adjoint steps, 5 to 1, band by band: into the gradients in `memory`."""
-        a = self.matrices(g.dtype)
         half_input, inputs, outputs = memory.half_input, memory.input, memory.output
         half_output, weight, g_input = memory.half_output, memory.weight, memory.input_gradient
         g_input.whole[: self.q - self.s] = 0
@@ -207,29 +217,27 @@ class TileAlgorithm:
             above[...] = g_above
             np.matmul(a.B_carry, tile_row, out=g_rows)
 
-    def _sizes(self, size: tuple[int, ...], n: int, c_in: int, c_out: int) -> Sizes:
+    def _sizes(self, size: tuple[int, int], n: int, c_in: int, c_out: int) -> Sizes:
         """For an output image of this size, (H, W)."""
-        return Sizes(self.p, self.q, self.m, self.s, *self.tiles(*size), n, c_in, c_out)
+        return Sizes((self.p, self.q, self.m, self.s), self.tiles(*size), n, c_in, c_out)
 
     def _memory(self, sizes: Sizes, dtype: np.dtype) -> TileMemory:
         """Remembered, unless an array of it is too large for scratch memory."""
-        pixels = max(self.p**2 * sizes.tw, math.prod(sizes.padded))
-        largest = pixels * sizes.n * max(sizes.c_in, sizes.c_out)
-        if largest * dtype.itemsize > LARGEST:
+        if sizes.largest * dtype.itemsize > LARGEST:
             return TileMemory(sizes, dtype)
         return cached(TileMemory, sizes, dtype)
 
-    def _whole_tiles(self, g: Array, sizes: Sizes) -> Array:
-        """The gradient g, with zeros where the last tiles go beyond the image."""
-        height, width, n, c_out = g.shape
-        whole = (self.m * sizes.th, self.m * sizes.tw)
-        if whole == (height, width):
-            return g
-        image = scratch("ragged", (*whole, n, c_out), g.dtype)
-        image[:height, :width] = g
-        image[height:] = 0
-        image[:height, width:] = 0
-        return image
+
+def _whole_tiles(g: Array, shape: tuple[int, int, int, int]) -> Array:
+    """The gradient g, with zeros where the last tiles go beyond the image."""
+    if g.shape == shape:
+        return g
+    height, width = g.shape[:2]
+    image = scratch("ragged", shape, g.dtype)
+    image[:height, :width] = g
+    image[height:] = 0
+    image[:height, width:] = 0
+    return image
 
 
 def _transform_weight(GG: Array, w: Array, out: Array) -> None:
