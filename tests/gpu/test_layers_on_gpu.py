@@ -22,7 +22,7 @@ from tinyddpm.train import gradient
 
 
 def check_module(module, forward, inputs, rng, zero=(), directions=3):
-    """Output, gradient of θ and of the inputs: the same whether all arrays are NumPy's or CuPy's."""
+    """Output, gradients of θ and of the inputs: the same with NumPy's arrays and with CuPy's."""
     theta = perturb(module.initialise(0, np.float64), rng).theta
     results, g = {}, None
     for device in ("cpu", "cuda"):
