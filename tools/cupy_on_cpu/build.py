@@ -29,6 +29,7 @@ PACKAGES = [
 CUDA_VERSION = 13020  # of the wheel
 # The names under which CuPy looks for the GPU's libraries.
 LIBRARIES = {"libcuda.so.1", "libcublas.so.13", "libcublasLt.so.13", "libcurand.so.10"}
+FAKES = ("fake_driver", "fake_runtime", "fake_blas")  # C++ files
 NOT_SUPPORTED = {"cuda": 801, "cublas": 15, "curand": 106}  # each library's own code for it
 PRECOMPILE = "from tools.cupy_on_cpu import compiler; compiler.precompile_prelude()"
 CHECK = """
@@ -64,7 +65,7 @@ def fingerprint():
 def build_libraries():
     """Within the virtual environment: CuPy's module `runtime`, and the libraries it looks for.
 
-    All of them on top of fake_gpu.cpp. In the wheel, `runtime` contains NVIDIA's runtime library,
+    All of them on top of the fake GPU. In the wheel, `runtime` contains NVIDIA's runtime library,
     which cannot be replaced. So that one module is built again, from CuPy's source distribution of
     the same version. Everything else of the wheel stays as it is.
     """
@@ -80,7 +81,8 @@ def build_libraries():
 
     print("cupy_on_cpu: compiling the simulated GPU", flush=True)
     compile_runtime(folder, source, [python_headers, headers])
-    gxx("-O2", "-c", HERE / "fake_gpu.cpp", "-o", "fake_gpu.o", f"-I{headers}", cwd=folder)
+    for name in FAKES:
+        gxx("-O2", "-c", HERE / f"{name}.cpp", "-o", f"{name}.o", f"-I{headers}", cwd=folder)
     compile_stubs(folder, wheel)
     link_libraries(folder)
     (runtime,) = wheel.glob("api/runtime.*.so")
@@ -127,12 +129,13 @@ def compile_runtime(folder, source, headers):
 
 
 def compile_stubs(folder, wheel):
-    """The functions that CuPy needs and fake_gpu.cpp lacks: they answer "not supported"."""
+    """The functions that CuPy needs and the fake GPU lacks: they answer "not supported"."""
     users = [folder / "runtime.o", *wheel.glob("libs/cublas.*.so"), *wheel.glob("libs/curand.*.so")]
     wanted = {symbol for part in users for symbol in symbols(part, "U")}
+    there = {symbol for name in FAKES for symbol in symbols(folder / f"{name}.o", "T")}
     stubs = [
         f"int {name}() {{ return {code}; }}\n"
-        for name in sorted(wanted - set(symbols(folder / "fake_gpu.o", "T")))
+        for name in sorted(wanted - there)
         for prefix, code in NOT_SUPPORTED.items()
         if name.startswith(prefix)
     ]
@@ -143,7 +146,8 @@ def compile_stubs(folder, wheel):
 def link_libraries(folder):
     """All of it in one library, and empty ones of the names that CuPy looks for, which load it."""
     fake, soname = "libfakegpu.so", "-Wl,-soname,"
-    gxx("-shared", f"{soname}{fake}", "fake_gpu.o", "stubs.o", "-o", fake, "-ldl", cwd=folder)
+    objects = [f"{name}.o" for name in (*FAKES, "stubs")]
+    gxx("-shared", f"{soname}{fake}", *objects, "-o", fake, "-ldl", cwd=folder)
     (folder / "empty.c").write_text("")
     load_it = ["-Wl,--no-as-needed", "-L.", f"-l:{fake}", "-Wl,-rpath,$ORIGIN"]
     for name in sorted(LIBRARIES):

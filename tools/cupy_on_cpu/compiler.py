@@ -2,7 +2,7 @@
 
 `Program` looks like the class in `cupy.cuda.compiler` that it replaces. So the rest of CuPy's way
 from source to kernel stays its own: the options, the cache on disk (in CUPY_CACHE_DIR), and the
-loading by the driver, which here is `cuModuleLoadData` in fake_gpu.cpp.
+loading by the driver, which here is `cuModuleLoadData` in fake_driver.cpp.
 """
 
 import hashlib

@@ -13,7 +13,7 @@ from . import simulator
 
 
 def of_a_step(fast=False):
-    """{kind: how often} in the third step of a training run on the GPU, in which no table is new."""
+    """{kind: how often} in the third step of a training run on the GPU, with no new tables."""
     import numpy as np
 
     from autograd.backend import to_device

@@ -41,7 +41,7 @@ def start():
     cupy.cuda.compiler._NVRTCProgram = compiler.Program
     cupy.cuda.compiler._get_nvrtc_version = lambda: compiler.VERSION
     _refuse_embedded_device_code(cupy)
-    # No pool: each new array is fresh memory, which fake_gpu.cpp fills with NaN.
+    # No pool: each new array is fresh memory, which fake_runtime.cpp fills with NaN.
     cupy.cuda.set_allocator(None)
     return cupy
 
