@@ -138,22 +138,22 @@ def as_on_a_gpu(monkeypatch):
 
 @pytest.mark.parametrize("name", arguments())
 def test_numpy_arrays_are_left_to_the_cpu(name):
-    given, options = arguments()[name]
-    assert not getattr(gpu_ops, f"accepts_{name}")(*given, **options)
-    assert fast.EQUIVALENTS[name][0](*given, **options)
+    call, options = arguments()[name]
+    assert not getattr(gpu_ops, f"accepts_{name}")(*call, **options)
+    assert fast.EQUIVALENTS[name][0](*call, **options)
 
 
 @pytest.mark.parametrize("name", arguments())
 def test_what_is_accepted_of_a_gpu(name, as_on_a_gpu):
     accepts = fast.EQUIVALENTS[name][0]
-    given, options = arguments()[name]
-    assert accepts(*given, **options)
-    assert accepts(*(Tensor(a) if isinstance(a, np.ndarray) else a for a in given), **options)
+    call, options = arguments()[name]
+    assert accepts(*call, **options)
+    assert accepts(*(Tensor(a) if isinstance(a, np.ndarray) else a for a in call), **options)
     assert not accepts(*arguments(np.float64)[name][0], **options)
-    for i, a in enumerate(given):
+    for i, a in enumerate(call):
         if isinstance(a, np.ndarray):
             for other in (a.astype(np.float64), np.zeros(0, np.float32)):
-                assert not accepts(*given[:i], other, *given[i + 1 :], **options)
+                assert not accepts(*call[:i], other, *call[i + 1 :], **options)
 
 
 def test_which_norm_silu_conv_is_accepted_of_a_gpu(as_on_a_gpu):

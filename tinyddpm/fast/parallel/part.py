@@ -126,7 +126,7 @@ class Part:
 
 
 def _stream(address: Sequence[Any] | None, index: Array) -> noise.Stream | None:
-    """The noise that `Shards.gradient` was given, for these samples."""
+    """The noise for dropout in these samples."""
     if address is None:
         return None
     seed, purpose, step = address

@@ -195,7 +195,7 @@ class Shards:
         stream, sample = _address(dropout)
         M, dtype = len(x0), unet.theta.dtype.str
         parts = max(1, min(self.shards, M))
-        part, (errors, J) = self._compute(
+        errors, J = self._compute(
             [x0, t, eps, sample, *([] if cond is None else [cond])],
             [(dtype, (M,)), (dtype, (parts,))],
             parts,
@@ -204,7 +204,7 @@ class Shards:
             batch_size=int(batch_size or M),
             dropout=stream,
         )
-        tree_sum(part.partials[:parts], unet.grad)
+        tree_sum(self._own_part().partials[:parts], unet.grad)
         return np.asarray(J.sum()), errors.copy()
 
     def denoise(self, xt: Array, t: Array, cond: Array | None = None) -> Array:
@@ -217,23 +217,22 @@ class Shards:
             raise ValueError(f"denoise: expected a t for each xt {xt.shape}, got shape {t.shape}")
         parts = max(1, min(self.shards, len(xt), max(2, len(xt) // LEAST)))
         inputs = [xt, t, *([] if cond is None else [cond])]
-        _, (out,) = self._compute(
-            inputs, [(self.unet.theta.dtype.str, xt.shape)], parts, do="denoise"
-        )
+        outputs: list[Spec] = [(self.unet.theta.dtype.str, xt.shape)]
+        (out,) = self._compute(inputs, outputs, parts, do="denoise")
         return out.copy()
 
-    def _compute(
-        self, inputs: list[Array], outputs: list[Spec], parts: int, **request: Any
-    ) -> tuple[Part, list[Array]]:
-        """Let every process do its parts of a request.
-
-        Returns:
-            This process's Part, and the arrays of `outputs`, in shared memory.
-        """
+    def _own_part(self) -> Part:
         if self.part is None:
             raise RuntimeError(
                 "Shards: expected to be used inside its `with` block, and not after an error in it"
             )
+        return self.part
+
+    def _compute(
+        self, inputs: list[Array], outputs: list[Spec], parts: int, **request: Any
+    ) -> list[Array]:
+        """Let every process do its parts of a request. Returns the outputs, in shared memory."""
+        part = self._own_part()
         try:
             specs = [(a.dtype.str, a.shape) for a in inputs] + outputs
             request |= {"parts": parts, "arrays": specs}
@@ -244,14 +243,14 @@ class Shards:
             busy = [(worker, s) for worker, s in zip(self.workers, theirs) if s.start < s.stop]
             for worker, s in busy:
                 worker.send(request | {"mine": [s.start, s.stop]})
-            self.part.compute(request | {"mine": [mine.start, mine.stop]})
+            part.compute(request | {"mine": [mine.start, mine.stop]})
             for worker, _ in busy:
                 worker.wait()
         except BaseException:
             # A worker may be in the middle of something: what it would write later is of no use.
             self.close()
             raise
-        return self.part, arrays[len(inputs) :]
+        return arrays[len(inputs) :]
 
 
 def _alike(a: UNet, b: UNet) -> bool:
