@@ -44,7 +44,7 @@ ON_THE_HOST = {
     "tinyddpm/noise/philox.py": dict.fromkeys(["philox", "words"], TWIN),
     "tinyddpm/noise/box_muller.py": dict.fromkeys(["box_muller", "cosine_and_sine"], TWIN),
     "tinyddpm/fast/cuda/columns.py": dict.fromkeys(["col2im", "_pad"], TWIN),
-    "tinyddpm/fast/cuda/norm_silu.py": dict.fromkeys(["forward", "_slope", "_spread"], TWIN),
+    "tinyddpm/fast/cuda/norm_silu.py": dict.fromkeys(["forward", "_slope", "_per_channel"], TWIN),
     "tinyddpm/more/curvature.py": {"kinds": "masks, made on the host"},
     "tinyddpm/more/editing.py": {"inpaint": "shapes"},
     "tinyddpm/more/gaussian.py": {

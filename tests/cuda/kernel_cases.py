@@ -1,8 +1,12 @@
-"""Every hand-written kernel with the arguments it is tried on, odd shapes above all, and its NumPy twin as what is right.
+"""Every hand-written kernel with arguments to try it on, odd shapes above all, and its NumPy twin.
 
-    check(case, kernel)     run one case, its kernels made by `kernel(name, source)`; AssertionError where it differs from its twin
-    python -m tests.cuda.kernel_cases   run all of them in this process with the address sanitizer (see test_kernels_on_cpu.py)
+    check(case, kernel, monkeypatch)   # run one case, its kernels made by `kernel(name, source)`
+    python -m tests.cuda.kernel_cases  # run all in this process with the address sanitizer
+
+`check` raises AssertionError where a kernel differs from its twin. For the sanitizer see
+test_kernels_on_cpu.py.
 """
+
 import sys
 from pathlib import Path
 
@@ -12,33 +16,73 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from autograd import backend
-from tinyddpm.noise import box_muller, philox
 from tinyddpm.fast.cuda import add, columns, norm_silu
+from tinyddpm.noise import box_muller, philox
 from tools.kernel_on_cpu import Kernel
 
-SOURCES = {module.__name__.split(".")[-1]: module.SOURCE for module in (philox, box_muller, norm_silu, columns, add)}
+MODULES = (philox, box_muller, norm_silu, columns, add)
+SOURCES = {module.__name__.split(".")[-1]: module.SOURCE for module in MODULES}
+
+# height, width, n, channels, groups: a group of one channel, of one number, of more channels than
+# a block has threads
+NORMS = [
+    (8, 8, 3, 8, 4),
+    (5, 7, 2, 6, 3),
+    (1, 1, 3, 4, 2),
+    (3, 3, 1, 5, 5),
+    (2, 3, 2, 600, 2),
+    (1, 1, 2, 3, 3),
+    (9, 31, 1, 33, 1),
+    (1, 2, 1, 129, 1),
+]
+# height, width, n, channels, kernel, stride, corner, output size, rows
+GEOMETRIES = [
+    (5, 4, 2, 3, (3, 3), 1, (1, 1), (5, 4), (0, 5)),
+    (5, 4, 2, 3, (3, 3), 1, (1, 1), (5, 4), (2, 4)),
+    (7, 6, 1, 2, (3, 2), 2, (0, 1), (3, 3), (1, 3)),
+    (1, 1, 3, 5, (3, 3), 1, (1, 1), (1, 1), (0, 1)),
+    (8, 8, 1, 1, (3, 3), 2, (1, 1), (4, 4), (0, 4)),
+    (6, 5, 2, 4, (1, 1), 3, (0, 0), (2, 2), (0, 2)),
+    (4, 9, 2, 2, (5, 3), 1, (0, 2), (1, 11), (0, 1)),
+]
+# Words at the ends and quarters of their range, and where a root of 2 is passed.
+EDGES = [0, 1, 2**32 - 1, 2**31, 2**30, 2**29, 3 * 2**30, 2**29 - 1, 2**31 - 1, 3037000499]
 
 
 class Case:
-    """One call: function(*arguments) on the GPU, and its twin. What is written to in place comes back beside what is returned.
+    """One call: function(*arguments) on the GPU, and its twin.
 
-    exact: the twin computes in the same precision and every bit must agree; otherwise it computes in float64, to `tolerance`.
+    exact: the twin computes in the same precision and every bit must agree. Otherwise it computes
+    in float64, and they must agree to `tolerance`.
     """
 
     def __init__(self, label, on_gpu, twin, arguments, exact, tolerance=2e-6):
-        self.label, self.on_gpu, self.twin, self.arguments, self.exact, self.tolerance = label, on_gpu, twin, arguments, exact, tolerance
+        self.label, self.on_gpu, self.twin, self.arguments = label, on_gpu, twin, arguments
+        self.exact, self.tolerance = exact, tolerance
 
     def run(self, function, dtype=None):
-        """The arrays that are returned, and those that were given, afterwards."""
-        cond = [a.astype(dtype or a.dtype) if isinstance(a, np.ndarray) and a.dtype.kind == "f" else a.copy() if isinstance(a, np.ndarray) else a
-                 for a in self.arguments]
-        result = function(*cond)
-        result = () if result is None else result if isinstance(result, tuple) else (result,)
-        return [*result, *(a for a in cond if isinstance(a, np.ndarray))]
+        """The arrays that are returned, and the arguments, written to in place, afterwards."""
+        arguments = [copied(a, dtype) for a in self.arguments]
+        result = function(*arguments)
+        if not isinstance(result, tuple):
+            result = () if result is None else (result,)
+        return [*result, *(a for a in arguments if isinstance(a, np.ndarray))]
+
+
+def copied(argument, dtype):
+    """A copy of an array, in this dtype if it holds floats; anything else as it is."""
+    if not isinstance(argument, np.ndarray):
+        return argument
+    return (
+        argument.astype(dtype or argument.dtype) if argument.dtype.kind == "f" else argument.copy()
+    )
 
 
 def check(case, kernel, monkeypatch):
-    """AssertionError if the kernels that `kernel(name, source)` makes do not do what the twin does. Fresh memory is NaN meanwhile."""
+    """AssertionError if the kernels that `kernel(name, source)` makes do not do what the twin does.
+
+    Fresh memory is NaN meanwhile.
+    """
     with monkeypatch.context() as patch:
         patch.setattr(backend, "kernel", kernel)
         patch.setattr(np, "empty", nan_filled(np.empty))
@@ -60,6 +104,7 @@ def nan_filled(empty):
         out = empty(*args, **options)
         out.view(np.uint8)[...] = 0xFF
         return out
+
     return fresh
 
 
@@ -71,45 +116,74 @@ def cases():
 
     def words(*shape):
         w = random.integers(0, 2**32, shape, dtype=np.uint32)
-        edges = [0, 1, 2**32 - 1, 2**31, 2**30, 2**29, 3 * 2**30, 2**29 - 1, 2**31 - 1, 3037000499]
-        w.flat[:len(edges)] = edges[:w.size]
+        w.flat[: len(EDGES)] = EDGES[: w.size]
         return w
 
+    yield from noise_cases(words)
+    yield from norm_cases(normal)
+    yield from column_cases(normal)
+    yield from add_cases(normal)
+
+
+def noise_cases(words):
+    key, samples = (0xCAFE, 2**32 - 1), np.uint32([0, 5, 2**32 - 1])
     for count in (1, 3, 4, 10, 1030):
         for step in (0, 7 + (9 << 32), 2**64 - 1):
-            yield Case(f"philox-{count}-{step}", philox.words_on_gpu, philox.words, ((0xCAFE, 2**32 - 1), step, np.uint32([0, 5, 2**32 - 1]), count), True)
+            label, arguments = f"philox-{count}-{step}", (key, step, samples, count)
+            yield Case(label, philox.words_on_gpu, philox.words, arguments, True)
+    on_gpu, twin = box_muller.box_muller_on_gpu, box_muller.box_muller
     for shape in ((1, 2), (3, 10), (5, 802)):
         for dtype in ("float32", "float64"):
-            yield Case(f"box_muller-{shape}-{dtype}", box_muller.box_muller_on_gpu, box_muller.box_muller, (words(*shape), dtype), True)
+            arguments = (words(*shape), dtype)
+            yield Case(f"box_muller-{shape}-{dtype}", on_gpu, twin, arguments, True)
 
-    # height, width, n, channels, groups; a group of one channel, of one number, of more channels than a block has threads
-    for shape in ((8, 8, 3, 8, 4), (5, 7, 2, 6, 3), (1, 1, 3, 4, 2), (3, 3, 1, 5, 5), (2, 3, 2, 600, 2), (1, 1, 2, 3, 3), (9, 31, 1, 33, 1), (1, 2, 1, 129, 1)):
+
+def norm_cases(normal):
+    for shape in NORMS:
         *size, c, groups = shape
-        x, gain, shift, g = normal(*size, c, mean=3.0, spread=2.0), normal(c), normal(c), normal(*size, c)
+        x, gain, shift = normal(*size, c, mean=3.0, spread=2.0), normal(c), normal(c)
+        g = normal(*size, c)
         for silu in (True, False):
             if size[0] * size[1] * c > groups:
-                yield Case(f"norm-{shape}-{silu}", norm_silu.forward_on_gpu, norm_silu.forward, (x, gain, shift, groups, 1e-5, silu), False, 1e-5)
-            mean, r = (a.astype(np.float32) for a in norm_silu.forward(x.astype(np.float64), gain, shift, groups, 1e-1, silu)[1:])
-            yield Case(f"norm_backward-{shape}-{silu}", norm_silu.backward_on_gpu, norm_silu.backward, (g, x, gain, shift, mean, r, silu), False, 1e-5)
+                arguments = (x, gain, shift, groups, 1e-5, silu)
+                on_gpu, twin = norm_silu.forward_on_gpu, norm_silu.forward
+                yield Case(f"norm-{shape}-{silu}", on_gpu, twin, arguments, False, 1e-5)
+            saved = norm_silu.forward(x.astype(np.float64), gain, shift, groups, 1e-1, silu)[1:]
+            mean, r = (a.astype(np.float32) for a in saved)
+            arguments = (g, x, gain, shift, mean, r, silu)
+            on_gpu, twin = norm_silu.backward_on_gpu, norm_silu.backward
+            yield Case(f"norm_backward-{shape}-{silu}", on_gpu, twin, arguments, False, 1e-5)
 
-    # height, width, n, channels, kernel, stride, corner, output size, rows
-    for geometry in ((5, 4, 2, 3, (3, 3), 1, (1, 1), (5, 4), (0, 5)), (5, 4, 2, 3, (3, 3), 1, (1, 1), (5, 4), (2, 4)), (7, 6, 1, 2, (3, 2), 2, (0, 1), (3, 3), (1, 3)),
-                     (1, 1, 3, 5, (3, 3), 1, (1, 1), (1, 1), (0, 1)), (8, 8, 1, 1, (3, 3), 2, (1, 1), (4, 4), (0, 4)), (6, 5, 2, 4, (1, 1), 3, (0, 0), (2, 2), (0, 2)),
-                     (4, 9, 2, 2, (5, 3), 1, (0, 2), (1, 11), (0, 1))):
+
+def column_cases(normal):
+    for geometry in GEOMETRIES:
         h, w, n, c, kernel, *rest = geometry
-        yield Case(f"im2col-{geometry}", columns.im2col_on_gpu, columns.im2col, (normal(h, w, n, c), kernel, *rest), True)
+        arguments = (normal(h, w, n, c), kernel, *rest)
+        yield Case(f"im2col-{geometry}", columns.im2col_on_gpu, columns.im2col, arguments, True)
         rows, size = rest[-1], rest[-2]
         g = normal((rows[1] - rows[0]) * size[1] * n, kernel[0] * kernel[1] * c)
-        yield Case(f"col2im-{geometry}", columns.col2im_on_gpu, columns.col2im, (g, normal(h, w, n, c), kernel, *rest), False)
+        arguments = (g, normal(h, w, n, c), kernel, *rest)
+        yield Case(f"col2im-{geometry}", columns.col2im_on_gpu, columns.col2im, arguments, False)
 
-    for h, w, n, c in ((3, 5, 2, 7), (1, 1, 1, 1), (4, 4, 3, 22)):
-        y, bias, row, image = normal(h, w, n, c), normal(c), normal(n, c), normal(h, w, n, c)
-        for label, cond in {"bias": (None, None), "row": (row, None), "image": (None, image), "all": (row, image)}.items():
-            yield Case(f"add-{h, w, n, c}-{label}", add.add_on_gpu, add.add, (y, bias, *cond), True)
+
+def add_cases(normal):
+    for shape in ((3, 5, 2, 7), (1, 1, 1, 1), (4, 4, 3, 22)):
+        _, _, n, c = shape
+        y, bias, row, image = normal(*shape), normal(c), normal(n, c), normal(*shape)
+        added = {
+            "bias": (None, None),
+            "row": (row, None),
+            "image": (None, image),
+            "all": (row, image),
+        }
+        for label, more in added.items():
+            arguments = (y, bias, *more)
+            yield Case(f"add-{shape}-{label}", add.add_on_gpu, add.add, arguments, True)
 
 
 if __name__ == "__main__":
     import pytest
+
     for case in cases():
         print(case.label, flush=True)
         check(case, lambda name, source: Kernel(name, source, sanitize=True), pytest.MonkeyPatch)

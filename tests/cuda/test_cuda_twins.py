@@ -1,7 +1,9 @@
-"""The NumPy twins of the GPU kernels are what the definitions say, and so is what the GPU's ops make of them, gradients included.
+"""The NumPy twins of the GPU kernels are what the definitions say.
 
-That the kernels do what their twins do is shown in test_kernels_on_cpu.py.
+So is what the GPU's ops make of them, gradients included. That the kernels do what their twins do
+is shown in test_kernels_on_cpu.py.
 """
+
 import sys
 from contextlib import contextmanager
 from types import SimpleNamespace
@@ -11,17 +13,35 @@ import pytest
 
 from autograd import Tensor, backend, backward, leaf, ops
 from tinyddpm import fast, schedule
-from tinyddpm.runs.computing import computing
-from tinyddpm.fast.cuda import add, columns, norm_silu
-from tinyddpm.fast.cuda import ops as gpu_ops
+from tinyddpm.fast.cuda import add, columns, norm_silu, ops as gpu_ops
 from tinyddpm.nn import UNet, UNetConfig, block, conv, norm
+from tinyddpm.runs.computing import computing
+
+TWINS = {
+    "forward_on_gpu": norm_silu.forward,
+    "backward_on_gpu": norm_silu.backward,
+    "add_on_gpu": add.add,
+    "im2col_on_gpu": columns.im2col,
+    "col2im_on_gpu": columns.col2im,
+}
+CONVOLUTIONS = [  # image, kernel, options
+    ((5, 4), (3, 3), {}),
+    ((4, 6), (3, 3), {"stride": 2}),
+    ((7, 5), (3, 2), {"stride": 3, "padding": ((2, 1), (0, 1))}),
+    ((3, 4), (1, 1), {"padding": 0}),
+    ((5, 5), (1, 1), {"stride": 2, "padding": 0}),
+    ((4, 4), (5, 3), {"padding": ((2, 2), (1, 1))}),
+    ((6, 4), (3, 3), {"stride": 2, "padding": ((0, 1), (0, 1))}),
+]
 
 
 @pytest.fixture
 def with_twins(monkeypatch):
-    """The ops of fast/cuda with every kernel's twin in its place: float64 works, and no GPU is needed."""
-    for name, twin in {"forward_on_gpu": norm_silu.forward, "backward_on_gpu": norm_silu.backward, "add_on_gpu": add.add,
-                       "im2col_on_gpu": columns.im2col, "col2im_on_gpu": columns.col2im}.items():
+    """The ops of fast/cuda with every kernel's twin in its place.
+
+    Then float64 works, and no GPU is needed.
+    """
+    for name, twin in TWINS.items():
         monkeypatch.setattr(gpu_ops, name, twin)
 
 
@@ -31,7 +51,10 @@ def draw(*shapes, seed=0):
 
 
 def value_and_gradients(f, arrays, **options):
-    """The output and, for a random gradient of it, those of all arrays; what is no array is passed on."""
+    """The output and, for a random gradient of it, those of all arrays.
+
+    What is no array is passed on.
+    """
     leaves = [leaf(a) if isinstance(a, np.ndarray) else a for a in arrays]
     out = f(*leaves, **options)
     backward(out, np.random.default_rng(1).standard_normal(out.shape))
@@ -39,16 +62,10 @@ def value_and_gradients(f, arrays, **options):
 
 
 def assert_same(f, definition, arrays, **options):
-    for a, b in zip(value_and_gradients(f, arrays, **options), value_and_gradients(definition, arrays, **options), strict=True):
+    found = value_and_gradients(f, arrays, **options)
+    for a, b in zip(found, value_and_gradients(definition, arrays, **options), strict=True):
         assert np.abs(b).max() > 0
         np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * max(1, np.abs(b).max()))
-
-
-CONVOLUTIONS = [  # image, kernel, options
-    ((5, 4), (3, 3), {}), ((4, 6), (3, 3), {"stride": 2}), ((7, 5), (3, 2), {"stride": 3, "padding": ((2, 1), (0, 1))}),
-    ((3, 4), (1, 1), {"padding": 0}), ((5, 5), (1, 1), {"stride": 2, "padding": 0}), ((4, 4), (5, 3), {"padding": ((2, 2), (1, 1))}),
-    ((6, 4), (3, 3), {"stride": 2, "padding": ((0, 1), (0, 1))}),
-]
 
 
 @pytest.mark.parametrize("most", [1, 300, 2**26])
@@ -60,10 +77,18 @@ def test_convolution(with_twins, monkeypatch, image, kernel, options, most):
 
 def test_the_matrix_of_windows_is_bounded(with_twins, monkeypatch):
     sizes = []
-    monkeypatch.setattr(gpu_ops, "im2col_on_gpu", lambda *args: sizes.append(columns.im2col(*args).size) or columns.im2col(*args))
+
+    def noted(*arguments):
+        found = columns.im2col(*arguments)
+        sizes.append(found.size)
+        return found
+
+    monkeypatch.setattr(gpu_ops, "im2col_on_gpu", noted)
     monkeypatch.setattr(gpu_ops, "COLUMNS", 2000)
     assert_same(gpu_ops.conv2d, conv.conv2d, draw((16, 8, 2, 3), (3, 3, 3, 4)))
-    assert len(sizes) > 4 and max(sizes) <= 2000 and sum(sizes) == 2 * 16 * 8 * 2 * 27  # forward, and once more for the weight's gradient
+    assert len(sizes) > 4 and max(sizes) <= 2000
+    # Forward, and once more for the weight's gradient.
+    assert sum(sizes) == 2 * 16 * 8 * 2 * 27
 
 
 @pytest.mark.parametrize("groups", [1, 2, 6])
@@ -71,14 +96,15 @@ def test_group_norm(with_twins, groups):
     x, gain, bias = draw((3, 5, 2, 6), (6,), (6,))
     assert_same(gpu_ops.group_norm, norm.group_norm, (3 + 2 * x, gain, bias), groups=groups)
     y, mean, r = norm_silu.forward(x, gain, bias, groups, 1e-5, True)
-    np.testing.assert_allclose(y, ops.silu(norm.group_norm(x, gain, bias, groups=groups)).data, atol=1e-12)
+    expected = ops.silu(norm.group_norm(x, gain, bias, groups=groups)).data
+    np.testing.assert_allclose(y, expected, atol=1e-12)
 
 
 @pytest.mark.parametrize("added", [0.0, (2, 4), (3, 5, 2, 4)])
 def test_norm_silu_conv(with_twins, added):
     shapes = (3, 5, 2, 6), (6,), (6,), (3, 3, 6, 4), (4,)
     arrays = [*draw(*shapes), *(draw(added, seed=2) if added else [0.0])]
-    assert_same(lambda *a, **o: gpu_ops.norm_silu_conv(*a, None, **o), lambda *a, **o: block.norm_silu_conv(*a, None, **o), arrays, groups=2)
+    assert_same(gpu_ops.norm_silu_conv, block.norm_silu_conv, [*arrays, None], groups=2)
 
 
 @pytest.mark.parametrize("needs", [(0,), (3,), (4,), (5,), (0, 3)])
@@ -93,41 +119,64 @@ def test_only_the_gradients_that_are_needed(with_twins, needs):
 
 
 def arguments(dtype=np.float32):
-    x, gain, shift, w, b, row = (a.astype(dtype) for a in draw((3, 5, 2, 6), (6,), (6,), (3, 3, 6, 8), (8,), (2, 8)))
-    return {"norm_silu_conv": ((x, gain, shift, w, b, row, None), {"groups": 2}), "conv2d": ((x, w), {}), "group_norm": ((x, gain, shift), {"groups": 2})}
+    shapes = (3, 5, 2, 6), (6,), (6,), (3, 3, 6, 8), (8,), (2, 8)
+    x, gain, shift, w, b, row = (a.astype(dtype) for a in draw(*shapes))
+    return {
+        "norm_silu_conv": ((x, gain, shift, w, b, row, None), {"groups": 2}),
+        "conv2d": ((x, w), {}),
+        "group_norm": ((x, gain, shift), {"groups": 2}),
+    }
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """NumPy arrays are taken for a GPU's."""
+    for module in (gpu_ops, fast):
+        gpu = SimpleNamespace(__name__="cupy")
+        monkeypatch.setattr(module, "array_module", lambda *arrays: gpu)
 
 
 @pytest.mark.parametrize("name", arguments())
 def test_numpy_arrays_are_left_to_the_cpu(name):
-    cond, options = arguments()[name]
-    assert not getattr(gpu_ops, f"accepts_{name}")(*cond, **options)
-    assert fast.EQUIVALENTS[name][0](*cond, **options)
+    call, options = arguments()[name]
+    assert not getattr(gpu_ops, f"accepts_{name}")(*call, **options)
+    assert fast.EQUIVALENTS[name][0](*call, **options)
 
 
 @pytest.mark.parametrize("name", arguments())
-def test_what_is_accepted_of_a_gpu(name, monkeypatch):
-    """With NumPy arrays taken for a GPU's."""
-    for module in (gpu_ops, fast):
-        monkeypatch.setattr(module, "array_module", lambda *arrays: SimpleNamespace(__name__="cupy"))
+def test_what_is_accepted_of_a_gpu(name, as_on_a_gpu):
     accepts = fast.EQUIVALENTS[name][0]
-    cond, options = arguments()[name]
-    assert accepts(*cond, **options)
-    assert accepts(*(Tensor(a) if isinstance(a, np.ndarray) else a for a in cond), **options)
+    call, options = arguments()[name]
+    assert accepts(*call, **options)
+    assert accepts(*(Tensor(a) if isinstance(a, np.ndarray) else a for a in call), **options)
     assert not accepts(*arguments(np.float64)[name][0], **options)
-    for i, a in enumerate(cond):
+    for i, a in enumerate(call):
         if isinstance(a, np.ndarray):
-            assert not accepts(*cond[:i], a.astype(np.float64), *cond[i + 1:], **options)
-            assert not accepts(*cond[:i], np.zeros(0, np.float32), *cond[i + 1:], **options)
-    if name == "norm_silu_conv":
-        assert accepts(*cond[:5], 0.0, None, **options) and not accepts(*cond[:6], cond[0], **options)
-        assert not accepts(*cond[:5], cond[0], None, **options) and not accepts(*cond[:3], np.zeros((1, 1, 6, 8), np.float32), *cond[4:], **options)
-    if name == "conv2d":
-        assert not accepts(cond[0], np.zeros((6, 3, 6, 4), np.float32)) and accepts(cond[0], np.zeros((3, 3, 6, 4), np.float32), stride=2)
+            for other in (a.astype(np.float64), np.zeros(0, np.float32)):
+                assert not accepts(*call[:i], other, *call[i + 1 :], **options)
+
+
+def test_which_norm_silu_conv_is_accepted_of_a_gpu(as_on_a_gpu):
+    accepts = fast.EQUIVALENTS["norm_silu_conv"][0]
+    (x, gain, shift, w, b, row, _), options = arguments()["norm_silu_conv"]
+    pointwise = np.zeros((1, 1, 6, 8), np.float32)
+    assert accepts(x, gain, shift, w, b, 0.0, None, **options)
+    assert not accepts(x, gain, shift, w, b, row, x, **options)  # a mask
+    assert not accepts(x, gain, shift, w, b, x, None, **options)  # an image of another shape
+    assert not accepts(x, gain, shift, pointwise, b, row, None, **options)
+
+
+def test_which_convolution_is_accepted_of_a_gpu(as_on_a_gpu):
+    accepts = fast.EQUIVALENTS["conv2d"][0]
+    (x, _), _ = arguments()["conv2d"]
+    assert not accepts(x, np.zeros((6, 3, 6, 4), np.float32))  # larger than the image
+    assert accepts(x, np.zeros((3, 3, 6, 4), np.float32), stride=2)
 
 
 def test_tf32_is_set_and_put_back(monkeypatch):
     now = {"f": 1}
-    monkeypatch.setitem(sys.modules, "cupy._core", SimpleNamespace(get_compute_type=now.get, set_compute_type=now.__setitem__))
+    core = SimpleNamespace(get_compute_type=now.get, set_compute_type=now.__setitem__)
+    monkeypatch.setitem(sys.modules, "cupy._core", core)
     with pytest.raises(ZeroDivisionError), backend.tf32():
         assert now == {"f": 7}
         1 / 0

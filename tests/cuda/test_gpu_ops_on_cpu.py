@@ -1,12 +1,16 @@
-"""The ops of fast/cuda and the noise with the kernels themselves, run on the CPU: what they launch, and in which sizes, is right too."""
+"""The ops of fast/cuda and the noise with the kernels themselves, run on the CPU.
+
+So what they launch, and in which sizes, is tested too.
+"""
+
 import numpy as np
 import pytest
 
 from autograd import backend, backward, leaf
-from tinyddpm.noise import box_muller, philox
 from tinyddpm import noise
 from tinyddpm.fast.cuda import ops as gpu_ops
 from tinyddpm.nn import block, conv
+from tinyddpm.noise import box_muller, philox
 from tools.kernel_on_cpu import Kernel
 
 pytestmark = pytest.mark.gpu_sim
@@ -14,7 +18,10 @@ pytestmark = pytest.mark.gpu_sim
 
 @pytest.fixture(autouse=True)
 def kernels_on_cpu(monkeypatch):
-    monkeypatch.setattr(backend, "kernel", lambda name, source: Kernel(name, source, backend.KERNEL_OPTIONS))
+    def kernel(name, source):
+        return Kernel(name, source, backend.KERNEL_OPTIONS)
+
+    monkeypatch.setattr(backend, "kernel", kernel)
 
 
 def value_and_gradients(f, arrays, **options):
@@ -26,7 +33,8 @@ def value_and_gradients(f, arrays, **options):
 
 def assert_same(f, definition, arrays, **options):
     exact = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arrays]
-    for a, b in zip(value_and_gradients(f, arrays, **options), value_and_gradients(definition, exact, **options), strict=True):
+    found = value_and_gradients(f, arrays, **options)
+    for a, b in zip(found, value_and_gradients(definition, exact, **options), strict=True):
         assert a.dtype == np.float32
         np.testing.assert_allclose(a, b, rtol=0, atol=3e-5 * np.abs(b).max())
 
@@ -39,7 +47,7 @@ def draw(*shapes):
 @pytest.mark.parametrize("added", [None, (2, 5), (5, 3, 2, 5)])
 def test_norm_silu_conv(added):
     arrays = [*draw((5, 3, 2, 6), (6,), (6,), (3, 3, 6, 5), (5,)), draw(added)[0] if added else 0.0]
-    assert_same(lambda *a, **o: gpu_ops.norm_silu_conv(*a, None, **o), lambda *a, **o: block.norm_silu_conv(*a, None, **o), arrays, groups=3)
+    assert_same(gpu_ops.norm_silu_conv, block.norm_silu_conv, [*arrays, None], groups=3)
 
 
 @pytest.mark.parametrize("most", [1, 2**26])
@@ -50,13 +58,26 @@ def test_convolution(monkeypatch, options, most):
 
 
 def test_views_are_made_contiguous():
-    x, w = draw((2, 3, 6, 4), (3, 3, 3, 4))
-    assert_same(lambda x, w: gpu_ops.conv2d(x.transpose(2, 3, 0, 1), w), lambda x, w: conv.conv2d(x.transpose(2, 3, 0, 1), w), (x, w))
+    def transposed(op):
+        return lambda x, w: op(x.transpose(2, 3, 0, 1), w)
+
+    arrays = draw((2, 3, 6, 4), (3, 3, 3, 4))
+    assert_same(transposed(gpu_ops.conv2d), transposed(conv.conv2d), arrays)
 
 
-@pytest.mark.parametrize("draw_noise", [
-    lambda *a: noise.bits(*a, 10), lambda *a: noise.uniform(*a, (5,)), lambda *a: noise.uniform(*a, (3, 3), np.float64), lambda *a: noise.integers(*a, 1000, (3,)),
-    lambda *a: noise.normal(*a, (3, 7)), lambda *a: noise.normal(*a, (2, 5), np.float64), lambda *a: noise.normal(*a), lambda *a: noise.normal(*a, (0, 2))])
+DRAWS = [
+    lambda *a: noise.bits(*a, 10),
+    lambda *a: noise.uniform(*a, (5,)),
+    lambda *a: noise.uniform(*a, (3, 3), np.float64),
+    lambda *a: noise.integers(*a, 1000, (3,)),
+    lambda *a: noise.normal(*a, (3, 7)),
+    lambda *a: noise.normal(*a, (2, 5), np.float64),
+    lambda *a: noise.normal(*a),
+    lambda *a: noise.normal(*a, (0, 2)),
+]
+
+
+@pytest.mark.parametrize("draw_noise", DRAWS)
 @pytest.mark.parametrize("step", [0, 2**64 - 1])
 def test_noise_is_the_same_to_the_last_bit(monkeypatch, draw_noise, step):
     address = 7, "eps", step, [0, 3, 2**32 - 1]
@@ -64,4 +85,5 @@ def test_noise_is_the_same_to_the_last_bit(monkeypatch, draw_noise, step):
     monkeypatch.setattr(noise, "words_at", philox.words_on_gpu)
     monkeypatch.setattr(noise, "box_muller", box_muller.box_muller_on_gpu)
     got = draw_noise(*address)
-    assert got.dtype == expected.dtype and got.shape == expected.shape and got.tobytes() == expected.tobytes()
+    assert got.dtype == expected.dtype and got.shape == expected.shape
+    assert got.tobytes() == expected.tobytes()

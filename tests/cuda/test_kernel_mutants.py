@@ -1,6 +1,8 @@
-"""Every bug in the gallery of kernel_mutants.py is found, and by the layers that it names."""
+"""Every bug of mutant_gallery.py is found, and by the layers that it names."""
+
 import pytest
-from kernel_mutants import MUTANTS, found_by
+from kernel_mutants import found_by
+from mutant_gallery import MUTANTS
 
 pytestmark = pytest.mark.gpu_sim
 

@@ -1,4 +1,7 @@
 """Small networks and batches for the tests of this folder."""
+
+import os
+
 import numpy as np
 
 from tinyddpm import noise
@@ -10,8 +13,12 @@ IMAGE = (1, 4, 6)
 
 
 def small_net(dtype=np.float32, dropout=0.3, seed=5):
-    unet = UNet(UNetConfig(image=IMAGE, base=4, levels=(1, 2), blocks=1, attention=(2,), groups=2, dropout=dropout)).initialise(3, dtype)
-    unet.theta += (0.05 * np.random.default_rng(seed).standard_normal(unet.theta.shape)).astype(dtype)
+    config = UNetConfig(
+        image=IMAGE, base=4, levels=(1, 2), blocks=1, attention=(2,), groups=2, dropout=dropout
+    )
+    unet = UNet(config).initialise(3, dtype)
+    rng = np.random.default_rng(seed)
+    unet.theta += (0.05 * rng.standard_normal(unet.theta.shape)).astype(dtype)
     return unet
 
 
@@ -23,3 +30,7 @@ def some_batch(n, dtype=np.float32):
 
 def dropout_of(n):
     return noise.Stream(0, "dropout", 9, np.arange(n))
+
+
+def open_files():
+    return len(os.listdir("/dev/fd"))

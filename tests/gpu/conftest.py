@@ -1,9 +1,12 @@
-"""Tests of the CuPy backend: on a GPU (`pytest -m gpu`), or with the real CuPy computing on this CPU (`make test-gpu-sim`, tools/cupy_on_cpu).
+"""Tests of the CuPy backend: on a GPU, or with the real CuPy computing on this CPU.
 
-They are the same tests but for the folder simulated/, which is about what only a simulated GPU can tell. Other test runs do not
-collect them. Where there is no GPU, `pytest -m gpu` ends with an error that says what is missing; so does the other, which sets
-TINYDDPM_GPU=simulated, where there is no simulated one.
+`pytest -m gpu` runs them on a GPU, `make test-gpu-sim` on this CPU (tools/cupy_on_cpu). They are
+the same tests, except for the folder simulated/, which tests what only a simulated GPU can tell.
+Other test runs do not collect them. Where there is no GPU, `pytest -m gpu` ends with an error that
+says what is missing. So does `make test-gpu-sim`, which sets TINYDDPM_GPU=simulated, where there is
+no simulated one.
 """
+
 import os
 import re
 import sys
@@ -18,10 +21,12 @@ from tinyddpm import fast
 HERE = Path(__file__).resolve().parent
 MISSING = pytest.StashKey[str]()
 SIMULATED = os.environ.get("TINYDDPM_GPU") == "simulated"
-sys.path[:0] = [str(HERE.parent / folder) for folder in ("autograd", "nn", "core", "more", "cuda")]  # whose tables and draws are used again here
+# The tables and draws of these folders' tests are used again here.
+sys.path[:0] = [str(HERE.parent / folder) for folder in ("autograd", "nn", "core", "more", "cuda")]
 
 if SIMULATED:
     from tools.cupy_on_cpu import simulator
+
     simulator.start()
 
 
@@ -39,7 +44,8 @@ def pytest_ignore_collect(collection_path, config):
 
 
 def pytest_collection_finish(session):
-    if MISSING in session.config.stash:  # not earlier: what ends a collection from within is reported with a traceback
+    # Not earlier: what ends a collection from within is reported with a traceback.
+    if MISSING in session.config.stash:
         pytest.exit(session.config.stash[MISSING], returncode=4)
 
 
@@ -58,6 +64,7 @@ def with_definitions():
 @pytest.fixture
 def two_gpus():
     import cupy
+
     if cupy.cuda.runtime.getDeviceCount() < 2:
         pytest.skip("this machine has one GPU")
     yield

@@ -1,9 +1,11 @@
-"""What these tests share: the same computation in NumPy and on the GPU, and how closely the results must agree."""
+"""What these tests share: the same computation in NumPy and on the GPU, to a tolerance."""
+
 import numpy as np
 
 from autograd.backend import array_module, to_device, to_numpy
 
-# Of the largest number of a result. Sums run in another order in CuPy, and exp, log, sin … differ in their last digit.
+# As a fraction of a result's largest number. Sums run in another order in CuPy, and exp, log, sin …
+# differ in their last digit.
 TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
 
@@ -23,11 +25,12 @@ def on_gpu(array):
 
 
 def assert_same(gpu, cpu, what="", tolerance=None):
-    """A GPU array and a NumPy array: each where it belongs, equal in shape and dtype, and in their numbers up to TOLERANCE."""
+    """A GPU array and a NumPy array: each where it belongs, equal up to TOLERANCE."""
     assert on_gpu(gpu) and type(cpu) is np.ndarray, f"{what}: {type(gpu)}, {type(cpu)}"
     assert (gpu.shape, gpu.dtype) == (cpu.shape, cpu.dtype), what
     tolerance = TOLERANCE.get(str(cpu.dtype), 0) if tolerance is None else tolerance
-    np.testing.assert_allclose(to_numpy(gpu), cpu, rtol=tolerance, atol=tolerance * abs(cpu).max(initial=0), err_msg=what)
+    atol = tolerance * abs(cpu).max(initial=0)
+    np.testing.assert_allclose(to_numpy(gpu), cpu, rtol=tolerance, atol=atol, err_msg=what)
 
 
 def bound(module, theta, device):

@@ -1,7 +1,10 @@
-"""The hand-written kernels as CuPy starts them: each does what its NumPy twin does, to the last bit where it says so (Philox and the normals among them).
+"""The hand-written kernels as CuPy starts them: each does what its NumPy twin does.
 
-The cases are those of tests/cuda/kernel_cases.py, where the kernels run without CuPy, in three orders and under the sanitizer.
+To the last bit where the case says so: Philox and the normals are among them. The cases are those
+of tests/cuda/kernel_cases.py, where the kernels run without CuPy, in three orders and under the
+sanitizer.
 """
+
 import numpy as np
 import pytest
 from kernel_cases import cases
@@ -14,15 +17,19 @@ from autograd.backend import to_numpy
 def test_a_kernel_does_what_its_twin_does(case):
     arrays = []
 
-    def on_gpu(*cond):
-        cond = moved(cond)
-        result = case.on_gpu(*cond)
-        arrays.extend([*(result if isinstance(result, tuple) else () if result is None else (result,)), *(a for a in cond if hasattr(a, "get"))])
+    def on_gpu(*arguments):
+        arguments = moved(arguments)
+        result = case.on_gpu(*arguments)
+        if not isinstance(result, tuple):
+            result = () if result is None else (result,)
+        arrays.extend([*result, *(a for a in arguments if hasattr(a, "get"))])
 
     case.run(on_gpu)
-    for got, expected in zip(map(to_numpy, arrays), case.run(case.twin, None if case.exact else np.float64), strict=True):
+    twin = case.run(case.twin, None if case.exact else np.float64)
+    for got, expected in zip(map(to_numpy, arrays), twin, strict=True):
         assert got.shape == expected.shape
         if case.exact:
             assert got.tobytes() == expected.tobytes()
         else:
-            np.testing.assert_allclose(got, expected, rtol=0, atol=case.tolerance * max(1.0, float(np.abs(expected).max())))
+            scale = max(1.0, float(np.abs(expected).max()))
+            np.testing.assert_allclose(got, expected, rtol=0, atol=case.tolerance * scale)

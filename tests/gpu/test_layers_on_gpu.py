@@ -1,8 +1,10 @@
 """Every layer, and a U-Net's gradient: CuPy gives what NumPy gives.
 
-The layers and their inputs are those of tests/tinyddpm: its tests that hand a module to `check_module` are collected here a second
-time, with a `check_module` that computes in NumPy and on the GPU, in float64, and compares.
+The layers and their inputs are those of tests/nn. Its tests that hand a module to `check_module`
+are collected here a second time, with a `check_module` that computes in NumPy and on the GPU, in
+float64, and compares.
 """
+
 import types
 
 import numpy as np
@@ -20,7 +22,7 @@ from tinyddpm.train import gradient
 
 
 def check_module(module, forward, inputs, rng, zero=(), directions=3):
-    """Output, gradient of θ and of the inputs: the same, up to TOLERANCE, whether all arrays are NumPy's or CuPy's."""
+    """Output, gradients of θ and of the inputs: the same with NumPy's arrays and with CuPy's."""
     theta = perturb(module.initialise(0, np.float64), rng).theta
     results, g = {}, None
     for device in ("cpu", "cuda"):
@@ -29,20 +31,32 @@ def check_module(module, forward, inputs, rng, zero=(), directions=3):
         out = on(device, forward)(*leaves)
         g = rng.standard_normal(out.shape) if g is None else g
         out.backward(to_device(g, device))
-        results[device] = {"output": out.data, "gradient of θ": module.grad} | {f"gradient of input {i}": x.grad for i, x in enumerate(leaves)}
+        results[device] = {"output": out.data, "gradient of θ": module.grad}
+        for i, x in enumerate(leaves):
+            results[device][f"gradient of input {i}"] = x.grad
     assert abs(results["cpu"]["gradient of θ"]).max() > 0
     for what, cpu in results["cpu"].items():
-        assert_same(results["cuda"][what], cpu, what, tolerance=1e-10)  # GroupNorm divides by spreads that may be small
+        # GroupNorm divides by spreads that may be small.
+        assert_same(results["cuda"][what], cpu, what, tolerance=1e-10)
     bound(module, theta, "cpu")
 
 
 def on(device, forward):
-    """The same function, where the arrays that it holds itself (such as t) and the noise that it draws are on the device."""
+    """The same function, with its own arrays (such as t) and the noise it draws on the device."""
     if not isinstance(forward, types.FunctionType):
         return forward
-    cells = tuple(types.CellType(moved(cell.cell_contents, device)) for cell in forward.__closure__ or ())
-    stream = types.SimpleNamespace(Stream=lambda seed, purpose, step, index: noise.Stream(seed, purpose, step, to_device(index, device)))
-    return types.FunctionType(forward.__code__, {**forward.__globals__, "noise": stream}, forward.__name__, forward.__defaults__, cells)
+
+    def stream(seed, purpose, step, index):
+        return noise.Stream(seed, purpose, step, to_device(index, device))
+
+    own = [moved(cell.cell_contents, device) for cell in forward.__closure__ or ()]
+    return types.FunctionType(
+        forward.__code__,
+        {**forward.__globals__, "noise": types.SimpleNamespace(Stream=stream)},
+        forward.__name__,
+        forward.__defaults__,
+        tuple(map(types.CellType, own)),
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -58,17 +72,34 @@ def uses_check_module(test):
     return "check_module" in inner.__code__.co_names
 
 
-COLLECTED = {name: test for module in (test_layers, test_unet) for name, test in vars(module).items()
-             if name.startswith("test_") and callable(test) and uses_check_module(test)}
+COLLECTED = {
+    name: test
+    for module in (test_layers, test_unet)
+    for name, test in vars(module).items()
+    if name.startswith("test_") and callable(test) and uses_check_module(test)
+}
 globals().update(COLLECTED)
+EXPECTED = {
+    "test_conv_layer_gradient",
+    "test_linear_layer_gradient",
+    "test_group_norm_layer_gradient",
+    "test_attention_gradient",
+    "test_residual_block_gradient",
+    "test_gradients_of_the_layers_that_change_the_resolution",
+    "test_time_embedding_gradient",
+    "test_the_gradient_along_random_directions_to_many_digits",
+}
+CONFIGS = {
+    "base 16": UNetConfig(),
+    "colour": UNetConfig(image=(3, 8, 4), base=4, groups=2, heads=2, dropout=0.3),
+}
 
 
 def test_the_layers_are_all_there():
-    assert {f"test_{name}" for name in ("conv_layer_gradient", "linear_layer_gradient", "group_norm_layer_gradient", "attention_gradient", "residual_block_gradient",
-            "gradients_of_the_layers_that_change_the_resolution", "time_embedding_gradient", "the_gradient_along_random_directions_to_many_digits")} <= COLLECTED.keys()
+    assert EXPECTED <= COLLECTED.keys()
 
 
-@pytest.mark.parametrize("config", [UNetConfig(), UNetConfig(image=(3, 8, 4), base=4, groups=2, heads=2, dropout=0.3)], ids=["base 16", "colour"])
+@pytest.mark.parametrize("config", CONFIGS.values(), ids=CONFIGS)
 def test_gradient_of_a_unet_in_float32(config):
     """`train.gradient`: x_t, x̂_0, J and backward, with everything on the GPU."""
     unet, rng = UNet(config), np.random.default_rng(0)
@@ -78,7 +109,8 @@ def test_gradient_of_a_unet_in_float32(config):
     for device in ("cpu", "cuda"):
         bound(unet, theta, device)
         draws = noise.Stream(0, "dropout", 1, to_device(np.arange(4), device))
-        J, errors = gradient(unet, schedule.linear(1000), *(to_device(a, device) for a in (x0, t, eps)), dropout=draws)
+        batch = (to_device(a, device) for a in (x0, t, eps))
+        J, errors = gradient(unet, schedule.linear(1000), *batch, dropout=draws)
         results.append({"J": J, "errors": errors, "gradient": unet.grad})
     for what in results[0]:
         assert_same(results[1][what], results[0][what], what, tolerance=2e-4)

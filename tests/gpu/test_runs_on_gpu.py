@@ -1,7 +1,13 @@
-"""Training for some time on the GPU: NumPy's loss curve, the same bits each time, no memory that grows, TF32, and what is said when J is not finite."""
+"""Training for some time on the GPU.
+
+NumPy's loss curve, the same bits each time, no memory that grows, TF32, and what the message says
+when J is not finite.
+"""
+
 import itertools
 import os
 from contextlib import nullcontext
+from dataclasses import replace
 
 import cupy
 import numpy as np
@@ -12,8 +18,8 @@ from oracles import SMALL, perturb
 from autograd import backend
 from autograd.backend import to_device
 from tinyddpm import fast, schedule
-from tinyddpm.runs.divergence import Watched
 from tinyddpm.nn import UNet, UNetConfig
+from tinyddpm.runs.divergence import Watched
 from tinyddpm.train import gradient, train
 
 S = schedule.linear(100)
@@ -27,7 +33,8 @@ def trained(device, steps=STEPS, beta=0.2):
     """θ and all J of a training on the device."""
     unet = UNet(CONFIG).initialise(0)
     bound(unet, unet.theta, device)
-    J = [step.J for step in itertools.islice(train(unet, to_device(IMAGES, device), S, beta, seed=0, batch_size=4), steps)]
+    endless = train(unet, to_device(IMAGES, device), S, beta, seed=0, batch_size=4)
+    J = [step.J for step in itertools.islice(endless, steps)]
     return unet.theta, J
 
 
@@ -36,7 +43,8 @@ def test_the_loss_curve_is_that_of_numpy(path):
     path()
     J = trained("cuda")[1]
     fast.disable()
-    np.testing.assert_allclose(J, trained("cpu")[1], rtol=2e-3)  # differences in the last digit grow as the steps do
+    # Differences in the last digit grow with the steps.
+    np.testing.assert_allclose(J, trained("cpu")[1], rtol=2e-3)
 
 
 @PATHS
@@ -55,7 +63,9 @@ def test_after_the_first_steps_no_memory_is_asked_for(path):
     try:
         unet = UNet(CONFIG).initialise(0)
         bound(unet, unet.theta, "cuda")
-        sizes = [(pool.total_bytes(), pool.used_bytes()) for _ in itertools.islice(train(unet, to_device(IMAGES, "cuda"), S, 0.1, seed=0, batch_size=4), 6)]
+        endless = train(unet, to_device(IMAGES, "cuda"), S, 0.1, seed=0, batch_size=4)
+        six = itertools.islice(endless, 6)
+        sizes = [(pool.total_bytes(), pool.used_bytes()) for _ in six]
     finally:
         cupy.cuda.set_allocator(before)
     assert sizes[0][0] > 0 and len(set(sizes[2:])) == 1, sizes
@@ -66,8 +76,10 @@ def test_after_the_first_steps_no_memory_is_asked_for(path):
 def test_gradient_of_a_unet(path, tf32):
     unet, rng = UNet(CONFIG), np.random.default_rng(0)
     theta = perturb(unet.initialise(0), rng).theta
-    x0, eps, t = IMAGES[:4], rng.standard_normal((4, 1, 8, 8)).astype(np.float32), np.array([1, 10, 50, 100])
+    x0, t = IMAGES[:4], np.array([1, 10, 50, 100])
+    eps = rng.standard_normal((4, 1, 8, 8)).astype(np.float32)
     found = {}
+    tolerance = 2e-2 if tf32 else 2e-4  # TF32 rounds factors to 10 bits after the point
     for device in ("cpu", "cuda"):
         fast.disable() if device == "cpu" else path()
         bound(unet, theta, device)
@@ -75,20 +87,24 @@ def test_gradient_of_a_unet(path, tf32):
             J, errors = gradient(unet, S, *(to_device(a, device) for a in (x0, t, eps)))
         found[device] = {"J": J, "errors": errors, "gradient": unet.grad}
     for what, cpu in found["cpu"].items():
-        assert_same(found["cuda"][what], cpu, what, tolerance=2e-2 if tf32 else 2e-4)  # TF32 rounds factors to 10 bits after the point
+        assert_same(found["cuda"][what], cpu, what, tolerance)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_a_J_that_is_not_finite_stops_before_the_update_and_is_accounted_for(dropout):
+    config = replace(SMALL, dropout=dropout)
+    some = np.random.default_rng(0).uniform(-1, 1, (9, *SMALL.image)).astype(np.float32)
     accounts = []
     for device in ("cuda", "cpu"):
-        unet = UNet(UNetConfig(**{**vars(SMALL), "dropout": dropout})).initialise(0)
+        unet = UNet(config).initialise(0)
         bound(unet, unet.theta, device)
         unet.parameters()["first.weight"].data[...] = 3e38
         before, watched = unet.theta.copy(), Watched(gradient)
-        images = to_device(np.random.default_rng(0).uniform(-1, 1, (9, *SMALL.image)).astype(np.float32), device)
+        options = {"seed": 0, "batch_size": 4, "gradient": watched}
+        steps = train(unet, to_device(some, device), S, 0.1, **options)
         with pytest.raises(FloatingPointError, match="at step 1"), np.errstate(all="ignore"):
-            next(train(unet, images, S, 0.1, seed=0, batch_size=4, gradient=watched))
+            next(steps)
         assert bool((unet.theta == before).all())
         accounts.append(watched.account(unet, S))
-    assert accounts[0] == accounts[1] and "the first layer whose output is not finite is first" in accounts[0]
+    assert accounts[0] == accounts[1]
+    assert "the first layer whose output is not finite is first" in accounts[0]

@@ -1,23 +1,35 @@
-"""The same results, sooner: faster equivalents of the definitions in `tinyddpm.nn`, for NumPy on a CPU and for CuPy on a GPU.
+"""The same results, sooner: faster equivalents of the definitions in `tinyddpm.nn`.
+
+They are for NumPy on a CPU and for CuPy on a GPU.
 
     from tinyddpm import fast
-    with fast.enabled():     # within the block networks use them wherever they apply; nothing else changes
-        ...
-    fast.enable()            # for a script: from now on
-    fast.disable()           # back to the definitions
 
-Nothing here need be read to understand the model, and without this folder everything works as before, only slower.
+    with fast.enabled():  # within the block networks use them wherever they apply
+        ...
+    fast.enable()         # for a script: from now on
+    fast.disable()        # back to the definitions
+
+You need not read any of this to understand the model. Without this folder everything works as
+before, only slower.
 
     ops.py           what takes the place of what, and when
-    tiles.py         Winograd's convolution, and up-sampling folded into it: the one with most to learn from
+    winograd.py      Winograd's algorithm for a convolution with fewer products: most to learn from
+    tiles.py         the same for images, tile by tile, and with up-sampling folded in
+    tile_memory.py   the memory that it works in
+    products.py      matrix products in pieces that BLAS multiplies faster
     norm_silu.py     GroupNorm and SiLU in few passes over memory
+    attention.py     attention in place
     convolutions.py  the other shapes of convolution
+    premultiplied.py all multipliers at once
     buffers.py       memory that is used again
-    parallel.py      all cores at once: shards of a batch in worker processes (worker.py), over shared memory (shared.py)
+    parallel/        all cores at once: shards of a batch in worker processes
     cuda/            for GPU arrays: kernels written by hand
 """
+
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
+from typing import Any
 
 from autograd import Tensor
 from autograd.backend import array_module
@@ -26,29 +38,51 @@ from ..equivalents import FASTER
 from . import ops
 from .buffers import keep_freed_memory
 
-NAMES = "norm_silu_conv", "upsample_conv", "conv2d", "conv2d_bias", "linear", "group_norm", "attention"
-EQUIVALENTS = {name: (getattr(ops, f"accepts_{name}"), getattr(ops, name)) for name in NAMES}
+Pair = tuple[Callable[..., bool], Callable[..., Any]]  # accepts, equivalent
+
+NAMES = (
+    "norm_silu_conv",
+    "upsample_conv",
+    "conv2d",
+    "conv2d_bias",
+    "linear",
+    "group_norm",
+    "attention",
+)
+ON_GPU = ("norm_silu_conv", "conv2d", "group_norm")
 
 
-def _by_device(name, on_gpu):
-    """(accepts, equivalent) that go where the first argument lies: to the one for a CPU, or to the one for a GPU."""
-    on_cpu = EQUIVALENTS[name]
-
-    def choose(x):
-        return on_cpu if array_module(x.data if isinstance(x, Tensor) else x).__name__ == "numpy" else on_gpu
-
-    return (lambda x, *args, **options: choose(x)[0](x, *args, **options)), (lambda x, *args, **options: choose(x)[1](x, *args, **options))
+def _pair(module: Any, name: str) -> Pair:
+    return getattr(module, f"accepts_{name}"), getattr(module, name)
 
 
+def _by_device(on_cpu: Pair, on_gpu: Pair) -> Pair:
+    """The equivalents for a CPU or for a GPU, by where the first argument lies."""
+
+    def choose(x: Any) -> Pair:
+        x = x.data if isinstance(x, Tensor) else x
+        return on_cpu if array_module(x).__name__ == "numpy" else on_gpu
+
+    def accepts(x: Any, *args: Any, **options: Any) -> bool:
+        return choose(x)[0](x, *args, **options)
+
+    def equivalent(x: Any, *args: Any, **options: Any) -> Any:
+        return choose(x)[1](x, *args, **options)
+
+    return accepts, equivalent
+
+
+EQUIVALENTS = {name: _pair(ops, name) for name in NAMES}
 if find_spec("tinyddpm.fast.cuda"):
     from .cuda import ops as gpu_ops
-    for name in "norm_silu_conv", "conv2d", "group_norm":
-        EQUIVALENTS[name] = _by_device(name, (getattr(gpu_ops, f"accepts_{name}"), getattr(gpu_ops, name)))
+
+    for name in ON_GPU:
+        EQUIVALENTS[name] = _by_device(EQUIVALENTS[name], _pair(gpu_ops, name))
 
 
 @contextmanager
-def enabled():
-    """Let all of them take their definition's place within a `with` block, in this process."""
+def enabled() -> Iterator[None]:
+    """Let all of them take their definitions' place within a `with` block, in this process."""
     before = dict(FASTER)
     enable()
     try:
@@ -58,13 +92,16 @@ def enabled():
         FASTER.update(before)
 
 
-def enable():
-    """Let all of them take their definition's place, in this process, and have it keep the memory it frees (`buffers.py`)."""
+def enable() -> None:
+    """Let all of them take their definitions' place in this process, from now on.
+
+    The process then also keeps the memory that it frees (`buffers.keep_freed_memory`).
+    """
     FASTER.update(EQUIVALENTS)
     keep_freed_memory()
 
 
-def disable():
+def disable() -> None:
     """Back to the definitions."""
     for name in EQUIVALENTS:
         FASTER.pop(name, None)

@@ -1,43 +1,62 @@
 """Matrix products cut into pieces that OpenBLAS multiplies in its faster way.
 
-Before a large product OpenBLAS copies both matrices into an order that suits its inner loop. For products of less than a
-million multiplications it has kernels that read the matrices as they lie (on processors with AVX-512; elsewhere the cut
-costs next to nothing). And a large product is many small ones: a block of the left matrix's rows, or of the right one's
-columns, at a time.
+Before a large product OpenBLAS copies both matrices into an order that suits its inner loop. For
+products of less than a million multiplications it has kernels that read the matrices as they lie.
+(They exist on processors with AVX-512; elsewhere the pieces cost next to nothing.) And a large
+product is many small ones: a block of the left matrix's rows at a time, or of the right one's
+columns.
 """
+
+from typing import NamedTuple
+
 import numpy as np
+
+from ..types import Array
 
 SMALL = 10**6  # multiplications in a product
 
 
-def multiply(a, b, out):
-    """a @ b for matrices or stacks of them: a (…, M, K), b (…, K, N) -> out (…, M, N)."""
-    a, b, pieces = cut(a, b, out)
-    np.matmul(a, b, out=pieces)
+class Product(NamedTuple):
+    """Views of three arrays: `np.matmul(*product)` computes left @ right -> out, piece by piece."""
+
+    left: Array
+    right: Array
+    out: Array
+
+
+def multiply(a: Array, b: Array, out: Array) -> Array:
+    """Matrices or stacks of them: a (…, M, K) @ b (…, K, N) -> out (…, M, N)."""
+    np.matmul(*in_pieces(a, b, out))
     return out
 
 
-def cut(a, b, out):
-    """a, b and out as views such that `np.matmul(a, b, out=out)` multiplies them piece by piece."""
+def in_pieces(a: Array, b: Array, out: Array) -> Product:
+    """The product a @ b -> out of `multiply`, cut along its rows or along its columns."""
     (m, k), n = a.shape[-2:], b.shape[-1]
     if m >= n:
         rows = block(m, k * n)
-        return _rows(a, rows), b[..., None, :, :], _rows(out, rows)
-    return a[..., None, :, :], columns(b, m * k), columns(out, m * k)
+        return Product(_rows(a, rows), b[..., None, :, :], _rows(out, rows))
+    return Product(a[..., None, :, :], columns(b, m * k), columns(out, m * k))
 
 
-def columns(a, products):
-    """(…, M, N) -> (…, N/size, M, size), a view, in pieces of as many columns as suit, if each takes so many products."""
-    return a.reshape(*a.shape[:-1], -1, block(a.shape[-1], products)).swapaxes(-2, -3)
+def columns(a: Array, products: int) -> Array:
+    """(…, M, N) -> (…, N/size, M, size), a view, if each column takes so many products."""
+    size = block(a.shape[-1], products)
+    return a.reshape(*a.shape[:-1], -1, size).swapaxes(-2, -3)
 
 
-def _rows(a, size):
+def _rows(a: Array, size: int) -> Array:
     """(…, M, N) -> (…, M/size, size, N), a view."""
     return a.reshape(*a.shape[:-2], -1, size, a.shape[-1])
 
 
-def block(length, products, least=8):
-    """How much of a length to multiply at once, where 1 of it takes so many products: a divisor, the whole if that is small or else none is."""
+def block(length: int, products: int, least: int = 8) -> int:
+    """How much of a length to multiply at once, where 1 of it takes so many products.
+
+    Returns:
+        The whole length if that is small. Otherwise a power of two that divides it and makes a
+        small product, or again the whole length if that power is below `least`.
+    """
     if length * products <= SMALL:
         return length
     size = length & -length  # the largest power of two that divides it

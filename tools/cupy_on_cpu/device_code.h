@@ -1,9 +1,11 @@
-// What a CUDA kernel finds around it, for a kernel that g++ compiles: threadIdx, barriers, shuffles, atomics.
+// What a CUDA kernel finds around it, for a kernel that g++ compiles: threadIdx, barriers,
+// shuffles, atomics.
 //
-// It is put before every kernel (compiler.py). A launch runs block after block. In a block whose kernel meets no barrier,
-// thread after thread is run to its end. Otherwise each thread is a fibre, a function call with a stack of its own, which
-// runs up to a barrier and is put aside there until the others have arrived. So nothing ever runs at the same time: a race
-// inside a block shows if the order of threads brings it out (CUPY_ON_CPU_ORDER=descending is the other order), and a race
+// It is put before every kernel (compiler.py). A launch runs block after block. In a block whose
+// kernel meets no barrier, thread after thread runs to its end. Otherwise each thread is a fibre, a
+// function call with a stack of its own, which runs up to a barrier and is put aside there until
+// the others have arrived. So nothing ever runs at the same time. A race inside a block shows if
+// the order of threads brings it out (CUPY_ON_CPU_ORDER=descending is the other order), and a race
 // between blocks hardly ever.
 #pragma once
 #include <cuda_runtime.h>
@@ -64,7 +66,8 @@ static void** arguments;
 static char* dynamic_shared;
 
 static uint3 index_of(unsigned thread) {
-    return uint3{thread % blockDim.x, thread / blockDim.x % blockDim.y, thread / (blockDim.x * blockDim.y)};
+    const unsigned row = thread / blockDim.x;
+    return uint3{thread % blockDim.x, row % blockDim.y, row / blockDim.y};
 }
 
 // Leave the current fibre in `state`; returns when the scheduler chooses it again.
@@ -100,7 +103,8 @@ static void open_warp_barriers(unsigned threads) {
     for (unsigned warp = 0; warp < threads; warp += warpSize) {
         unsigned end = std::min(warp + warpSize, threads);
         bool all = true;
-        for (unsigned i = warp; i < end; i++) all &= fibres[i].state == AT_WARP_BARRIER || fibres[i].state == FINISHED;
+        for (unsigned i = warp; i < end; i++)
+            all &= fibres[i].state == AT_WARP_BARRIER || fibres[i].state == FINISHED;
         for (unsigned i = warp; all && i < end; i++)
             if (fibres[i].state == AT_WARP_BARRIER) fibres[i].state = READY;
     }
@@ -124,15 +128,34 @@ static bool run_block_of_fibres(unsigned threads, bool descending) {
         if (at_barrier == threads)
             for (unsigned i = 0; i < threads; i++) fibres[i].state = READY;
         else if (!ran) {
-            fprintf(stderr, "cupy_on_cpu: deadlock: of %u threads %u wait at __syncthreads() and %u have returned\n", threads, at_barrier, finished);
+            fprintf(
+                stderr,
+                "cupy_on_cpu: deadlock: of %u threads %u wait at __syncthreads() "
+                "and %u have returned\n",
+                threads, at_barrier, finished);
             for (Fibre& fibre : fibres) fibre.started = false;  // their calls are abandoned
             return false;
         }
     }
 }
 
+// Run the kernel in the block `blockIdx`. False if its barriers do not match.
+static bool run_block(unsigned threads, size_t shared_bytes, bool has_barriers, bool descending) {
+    std::unique_ptr<char[]> shared(new char[shared_bytes]);
+    memset(shared.get(), 0xFF, shared_bytes);  // NaN: a block must write before it reads
+    dynamic_shared = shared.get();
+    if (has_barriers) return run_block_of_fibres(threads, descending);
+    for (unsigned i = 0; i < threads; i++) {
+        threadIdx = index_of(descending ? threads - 1 - i : i);
+        kernel(arguments);
+    }
+    return true;
+}
+
 // Run a kernel over a grid. False if its barriers do not match.
-static bool launch(Kernel to_run, void** with, const unsigned* grid, const unsigned* block, size_t shared_bytes, bool has_barriers) {
+static bool launch(
+    Kernel to_run, void** with, const unsigned* grid, const unsigned* block, size_t shared_bytes,
+    bool has_barriers) {
     const char* order = getenv("CUPY_ON_CPU_ORDER");
     bool descending = order && !strcmp(order, "descending");
     kernel = to_run, arguments = with;
@@ -142,16 +165,7 @@ static bool launch(Kernel to_run, void** with, const unsigned* grid, const unsig
         for (unsigned y = 0; y < grid[1]; y++)
             for (unsigned x = 0; x < grid[0]; x++) {
                 blockIdx = uint3{x, y, z};
-                std::unique_ptr<char[]> shared(new char[shared_bytes]);
-                memset(shared.get(), 0xFF, shared_bytes);  // NaN: a block must write before it reads
-                dynamic_shared = shared.get();
-                if (has_barriers) {
-                    if (!run_block_of_fibres(threads, descending)) return false;
-                } else
-                    for (unsigned i = 0; i < threads; i++) {
-                        threadIdx = index_of(descending ? threads - 1 - i : i);
-                        kernel(arguments);
-                    }
+                if (!run_block(threads, shared_bytes, has_barriers, descending)) return false;
             }
     return true;
 }
@@ -162,7 +176,9 @@ static void call(void (*function)(A...), void** values, std::index_sequence<I...
     function(*static_cast<std::remove_cv_t<std::remove_reference_t<A>>*>(values[I])...);
 }
 template <class... A>
-static void call(void (*function)(A...), void** values) { call(function, values, std::index_sequence_for<A...>{}); }
+static void call(void (*function)(A...), void** values) {
+    call(function, values, std::index_sequence_for<A...>{});
+}
 
 // `value` of another thread of the warp; of one that has returned, what it last showed.
 template <class T>
@@ -171,7 +187,8 @@ static T from_lane(T value, unsigned lane) {
     unsigned source = current / warpSize * warpSize + lane;
     memcpy(&fibres[current].lane_value, &value, sizeof value);
     wait(AT_WARP_BARRIER);
-    if (source < blockDim.x * blockDim.y * blockDim.z) memcpy(&value, &fibres[source].lane_value, sizeof value);
+    if (source < blockDim.x * blockDim.y * blockDim.z)
+        memcpy(&value, &fibres[source].lane_value, sizeof value);
     wait(AT_WARP_BARRIER);
     return value;
 }
@@ -184,29 +201,60 @@ static inline void __syncwarp(unsigned = ~0u) { simulator::wait(simulator::AT_WA
 static inline void __threadfence() {}
 static inline void __threadfence_block() {}
 
-// Shuffles: `width` is a power of two, the warp's part within which they stay; a thread with nobody to ask keeps its own value.
-template <class T> static inline T shuffle(T v, int source, int width) {
+// Shuffles: `width` is a power of two, the warp's part within which they stay. A thread with nobody
+// to ask keeps its own value.
+template <class T>
+static inline T shuffle(T v, int source, int width) {
     int own = simulator::lane(), first = own / width * width;
     return simulator::from_lane(v, source >= first && source < first + width ? source : own);
 }
-template <class T> static inline T __shfl_sync(unsigned, T v, int lane, int width = 32) { return shuffle(v, int(simulator::lane()) / width * width + lane % width, width); }
-template <class T> static inline T __shfl_xor_sync(unsigned, T v, int mask, int width = 32) { return shuffle(v, int(simulator::lane()) ^ mask, width); }
-template <class T> static inline T __shfl_down_sync(unsigned, T v, unsigned n, int width = 32) { return shuffle(v, int(simulator::lane() + n), width); }
-template <class T> static inline T __shfl_up_sync(unsigned, T v, unsigned n, int width = 32) { return shuffle(v, int(simulator::lane()) - int(n), width); }
+template <class T>
+static inline T __shfl_sync(unsigned, T v, int lane, int width = 32) {
+    return shuffle(v, int(simulator::lane()) / width * width + lane % width, width);
+}
+template <class T>
+static inline T __shfl_xor_sync(unsigned, T v, int mask, int width = 32) {
+    return shuffle(v, int(simulator::lane()) ^ mask, width);
+}
+template <class T>
+static inline T __shfl_down_sync(unsigned, T v, unsigned n, int width = 32) {
+    return shuffle(v, int(simulator::lane() + n), width);
+}
+template <class T>
+static inline T __shfl_up_sync(unsigned, T v, unsigned n, int width = 32) {
+    return shuffle(v, int(simulator::lane()) - int(n), width);
+}
 
 // Nothing runs at the same time, so an atomic operation is the plain one.
-template <class T, class U> static inline T atomicAdd(T* p, U v) { T old = *p; *p = T(old + v); return old; }
-template <class T, class U> static inline T atomicMax(T* p, U v) { T old = *p; *p = std::max(old, T(v)); return old; }
-template <class T, class U> static inline T atomicMin(T* p, U v) { T old = *p; *p = std::min(old, T(v)); return old; }
-template <class T> static inline T atomicExch(T* p, T v) { T old = *p; *p = v; return old; }
-template <class T> static inline T atomicCAS(T* p, T compare, T v) { T old = *p; if (old == compare) *p = v; return old; }
+template <class T>
+static inline T atomicExch(T* p, T v) {
+    T old = *p;
+    *p = v;
+    return old;
+}
+template <class T, class U>
+static inline T atomicAdd(T* p, U v) { return atomicExch(p, T(*p + v)); }
+template <class T, class U>
+static inline T atomicMax(T* p, U v) { return atomicExch(p, std::max(*p, T(v))); }
+template <class T, class U>
+static inline T atomicMin(T* p, U v) { return atomicExch(p, std::min(*p, T(v))); }
+template <class T>
+static inline T atomicCAS(T* p, T compare, T v) { return atomicExch(p, *p == compare ? v : *p); }
 
-// Functions of the CUDA language. Those with two underscores are a GPU's quick, inexact ones; here they are exact.
+// Functions of the CUDA language. Those with two underscores are a GPU's quick, inexact ones. Here
+// they are exact.
 using std::max;
 using std::min;
 using std::signbit;
-template <class T> static inline T __ldg(const T* p) { return *p; }
-template <class To, class From> static inline To same_bits(From from) { static_assert(sizeof(To) == sizeof(From)); To to; memcpy(&to, &from, sizeof to); return to; }
+template <class T>
+static inline T __ldg(const T* p) { return *p; }
+template <class To, class From>
+static inline To same_bits(From from) {
+    static_assert(sizeof(To) == sizeof(From));
+    To to;
+    memcpy(&to, &from, sizeof to);
+    return to;
+}
 static inline int __float_as_int(float x) { return same_bits<int>(x); }
 static inline unsigned __float_as_uint(float x) { return same_bits<unsigned>(x); }
 static inline float __int_as_float(int x) { return same_bits<float>(x); }
@@ -220,7 +268,8 @@ static inline unsigned __umulhi(unsigned a, unsigned b) { return (unsigned long 
 static inline float rsqrtf(float x) { return 1.0f / sqrtf(x); }
 static inline float rsqrt(float x) { return 1.0f / sqrtf(x); }
 static inline double rsqrt(double x) { return 1.0 / sqrt(x); }
-// e^(x²) erfc(x): far out, where the two factors would leave the range of numbers, by its asymptotic series.
+// e^(x²) erfc(x). Far out, where the two factors would leave the range of numbers, by its
+// asymptotic series.
 static inline double erfcx(double x) {
     if (x < 9) return exp(x * x) * erfc(x);
     double term = 1, sum = 1;

@@ -2,25 +2,29 @@
 
     .venv-gpu-sim/bin/python -m tools.cupy_on_cpu.launches
 
-For the default network (base 16, 8×8 images) and a batch of 4, with the definitions and with the fused kernels of
-`tinyddpm.fast`. Copies and launches are the same on a GPU; times are not, so none are shown.
+For the default network (base 16, 8×8 images) and a batch of 4, with the definitions and with the
+fused kernels of `tinyddpm.fast`. Copies and launches are the same on a GPU; times are not, so it
+shows none.
 """
+
 from collections import Counter
 
 from . import simulator
 
 
 def of_a_step(fast=False):
-    """{kind: how often} in the third step of a training run with everything on the GPU, in which no table is new."""
+    """{kind: how often} in the third step of a training run on the GPU, with no new tables."""
     import numpy as np
 
     from autograd.backend import to_device
     from tinyddpm import fast as equivalents, schedule
     from tinyddpm.nn import UNet
     from tinyddpm.train import train
+
     unet = UNet().initialise(0)
     unet.bind(to_device(unet.theta, "cuda"), to_device(unet.grad, "cuda"))
-    images = to_device(np.random.default_rng(0).uniform(-1, 1, (20, 1, 8, 8)).astype(np.float32), "cuda")
+    images = np.random.default_rng(0).uniform(-1, 1, (20, 1, 8, 8)).astype(np.float32)
+    images = to_device(images, "cuda")
     (equivalents.enable if fast else equivalents.disable)()
     try:
         steps = train(unet, images, schedule.linear(1000), 0.1, seed=0, batch_size=4)
@@ -45,7 +49,8 @@ def main():
     for title, fast in (("definitions", False), ("fast", True)):
         counts = of_a_step(fast)
         print(f"{title}: {by_kind(counts)}")
-        for name, n in Counter({k: n for k, n in counts.items() if k.startswith("kernel ")}).most_common(12):
+        kernels = Counter({k: n for k, n in counts.items() if k.startswith("kernel ")})
+        for name, n in kernels.most_common(12):
             print(f"  {n:5d}  {name.removeprefix('kernel ')}")
 
 

@@ -1,4 +1,8 @@
-"""CUDA kernels without a GPU: run on the CPU (`Kernel`), and compiled by NVIDIA's own compiler (`nvrtc.compile`). See README.md."""
+"""CUDA kernels without a GPU. See README.md.
+
+`Kernel` runs them on the CPU; `nvrtc.compile` compiles them with NVIDIA's own compiler.
+"""
+
 from .kernel import Kernel, KernelError
 
 __all__ = ["Kernel", "KernelError"]

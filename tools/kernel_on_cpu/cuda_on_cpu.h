@@ -1,9 +1,11 @@
-// What a CUDA kernel finds around it, for a kernel that g++ compiles: threadIdx, shared memory, barriers, shuffles.
+// What a CUDA kernel finds around it, for a kernel that g++ compiles: threadIdx, shared memory,
+// barriers, shuffles.
 //
-// A launch runs block after block. In a block each thread is a fibre, a function call with a stack of its own, which runs up
-// to a barrier and is put aside there until the others have arrived. So nothing runs at the same time, but the order of
-// threads and blocks is chosen anew for each launch, and shared memory is full of NaN when a block begins: where a barrier
-// is missing, some order lets a thread read what was not written yet, or write what was not read yet.
+// A launch runs block after block. In a block each thread is a fibre, a function call with a stack
+// of its own, which runs up to a barrier and is put aside there until the others have arrived. So
+// nothing runs at the same time. But each launch chooses an order of threads and blocks, and shared
+// memory is full of NaN when a block begins. Where a barrier is missing, some order lets a thread
+// read what was not written yet, or write what was not read yet.
 #pragma once
 #include <algorithm>
 #include <cmath>
@@ -21,12 +23,14 @@
 #define __global__
 #define __device__
 #define __forceinline__ inline
-#define __shared__ static __attribute__((section("shared_memory")))  // blocks run one after another, so one copy serves them all
+// Blocks run one after another, so one copy of shared variables serves them all.
+#define __shared__ static __attribute__((section("shared_memory")))
 
 struct Index { unsigned x, y, z; };
 static Index threadIdx, blockIdx, blockDim, gridDim;
 
-// The linker's names for where the section of shared variables begins and ends; null in a source without such variables.
+// The linker's names for where the section of shared variables begins and ends. They are null in a
+// source without such variables.
 extern "C" char __start_shared_memory[] __attribute__((weak, visibility("hidden")));
 extern "C" char __stop_shared_memory[] __attribute__((weak, visibility("hidden")));
 
@@ -58,9 +62,13 @@ static void life() {
     swapcontext(&fibres[current].context, &scheduler);
 }
 
-static Index index_in(unsigned i, Index size) { return {i % size.x, i / size.x % size.y, i / (size.x * size.y)}; }
+static Index index_in(unsigned i, Index size) {
+    const unsigned row = i / size.x;
+    return {i % size.x, row % size.y, row / size.y};
+}
 
-// Called by a thread of the kernel: put it aside in this state. Returns when the scheduler resumes it.
+// Called by a thread of the kernel: puts it aside in this state. Returns when the scheduler resumes
+// it.
 static void wait(State state) {
     fibres[current].state = state;
     swapcontext(&fibres[current].context, &scheduler);
@@ -76,7 +84,8 @@ static void start(unsigned thread) {
     Fibre& fibre = fibres[thread];
     fibre.stack.resize(STACK);
 #ifdef __SANITIZE_ADDRESS__
-    __asan_unpoison_memory_region(fibre.stack.data(), STACK);  // the call that last used it never returned
+    // The call that last used it never returned.
+    __asan_unpoison_memory_region(fibre.stack.data(), STACK);
 #endif
     fibre.state = READY;
     getcontext(&fibre.context);
@@ -87,7 +96,9 @@ static void start(unsigned thread) {
 }
 
 static unsigned count(State state, unsigned from, unsigned to) {
-    return std::count_if(fibres.begin() + from, fibres.begin() + to, [=](const Fibre& f) { return f.state == state; });
+    auto begin = fibres.begin();
+    auto is_there = [=](const Fibre& f) { return f.state == state; };
+    return std::count_if(begin + from, begin + to, is_there);
 }
 
 static void release(State state, unsigned from, unsigned to) {
@@ -107,14 +118,16 @@ static std::vector<unsigned> in_order(unsigned n, Order order, std::mt19937& ran
     return list;
 }
 
-// The threads of one warp, as far as they go without the other warps: one warp is then far ahead of the others. In the
-// shuffled order only to their next shuffle: all warps are then about equally far.
+// The threads of one warp, as far as they go without the other warps: one warp is then far ahead of
+// the others. In the shuffled order only to their next shuffle: all warps are then about equally
+// far.
 static void run_warp(unsigned from, unsigned to, Order order, std::mt19937& random) {
     do {
         for (unsigned i : in_order(to - from, order, random))
             if (fibres[from + i].state == READY) resume(from + i);
         const unsigned waiting = count(AT_WARP_BARRIER, from, to);
-        if (waiting && waiting < to - from) failure = "a shuffle was not reached by all 32 threads of a warp";
+        if (waiting && waiting < to - from)
+            failure = "a shuffle was not reached by all 32 threads of a warp";
         release(AT_WARP_BARRIER, from, to);
     } while (order != SHUFFLED && !failure && count(READY, from, to));
 }
@@ -129,20 +142,28 @@ static void run_block(Order order, std::mt19937& random) {
             if (failure) return;
         }
         const unsigned waiting = count(AT_BARRIER, 0, threads);
-        if (waiting == threads) release(AT_BARRIER, 0, threads);
-        else if (waiting && waiting + count(FINISHED, 0, threads) == threads) return void(failure = "__syncthreads() was not reached by all threads of a block");
+        if (waiting == threads) {
+            release(AT_BARRIER, 0, threads);
+        } else if (waiting && waiting + count(FINISHED, 0, threads) == threads) {
+            failure = "__syncthreads() was not reached by all threads of a block";
+            return;
+        }
     }
 }
 
 // Run a kernel over a grid. Returns null, or what went wrong.
-static const char* launch(Body to_run, void** with, const unsigned* grid, const unsigned* block, int order, unsigned seed) {
+static const char* launch(
+    Body to_run, void** with, const unsigned* grid, const unsigned* block, int order,
+    unsigned seed) {
     std::mt19937 random(seed);
     body = to_run, arguments = with, failure = nullptr;
     gridDim = {grid[0], grid[1], grid[2]}, blockDim = {block[0], block[1], block[2]};
     threads = block[0] * block[1] * block[2];
-    if (!threads || threads > 1024 || !grid[0] || !grid[1] || !grid[2]) return "a block has 1 to 1024 threads and a grid at least one block";
+    const unsigned blocks = grid[0] * grid[1] * grid[2];
+    if (!threads || threads > 1024 || !blocks)
+        return "a block has 1 to 1024 threads and a grid at least one block";
     if (fibres.size() < threads) fibres.resize(threads);
-    for (unsigned i : in_order(grid[0] * grid[1] * grid[2], (Order)order, random)) {
+    for (unsigned i : in_order(blocks, (Order)order, random)) {
         blockIdx = index_in(i, gridDim);
         run_block((Order)order, random);
         if (failure) return failure;
@@ -150,11 +171,15 @@ static const char* launch(Body to_run, void** with, const unsigned* grid, const 
     return nullptr;
 }
 
-// Call a kernel with arguments that are given as pointers to their values, as the CUDA driver is given them.
+// Call a kernel with pointers to the values of its arguments, as the CUDA driver gets them.
 template <class... A, size_t... I>
-static void call(void (*kernel)(A...), void** values, std::index_sequence<I...>) { kernel(*static_cast<A*>(values[I])...); }
+static void call(void (*kernel)(A...), void** values, std::index_sequence<I...>) {
+    kernel(*static_cast<A*>(values[I])...);
+}
 template <class... A>
-static void call(void (*kernel)(A...), void** values) { call(kernel, values, std::index_sequence_for<A...>{}); }
+static void call(void (*kernel)(A...), void** values) {
+    call(kernel, values, std::index_sequence_for<A...>{});
+}
 
 template <class T>
 static T of_lane(T value, unsigned lane) {
@@ -177,8 +202,10 @@ static To same_bits(From from) {
 }  // namespace on_cpu
 
 static inline void __syncthreads() { on_cpu::wait(on_cpu::AT_BARRIER); }
-template <class T> static inline T __shfl_xor_sync(unsigned mask, T value, int with) {
-    if (mask != 0xFFFFFFFFu) on_cpu::failure = "a shuffle among a part of a warp, which is not simulated";
+template <class T>
+static inline T __shfl_xor_sync(unsigned mask, T value, int with) {
+    if (mask != 0xFFFFFFFFu)
+        on_cpu::failure = "a shuffle among a part of a warp, which is not simulated";
     return on_cpu::of_lane(value, (on_cpu::current % on_cpu::WARP) ^ with);
 }
 static inline long long __double_as_longlong(double x) { return on_cpu::same_bits<long long>(x); }

@@ -1,8 +1,11 @@
-"""A CUDA kernel as a function on NumPy arrays, called as CuPy's RawKernel is: kernel(grid, block, arguments).
+"""A CUDA kernel as a function on NumPy arrays, called as CuPy's RawKernel is.
 
     add = Kernel("add", source)
-    add((4,), (256,), (y, x, 1000))       # arrays are written in place; raises KernelError for what a GPU would do silently
+    add((4,), (256,), (y, x, 1000))       # grid, block, arguments
+
+Arrays are written in place. What a GPU would do wrong without a word raises KernelError.
 """
+
 import ctypes
 import hashlib
 import re
@@ -27,15 +30,17 @@ class KernelError(AssertionError):
 
 
 class Kernel:
-    """The function `name` of a CUDA source. options are NVRTC's: -fmad=false keeps products and sums apart, as it does there.
+    """The function `name` of a CUDA source.
 
-    Each call runs three times, with threads and blocks in three orders, and raises KernelError if a single bit of what is
-    written depends on the order. `sanitize` compiles with the address sanitizer (see `sanitizer_environment`), for which
-    one order is enough.
+    options are NVRTC's: -fmad=false keeps products and sums apart, as it does there. Each call runs
+    three times, with threads and blocks in three orders, and raises KernelError if a single bit of
+    what is written depends on the order. `sanitize` compiles with the address sanitizer (see
+    `sanitizer_environment`), for which one order is enough.
     """
 
     def __init__(self, name, source, options=("-fmad=false",), sanitize=False):
-        self.name, self.types, self.orders = name, signature(name, source), ["ascending"] if sanitize else list(ORDERS)
+        self.name, self.types = name, signature(name, source)
+        self.orders = ["ascending"] if sanitize else list(ORDERS)
         library = _library(source, "-fmad=false" not in options, sanitize)
         self.function = getattr(library, f"on_cpu_{name}")
         self.function.restype = ctypes.c_char_p
@@ -43,7 +48,9 @@ class Kernel:
     def __call__(self, grid, block, arguments):
         values = self.c_values(arguments)
         pointers = (ctypes.c_void_p * len(values))(*(ctypes.addressof(v) for v in values))
-        grid, block = ((ctypes.c_uint * 3)(*size, *(1,) * (3 - len(size))) for size in (grid, block))
+        grid, block = (
+            (ctypes.c_uint * 3)(*size, *(1,) * (3 - len(size))) for size in (grid, block)
+        )
         arrays = [a for a in arguments if isinstance(a, np.ndarray)]
         before, results = [a.copy() for a in arrays], {}
         for order in self.orders:
@@ -54,12 +61,19 @@ class Kernel:
                 raise KernelError(f"{self.name}: {failure.decode()}")
             results[order] = [a.tobytes() for a in arrays]
             if results[order] != results["ascending"]:
-                raise KernelError(f"{self.name}: the result depends on the order of threads ({order} is not as ascending): a race")
+                raise KernelError(
+                    f"{self.name}: the result depends on the order of threads "
+                    f"({order} is not as ascending): a race"
+                )
 
     def c_values(self, arguments):
-        """The arguments as C values, held against the types in the kernel's signature, which CuPy and a GPU would never look at."""
-        if len(arguments) != len(self.types):
-            raise KernelError(f"{self.name}: expected {len(self.types)} arguments, got {len(arguments)}")
+        """The arguments as C values, compared with the types in the kernel's signature.
+
+        CuPy and a GPU would never look at those.
+        """
+        expected, got = len(self.types), len(arguments)
+        if got != expected:
+            raise KernelError(f"{self.name}: expected {expected} arguments, got {got}")
         return [self.c_value(i, a, kind) for i, (a, kind) in enumerate(zip(arguments, self.types))]
 
     def c_value(self, i, value, kind):
@@ -73,22 +87,27 @@ class Kernel:
                 raise KernelError(f"{where}, got an array that is not contiguous")
             return ctypes.c_void_p(value.ctypes.data)
         python_type, c_type = NUMBERS[kind]
-        if type(value) is not python_type:  # NumPy's numbers too: CuPy passes them in their own size
+        if (
+            type(value) is not python_type
+        ):  # NumPy's numbers too: CuPy passes them in their own size
             raise KernelError(f"{where}, got {type(value).__name__}")
         return c_type(value)
 
 
 def signature(name, source):
-    """The types of a kernel's arguments: "float*", "long long", ..."""
+    """The types of a kernel's arguments: "float*", "long long", …"""
     found = re.search(rf"__global__\s+void\s+{name}\s*\(([^)]*)\)", source)
     if not found:
         raise KernelError(f"{name}: no such kernel in the source")
     types = []
     for argument in found[1].split(","):
-        words = argument.replace("const ", "").replace("__restrict__", "").replace("*", "* ").split()
+        words = (
+            argument.replace("const ", "").replace("__restrict__", "").replace("*", "* ").split()
+        )
         types.append(" ".join(words[:-1]).replace(" *", "*"))
         if types[-1] not in POINTERS and types[-1] not in NUMBERS:
-            raise KernelError(f"{name}: expected arguments of {', '.join([*POINTERS, *NUMBERS])}, got {types[-1]!r}")
+            expected = ", ".join([*POINTERS, *NUMBERS])
+            raise KernelError(f"{name}: expected arguments of {expected}, got {types[-1]!r}")
     return types
 
 
@@ -97,19 +116,29 @@ def kernels_of(source):
     return re.findall(r"__global__\s+void\s+(\w+)", source)
 
 
+# A function that ctypes can call, for a kernel NAME.
+ENTRY = """
+extern "C" const char* on_cpu_NAME(
+    void** values, const unsigned* grid, const unsigned* block, int order, unsigned seed) {
+    return on_cpu::launch(
+        [](void** v) { on_cpu::call(&NAME, v); }, values, grid, block, order, seed);
+}
+"""
+
+
 @cache
 def _library(source, contract, sanitize):
-    entries = "".join(f'extern "C" const char* on_cpu_{name}(void** values, const unsigned* grid, const unsigned* block, int order, unsigned seed) {{\n'
-                      f"    return on_cpu::launch([](void** v) {{ on_cpu::call(&{name}, v); }}, values, grid, block, order, seed);\n}}\n"
-                      for name in kernels_of(source))
+    entries = "".join(ENTRY.replace("NAME", name) for name in kernels_of(source))
     text = f'#include "{HEADER.name}"\n#line 1 "kernel.cu"\n{source}\n{entries}'
-    flags = [*GXX, *(["-O2", "-ffp-contract=fast", "-march=native"] if contract else ["-ffp-contract=off"]), *(SANITIZE if sanitize else [])]
+    rounding = ["-O2", "-ffp-contract=fast", "-march=native"] if contract else ["-ffp-contract=off"]
+    flags = [*GXX, *rounding, *(SANITIZE if sanitize else [])]
     key = hashlib.sha256(repr((text, HEADER.read_text(), flags)).encode()).hexdigest()[:24]
     library = CACHE / f"{key}.so"
     if not library.exists():
         CACHE.mkdir(exist_ok=True)
         fresh = library.with_suffix(".new")
-        result = subprocess.run([*flags, f"-I{HEADER.parent}", "-x", "c++", "-", "-o", fresh], input=text, capture_output=True, text=True)
+        command = [*flags, f"-I{HEADER.parent}", "-x", "c++", "-", "-o", fresh]
+        result = subprocess.run(command, input=text, capture_output=True, text=True)
         if result.returncode:
             raise KernelError(f"g++ does not compile this kernel:\n{result.stderr[:3000]}")
         fresh.replace(library)
@@ -117,6 +146,14 @@ def _library(source, contract, sanitize):
 
 
 def sanitizer_environment():
-    """What must be in a process's environment for sanitized kernels: the sanitizer comes first, to watch over NumPy's memory too."""
-    path = subprocess.run(["g++", "-print-file-name=libasan.so"], capture_output=True, text=True, check=True).stdout.strip()
-    return {"LD_PRELOAD": path, "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0", "PYTHONMALLOC": "malloc"}
+    """What a process's environment must have for sanitized kernels.
+
+    The sanitizer is loaded first, to watch over NumPy's memory too.
+    """
+    command = ["g++", "-print-file-name=libasan.so"]
+    result = subprocess.run(command, capture_output=True, text=True, check=True)
+    return {
+        "LD_PRELOAD": result.stdout.strip(),
+        "ASAN_OPTIONS": "detect_leaks=0:detect_stack_use_after_return=0",
+        "PYTHONMALLOC": "malloc",
+    }

@@ -1,7 +1,9 @@
-"""NVIDIA's own compiler, which needs no GPU: does a kernel compile for real, and to which instructions?
+"""NVIDIA's own compiler, which needs no GPU: does a kernel really compile, and to which code?
 
-The library is in the package nvidia-cuda-nvrtc; nothing else is needed as long as the source includes no headers.
+The library is in the package nvidia-cuda-nvrtc. Nothing else is needed as long as the source
+includes no headers.
 """
+
 import ctypes
 import importlib.util
 from functools import cache
@@ -13,9 +15,13 @@ class NvrtcError(RuntimeError):
 
 
 def compile(source, architecture, options=("--std=c++17", "-fmad=false")):
-    """PTX, as text, and machine code, as bytes, of a CUDA source for an architecture such as "sm_90". Raises NvrtcError."""
-    return (_compile(source, (f"-arch=compute_{architecture[3:]}", *options), "PTX").decode(),
-            _compile(source, (f"-arch={architecture}", *options), "CUBIN"))
+    """PTX, as text, and machine code, as bytes, of a CUDA source. Raises NvrtcError.
+
+    architecture: such as "sm_90".
+    """
+    ptx = _compile(source, (f"-arch=compute_{architecture[3:]}", *options), "PTX")
+    machine_code = _compile(source, (f"-arch={architecture}", *options), "CUBIN")
+    return ptx.decode(), machine_code
 
 
 def version():
@@ -27,7 +33,11 @@ def version():
 
 def _compile(source, options, kind):
     program = ctypes.c_void_p()
-    _check(library().nvrtcCreateProgram(ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None))
+    _check(
+        library().nvrtcCreateProgram(
+            ctypes.byref(program), source.encode(), b"kernel.cu", 0, None, None
+        )
+    )
     try:
         flags = (ctypes.c_char_p * len(options))(*(o.encode() for o in options))
         status = library().nvrtcCompileProgram(program, len(options), flags)
@@ -39,7 +49,7 @@ def _compile(source, options, kind):
 
 
 def _text(program, what):
-    """What the program has of that name, by NVRTC's two calls: how long it is, and then itself."""
+    """What the program has of that name. NVRTC takes two calls: for its length, and for itself."""
     size = ctypes.c_size_t()
     _check(getattr(library(), f"nvrtcGet{what}Size")(program, ctypes.byref(size)))
     text = ctypes.create_string_buffer(size.value)
@@ -55,9 +65,12 @@ def _check(status):
 
 @cache
 def library():
-    """libnvrtc, from wherever the package has put it."""
+    """Libnvrtc, wherever the package has put it."""
     spec = importlib.util.find_spec("nvidia")
     for folder in spec.submodule_search_locations if spec else ():
         for path in sorted(Path(folder).glob("*/lib/libnvrtc.so.*")):
             return ctypes.CDLL(str(path))
-    raise NvrtcError("no NVRTC: expected the package nvidia-cuda-nvrtc in this environment (pip install nvidia-cuda-nvrtc)")
+    raise NvrtcError(
+        "no NVRTC: expected the package nvidia-cuda-nvrtc in this environment "
+        "(pip install nvidia-cuda-nvrtc)"
+    )

@@ -1,4 +1,5 @@
-"""What a step asks of the GPU, counted, which only the simulated one does; and that the simulated GPU hides nothing."""
+"""What a step asks of the GPU, which only the simulated one counts; and that it hides nothing."""
+
 import cupy
 import numpy as np
 import pytest
@@ -13,37 +14,48 @@ from tools.cupy_on_cpu import launches, simulator
 @pytest.mark.parametrize("fast", [False, True], ids=["definitions", "fast"])
 def test_a_training_step_moves_nothing_but_J(fast, capsys):
     counts = launches.by_kind(launches.of_a_step(fast))
+    how = "fast" if fast else "definitions"
     with capsys.disabled():
-        print(f"\na training step, base 16, 8×8, batch 4, {'fast' if fast else 'definitions'}: {counts}")
+        print(f"\na training step, base 16, 8×8, batch 4, {how}: {counts}")
     assert counts.get("copy host to device", 0) == 0  # no table, no noise, no t
     assert counts["copy device to host"] == 1  # J
 
 
-def test_averaging_moves_nothing():
-    mean, theta = moved(np.zeros(9, np.float32)), moved(np.ones(9, np.float32))
+def test_the_ema_moves_nothing():
+    ema_theta, theta = moved(np.zeros(9, np.float32)), moved(np.ones(9, np.float32))
     with simulator.counting() as counts:
-        ema.update(mean, theta, 0.9, 5)
+        ema.update(ema_theta, theta, 0.9, 5)
     assert counts() and not any(what.startswith("copy") for what in counts())
 
 
 def test_a_sampling_step_moves_nothing():
-    x_T, S = moved(np.ones((2, 1, 2, 2), np.float32)), schedule.linear(6)
-    for sampler in (lambda: ancestral(lambda xt, t: xt, S, x_T, lambda t: x_T), lambda: ddim(lambda xt, t: xt, S, x_T, lambda t: x_T, steps=6, eta=0.5)):
-        list(sampler())  # copies the tables
+    x_T = moved(np.ones((2, 1, 2, 2), np.float32))
+    arguments = (lambda xt, t: xt), schedule.linear(6), x_T, (lambda t: x_T)
+    for sampler, options in ((ancestral, {}), (ddim, {"steps": 6, "eta": 0.5})):
+        list(sampler(*arguments, **options))  # copies the tables
         with simulator.counting() as counts:
-            list(sampler())
+            list(sampler(*arguments, **options))
         assert not {what for what in counts() if what.startswith("copy") and "host" in what}
 
 
 # ---- the simulated GPU itself --------------------------------------------------------------------
 
 
-def test_fresh_memory_is_nan():
-    assert all(bool(cupy.isnan(cupy.empty(5, dtype)).all()) for dtype in (np.float32, np.float64) for _ in range(3))
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_fresh_memory_is_nan(dtype):
+    assert all(bool(cupy.isnan(cupy.empty(5, dtype)).all()) for _ in range(3))
 
 
-@pytest.mark.parametrize("call", [lambda: cupy.random.default_rng(0), lambda: cupy.sort(cupy.arange(5.0)), lambda: cupy.argsort(cupy.arange(5.0)),
-                                  lambda: cupy.random.standard_normal(4), lambda: cupy.linalg.svd(cupy.eye(3))])
+IMPOSSIBLE = [
+    lambda: cupy.random.default_rng(0),
+    lambda: cupy.sort(cupy.arange(5.0)),
+    lambda: cupy.argsort(cupy.arange(5.0)),
+    lambda: cupy.random.standard_normal(4),
+    lambda: cupy.linalg.svd(cupy.eye(3)),
+]
+
+
+@pytest.mark.parametrize("call", IMPOSSIBLE)
 def test_what_cannot_run_here_raises(call):
     with pytest.raises((NotImplementedError, RuntimeError, ImportError)):
         call()
@@ -61,7 +73,8 @@ extern "C" __global__ void reverse_in_blocks(const float* x, float* y) {
 
 def reversed_in_blocks(barrier):
     x, y = cupy.arange(192, dtype=np.float32), cupy.empty(192, np.float32)
-    cupy.RawKernel(KERNEL.replace("BARRIER", barrier), "reverse_in_blocks")((3,), (64,), (x, y))
+    kernel = cupy.RawKernel(KERNEL.replace("BARRIER", barrier), "reverse_in_blocks")
+    kernel((3,), (64,), (x, y))
     return y.get()
 
 

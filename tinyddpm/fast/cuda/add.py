@@ -1,11 +1,24 @@
-"""What is added to a convolution's output: its bias, a row for each sample (the time embedding) and an image (the residual), in one pass."""
+"""What is added to a convolution's output, in one pass.
+
+That is its bias, a row for each sample (the time embedding) and an image (the residual).
+"""
+
 from autograd import backend
 
-THREADS = 256  # to a block
+from ...types import Array
+
+THREADS = 256  # in a block
 
 
-def add(y, bias, row=None, image=None):
-    """y (H, W, N, C) += bias (C,) + row (N, C) + image (H, W, N, C), in place and in this order; None for nothing."""
+def add(y: Array, bias: Array, row: Array | None = None, image: Array | None = None) -> None:
+    """Add to y (H, W, N, C), in place and in this order.
+
+    Args:
+        y: the output, contiguous.
+        bias: (C,).
+        row: (N, C), or None for nothing.
+        image: (H, W, N, C), or None for nothing.
+    """
     y += bias
     if row is not None:
         y += row
@@ -13,13 +26,17 @@ def add(y, bias, row=None, image=None):
         y += image
 
 
-def add_on_gpu(y, bias, row=None, image=None):
+def add_on_gpu(y: Array, bias: Array, row: Array | None = None, image: Array | None = None) -> None:
+    """As `add`, by the kernel below: one thread to a number."""
     n, c = y.shape[2:]
-    backend.kernel("add", SOURCE)((-(-y.size // THREADS),), (THREADS,), (y, bias, row, image, y.size, n, c))
+    grid = (-(-y.size // THREADS),)
+    backend.kernel("add", SOURCE)(grid, (THREADS,), (y, bias, row, image, y.size, n, c))
 
 
 SOURCE = r"""
-extern "C" __global__ void add(float* y, const float* bias, const float* row, const float* image, long long size, long long n, long long c) {
+extern "C" __global__ void add(
+    float* y, const float* bias, const float* row, const float* image,
+    long long size, long long n, long long c) {
     const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
     if (i >= size) return;
     float sum = y[i] + bias[i % (unsigned)c];

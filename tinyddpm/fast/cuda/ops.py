@@ -1,53 +1,91 @@
 """Faster equivalents of the definitions in `tinyddpm.nn`, on float32 arrays of a GPU.
 
-Each is a primitive with its definition's arguments and, beside it, `accepts_…`: for which arguments it is the same and faster.
-Everything else (a CPU, float64 in a gradient check, dropout) is left to the definition.
+Each is a primitive with its definition's arguments. Beside it stands `accepts_…`: for which
+arguments it is the same and faster. Everything else is left to the definition: a CPU, float64 in a
+gradient check, dropout.
 """
+
 import math
+from typing import Any, TypeAlias
 
 from autograd import Tensor, primitive
-from autograd.backend import array_module
+from autograd.backend import Forward, array_module
 
+from ...types import Array
+from ..convolutions import Backward, Gradients, Padding, Sides
 from .add import add_on_gpu
 from .columns import col2im_on_gpu, im2col_on_gpu
 from .norm_silu import backward_on_gpu, forward_on_gpu
 
+Operand: TypeAlias = Array | Tensor
+Needs: TypeAlias = tuple[bool, ...]
+
 COLUMNS = 2**26  # numbers in the matrix of windows at any time: 256 MB
-MOST = 2**31     # numbers in an array: the kernels count in 32 bits
+MOST = 2**31  # numbers in an array: the kernels count in 32 bits
 
 
-def is_fast(*arrays):
-    """Are these, or do these Tensors hold, GPU arrays of float32, not empty?"""
-    arrays = [a.data if isinstance(a, Tensor) else a for a in arrays]
-    return all(array_module(a).__name__ == "cupy" and a.dtype.char == "f" and 0 < a.size < MOST for a in arrays)
+def is_fast(*operands: Any) -> bool:
+    """Are these, or do these Tensors hold, GPU arrays of float32, none of them empty?"""
+    arrays = [a.data if isinstance(a, Tensor) else a for a in operands]
+    return all(
+        array_module(a).__name__ == "cupy" and a.dtype.char == "f" and 0 < a.size < MOST
+        for a in arrays
+    )
 
 
-def accepts_norm_silu_conv(x, gain, shift, weight, bias, added, mask, *, groups, eps=1e-5):
-    """No dropout, a 3×3 kernel, and to be added: nothing, a row for each sample, or a whole image."""
-    if mask is not None or not accepts_group_norm(x, gain, shift, groups=groups) or not is_fast(bias):
+def accepts_norm_silu_conv(
+    x: Operand,
+    gain: Operand,
+    shift: Operand,
+    weight: Operand,
+    bias: Operand,
+    added: Operand | float,
+    mask: Operand | None,
+    *,
+    groups: int,
+    eps: float = 1e-5,
+) -> bool:
+    """No dropout and a 3×3 kernel. It adds nothing, a row for each sample, or a whole image."""
+    if mask is not None or not accepts_group_norm(x, gain, shift, groups=groups):
         return False
-    if not accepts_conv2d(x, weight) or weight.shape[:2] != (3, 3) or bias.shape != weight.shape[3:]:
+    if not accepts_conv2d(x, weight) or weight.shape[:2] != (3, 3):
         return False
-    nothing_added = isinstance(added, float) and added == 0
-    return nothing_added or is_fast(added) and added.shape in ((x.shape[2], *bias.shape), (*x.shape[:3], *bias.shape))
+    if not is_fast(bias) or bias.shape != weight.shape[3:]:
+        return False
+    if isinstance(added, float):
+        return added == 0
+    row, image = (x.shape[2], *bias.shape), (*x.shape[:3], *bias.shape)
+    return is_fast(added) and added.shape in (row, image)
 
 
 @primitive
-def norm_silu_conv(x, gain, shift, weight, bias, added, mask, *, groups, eps=1e-5, needs=(True,) * 7):
+def norm_silu_conv(
+    x: Array,
+    gain: Array,
+    shift: Array,
+    weight: Array,
+    bias: Array,
+    added: Array | float,
+    mask: None,
+    *,
+    groups: int,
+    eps: float = 1e-5,
+    needs: Needs = (True,) * 7,
+) -> Forward:
     """conv2d(silu(group_norm(x)), weight) + bias + added, as `nn.block.norm_silu_conv`."""
     x, gain, shift, bias = _contiguous(x, gain, shift, bias)
     hidden, mean, r = forward_on_gpu(x, gain, shift, groups, eps, silu=True)
-    y, conv_backward = _convolve(hidden, weight, 1, ((1, 1), (1, 1)))
+    y, conv_backward = _convolve(hidden, weight, 1, _sides(1))
     ndim = getattr(added, "ndim", 0)
     row, image = (_contiguous(added)[0] if ndim == n else None for n in (2, 4))
     add_on_gpu(y, bias, row, image)
 
-    def pullback(g):
-        g, = _contiguous(g)
-        gx = g_gain = g_shift = None
+    def pullback(g: Array) -> tuple[Array | None, ...]:
+        (g,) = _contiguous(g)
         g_row = _sum_of_pixels(g)
         g_hidden, g_weight = conv_backward(g, any(needs[:3]), needs[3])
-        if any(needs[:3]):
+        gx = g_gain = g_shift = None
+        if g_hidden is not None:
             gx, g_gain, g_shift = backward_on_gpu(g_hidden, x, gain, shift, mean, r, silu=True)
             g_gain, g_shift = g_gain.sum(0), g_shift.sum(0)
         return gx, g_gain, g_shift, g_weight, g_row.sum(0), g if ndim == 4 else g_row, None
@@ -55,42 +93,63 @@ def norm_silu_conv(x, gain, shift, weight, bias, added, mask, *, groups, eps=1e-
     return y, pullback
 
 
-def accepts_conv2d(x, w, *, stride=1, padding=1):
+def accepts_conv2d(x: Operand, w: Operand, *, stride: int = 1, padding: Padding = 1) -> bool:
     """Any kernel that fits into the image, as long as one row of windows can be held."""
     if not is_fast(x, w) or x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2]:
         return False
-    height, width = _output_size(x, w, stride, _padding(padding))
+    height, width = _output_size(x, w, stride, _sides(padding))
     row = width * x.shape[2] * math.prod(w.shape[:3])
-    return min(height, width) > 0 and row < MOST and height * width * x.shape[2] * w.shape[3] < MOST
+    output = height * width * x.shape[2] * w.shape[3]
+    return min(height, width) > 0 and row < MOST and output < MOST
 
 
 @primitive
-def conv2d(x, w, *, stride=1, padding=1, needs=(True, True)):
+def conv2d(
+    x: Array,
+    w: Array,
+    *,
+    stride: int = 1,
+    padding: Padding = 1,
+    needs: Needs = (True, True),
+) -> Forward:
     """`nn.conv.conv2d`, with the matrix of windows made a bounded part at a time."""
-    y, backward = _convolve(_contiguous(x)[0], w, stride, _padding(padding))
-    return y, lambda g: backward(_contiguous(g)[0], *needs)
+    y, conv_backward = _convolve(_contiguous(x)[0], w, stride, _sides(padding))
+    return y, lambda g: conv_backward(_contiguous(g)[0], *needs)
 
 
-def accepts_group_norm(x, gain, bias, *, groups, eps=1e-5):
+def accepts_group_norm(
+    x: Operand, gain: Operand, bias: Operand, *, groups: int, eps: float = 1e-5
+) -> bool:
     """Any image."""
-    return is_fast(x, gain, bias) and x.ndim == 4 and gain.shape == bias.shape == x.shape[3:] and x.shape[3] % groups == 0
+    if not is_fast(x, gain, bias) or x.ndim != 4 or x.shape[3] % groups:
+        return False
+    return gain.shape == bias.shape == x.shape[3:]
 
 
 @primitive
-def group_norm(x, gain, bias, *, groups, eps=1e-5, needs=(True,) * 3):
+def group_norm(
+    x: Array,
+    gain: Array,
+    bias: Array,
+    *,
+    groups: int,
+    eps: float = 1e-5,
+    needs: Needs = (True,) * 3,
+) -> Forward:
     """As `nn.norm.group_norm`."""
     x, gain, bias = _contiguous(x, gain, bias)
     y, mean, r = forward_on_gpu(x, gain, bias, groups, eps, silu=False)
 
-    def pullback(g):
-        gx, g_gain, g_bias = backward_on_gpu(_contiguous(g)[0], x, gain, bias, mean, r, silu=False)
+    def pullback(g: Array) -> tuple[Array, Array, Array]:
+        (g,) = _contiguous(g)
+        gx, g_gain, g_bias = backward_on_gpu(g, x, gain, bias, mean, r, silu=False)
         return gx, g_gain.sum(0), g_bias.sum(0)
 
     return y, pullback
 
 
-def _convolve(x, w, stride, padding):
-    """y, and `backward(g, needs_input, needs_weight)`, which gives the gradients of x and w. x and g are contiguous."""
+def _convolve(x: Array, w: Array, stride: int, padding: Sides) -> tuple[Array, Backward]:
+    """The output, and `backward(g, needs_input, needs_weight)`. x and g are contiguous."""
     xp, c_out = array_module(x), w.shape[3]
     w_matrix = w.reshape(-1, c_out)
     size = _output_size(x, w, stride, padding)
@@ -100,43 +159,46 @@ def _convolve(x, w, stride, padding):
     parts = [(start, min(size[0], start + step)) for start in range(0, size[0], step)]
     pointwise = geometry == ((1, 1), 1, (0, 0), x.shape[:2])
 
-    def columns(rows):
-        return x[slice(*rows)].reshape(-1, x.shape[3]) if pointwise else im2col_on_gpu(x, *geometry, rows)
+    def columns(rows: tuple[int, int]) -> Array:
+        if pointwise:
+            return x[slice(*rows)].reshape(-1, x.shape[3])
+        return im2col_on_gpu(x, *geometry, rows)
 
     y = xp.empty((*size, x.shape[2], c_out), x.dtype)
     for rows in parts:
         xp.matmul(columns(rows), w_matrix, out=y[slice(*rows)].reshape(-1, c_out))
 
-    def backward(g, needs_input, needs_weight):
+    def backward(g: Array, needs_input: bool, needs_weight: bool) -> Gradients:
         gx = xp.zeros_like(x) if needs_input else None
         gw = xp.zeros_like(w_matrix) if needs_weight else None
         for rows in parts:
             g_matrix = g[slice(*rows)].reshape(-1, c_out)
-            if needs_weight:
+            if gw is not None:
                 gw += columns(rows).T @ g_matrix
-            if needs_input and pointwise:
+            if gx is not None and pointwise:
                 xp.matmul(g_matrix, w_matrix.T, out=gx[slice(*rows)].reshape(-1, x.shape[3]))
-            elif needs_input:
+            elif gx is not None:
                 col2im_on_gpu(g_matrix @ w_matrix.T, gx, *geometry, rows)
-        return gx, gw.reshape(w.shape) if needs_weight else None
+        return gx, None if gw is None else gw.reshape(w.shape)
 
     return y, backward
 
 
-def _padding(padding):
-    """((top, bottom), (left, right))."""
+def _sides(padding: Padding) -> Sides:
+    """One number is for all four sides."""
     return ((padding, padding), (padding, padding)) if isinstance(padding, int) else padding
 
 
-def _output_size(x, w, stride, padding):
+def _output_size(x: Operand, w: Operand, stride: int, padding: Sides) -> tuple[int, int]:
     """(Ho, Wo), not positive where the kernel does not fit."""
-    return tuple((x.shape[i] + sum(padding[i]) - w.shape[i]) // stride + 1 for i in (0, 1))
+    height, width = ((x.shape[i] + sum(padding[i]) - w.shape[i]) // stride + 1 for i in (0, 1))
+    return height, width
 
 
-def _sum_of_pixels(g):
+def _sum_of_pixels(g: Array) -> Array:
     """(H, W, N, C) -> (N, C)."""
     return g.reshape(-1, g.shape[2] * g.shape[3]).sum(0).reshape(g.shape[2:])
 
 
-def _contiguous(*arrays):
+def _contiguous(*arrays: Any) -> list[Array]:
     return [array_module(a).ascontiguousarray(a) for a in arrays]

@@ -1,0 +1,176 @@
+"""The bugs that `kernel_mutants.py` plants, and the layers that find them, as it names them."""
+
+from typing import NamedTuple
+
+from autograd import backend
+
+
+class Mutant(NamedTuple):
+    name: str
+    source: str  # which of SOURCES
+    right: str  # stands there once; nothing if the bug is in the options
+    wrong: str
+    layers: str  # which find it
+    options: tuple = backend.KERNEL_OPTIONS
+
+
+BARRIER = "    __syncthreads();"
+SUM_OF_WARP = "if (lane == 0) sum_of_warp[warp] = value;"
+HALVES = """for (int offset = {}; offset > 0; offset /= 2)
+        value += __shfl_xor_sync(0xFFFFFFFFu, value, offset);
+"""
+FOR_SUM = "for (int i = threadIdx.x; i {}; i += THREADS)\n        sum +="
+SIZES = "long long size, long long n, "
+
+NORM_SILU = [
+    Mutant(
+        "no barrier after the sums of warps",
+        "norm_silu",
+        f"{SUM_OF_WARP}\n{BARRIER}",
+        SUM_OF_WARP,
+        "order",
+    ),
+    Mutant(
+        "no barrier before they are written again",
+        "norm_silu",
+        f"{BARRIER}  // nobody still reads the sums of the call before\n",
+        "",
+        "order",
+    ),
+    Mutant(
+        "no barrier in the tree",
+        "norm_silu",
+        "            __syncthreads();\n            if (team + half",
+        "            if (team + half",
+        "order",
+    ),
+    Mutant(
+        "a barrier that not all reach",
+        "norm_silu",
+        f"{SUM_OF_WARP}\n{BARRIER}",
+        "if (lane == 0) { sum_of_warp[warp] = value; __syncthreads(); }",
+        "order",
+    ),
+    Mutant(
+        "a warp's sum of 16 lanes only",
+        "norm_silu",
+        HALVES.format(16) + BARRIER,
+        HALVES.format(8) + BARRIER,
+        "twin",
+    ),
+    Mutant("a wrong stride", "norm_silu", "row = n * c;  // from", "row = c;  // from", "order"),
+    Mutant(
+        "a group begins one channel late",
+        "norm_silu",
+        "const int start = sample * c + group * width;",
+        "const int start = sample * c + group * width + 1;",
+        "sanitizer",
+    ),
+    Mutant(
+        "the last number of a group is left out",
+        "norm_silu",
+        FOR_SUM.format("< count"),
+        FOR_SUM.format("< count - 1"),
+        "twin",
+    ),
+    Mutant(
+        "a group's sum takes one number of the next",
+        "norm_silu",
+        FOR_SUM.format("< count"),
+        FOR_SUM.format("<= count"),
+        "sanitizer",
+    ),
+    Mutant(
+        "the gradient reads one channel too far",
+        "norm_silu",
+        "if (team < teams && first + lane < width)",
+        "if (team < teams)",
+        "sanitizer",
+    ),
+    Mutant(
+        "an odd number of teams is halved downwards",
+        "norm_silu",
+        "const int half = (left + 1) / 2;",
+        "const int half = left / 2;",
+        "order",
+    ),
+    Mutant(
+        "silu' without the slope of the sigmoid",
+        "norm_silu",
+        "return s * (1.0f + h * (1.0f - s));",
+        "return s;",
+        "twin",
+    ),
+    Mutant(
+        "a name that CUDA does not have",
+        "norm_silu",
+        "const float s = 1.0f / (1.0f + expf(-h));",
+        "const float s = 1.0f / (1.0f + std::exp(-h));",
+        "compiler",
+    ),
+]
+ADD = [
+    Mutant("one thread too many", "add", "if (i >= size)", "if (i > size)", "sanitizer"),
+    Mutant("no end", "add", "if (i >= size) return;", "", "sanitizer"),
+    Mutant("one number too few", "add", "if (i >= size)", "if (i >= size - 1)", "twin"),
+    Mutant("sums in an order of chance", "add", "y[i] = sum;", "y[0] = y[0] + sum;", "order"),
+    Mutant("an argument in another size", "add", f"{SIZES}long long c", f"{SIZES}int c", "call"),
+    Mutant(
+        "an argument forgotten",
+        "add",
+        f"{SIZES}long long c",
+        f"{SIZES}long long c, long long more",
+        "call",
+    ),
+]
+COLUMNS = [
+    Mutant("rows read past the right edge", "columns", "xx < width;", "xx <= width;", "sanitizer"),
+    Mutant(
+        "a read past the last row",
+        "columns",
+        "y >= 0 && y < height && xx",
+        "y >= 0 && y <= height && xx",
+        "sanitizer",
+    ),
+    Mutant(
+        "the gradient without the stride's remainder",
+        "columns",
+        " || from_y % stride || from_x % stride",
+        "",
+        "twin",
+    ),
+    Mutant(
+        "the gradient reads past the part of rows",
+        "columns",
+        "out_y >= to",
+        "out_y > to",
+        "sanitizer",
+    ),
+]
+NOISE = [
+    Mutant("a key of the cipher not raised", "philox", "k1 += 0xBB67AE85u;", "", "twin"),
+    Mutant("nine rounds", "philox", "round < 10", "round < 9", "twin"),
+    Mutant(
+        "the last words of a sample run into the next",
+        "philox",
+        "j < 4 && 4 * block + j < count",
+        "j < 4",
+        "sanitizer",
+    ),
+    Mutant(
+        "a quarter of a turn off by one word",
+        "box_muller",
+        "+ (1u << 29), quarter",
+        "+ (1u << 29) - 1, quarter",
+        "twin",
+    ),
+    Mutant(
+        "a logarithm of the other order",
+        "box_muller",
+        "k * LOG_2_HIGH + (f - (s",
+        "(k * LOG_2_HIGH + f) - ((s",
+        "twin",
+    ),
+    Mutant("contraction left on", "box_muller", "", "", "compiler, twin", ("--std=c++17",)),
+]
+MUTANTS = NORM_SILU + ADD + COLUMNS + NOISE

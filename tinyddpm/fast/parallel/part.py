@@ -1,0 +1,133 @@
+"""What each process computes: its shards of a batch, with the same network and the same θ."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ... import noise
+from ...nn.unet import UNet
+from ...schedule import Schedule
+from ...types import Array, Gradient
+from ..premultiplied import factors, twin
+from .memory import Memory
+
+# Numbers in the largest feature map of the samples that are computed at once. It bounds memory.
+LARGEST_MAP = 1 << 20
+
+
+def even_parts(n: int, parts: int) -> list[slice]:
+    """Cut n things in a row into contiguous parts whose sizes differ by at most one."""
+    return [slice(n * i // parts, n * (i + 1) // parts) for i in range(parts)]
+
+
+def micro_batches(shard: slice, most: int) -> list[slice]:
+    """A shard cut into as few slices of at most `most` samples as possible."""
+    n = shard.stop - shard.start
+    return [
+        slice(shard.start + part.start, shard.start + part.stop)
+        for part in even_parts(n, -(-n // most))
+    ]
+
+
+class Part:
+    """Computes some shards of a batch: for each the same network and θ, and a gradient of its own.
+
+    Args:
+        unet: a U-Net of the kind wanted; its own numbers are not used.
+        gradient: the function to compute for each shard.
+        schedule: the noise schedule.
+        vectors: θ, the EMA (or a vector of length 0), and the partial gradients, one row a shard.
+        exchange: the memory for inputs and results.
+    """
+
+    def __init__(
+        self,
+        unet: UNet,
+        gradient: Gradient,
+        schedule: Schedule,
+        vectors: Sequence[Array],
+        exchange: Memory,
+    ) -> None:
+        config = unet.config
+        self.gradient_of_shard = gradient
+        self.theta, ema, self.partials = vectors
+        self.denoising_theta = ema if ema.size else self.theta
+        self.schedule, self.exchange = schedule, exchange
+        _, height, width = config.image
+        self.micro_batch = max(1, LARGEST_MAP // (height * width * config.base))
+        self.c = factors(unet, self.theta.dtype)
+        # c·θ or c·EMA: whichever the request is about.
+        self.effective = np.empty_like(self.theta)
+        self.denoiser = twin(unet).bind(self.effective)
+        self.nets = [twin(unet).bind(self.effective, row) for row in self.partials if row.size]
+
+    def compute(self, request: dict[str, Any]) -> None:
+        """Do this process's part of a request.
+
+        Args:
+            request: "do" names one of the methods below; "arrays" are the (dtype, shape) of its
+                arrays in `exchange`; everything else are its further arguments.
+        """
+        do = getattr(self, request.pop("do"))
+        do(*self.exchange.arrays(request.pop("arrays")), **request)
+
+    def gradient(
+        self,
+        x0: Array,
+        t: Array,
+        eps: Array,
+        sample: Array,
+        *rest: Array,
+        parts: int,
+        mine: Sequence[int],
+        form: str,
+        batch_size: int,
+        dropout: Sequence[Any] | None,
+    ) -> None:
+        """The partial gradients and J of this process's shards, and the errors of their samples.
+
+        x0, t, eps, form and batch_size are as in `train.gradient`. `rest` holds the conditioning,
+        if there is one, and then, for results, the errors and J. The batch is cut into `parts`
+        shards, from mine[0] up to, but not including, mine[1] this process's. `dropout` has the
+        seed, the purpose and the step of its noise, and `sample` the numbers of the samples.
+        """
+        *cond, errors, J = rest
+        np.multiply(self.c, self.theta, out=self.effective)
+        shards = list(enumerate(even_parts(len(x0), parts)))
+        for i, shard in shards[slice(*mine)]:
+            net = self.nets[i]
+            net.grad[...] = 0
+            J[i] = 0
+            for s in micro_batches(shard, self.micro_batch):
+                J_of_s, errors[s] = self.gradient_of_shard(
+                    net,
+                    self.schedule,
+                    x0[s],
+                    t[s],
+                    eps[s],
+                    form,
+                    batch_size,
+                    _stream(dropout, sample[s]),
+                    *(a[s] for a in cond),
+                )
+                J[i] += J_of_s
+            net.grad *= self.c
+
+    def denoise(self, xt: Array, t: Array, *rest: Array, parts: int, mine: Sequence[int]) -> None:
+        """As `UNet.denoise`, for this process's shards.
+
+        `rest` holds the conditioning, if there is one, and then, for the result, an array.
+        """
+        *cond, out = rest
+        np.multiply(self.c, self.denoising_theta, out=self.effective)
+        for s in even_parts(len(xt), parts)[slice(*mine)]:
+            out[s] = self.denoiser.denoise(xt[s], t[s], *(a[s] for a in cond))
+
+
+def _stream(address: Sequence[Any] | None, index: Array) -> noise.Stream | None:
+    """The noise for dropout in these samples."""
+    if address is None:
+        return None
+    seed, purpose, step = address
+    return noise.Stream(seed, purpose, step, index)

@@ -1,0 +1,96 @@
+"""A worker process, as the parent sees it."""
+
+import contextlib
+import os
+import select
+import signal
+import subprocess
+import sys
+from dataclasses import asdict
+from typing import IO, Any, cast
+
+from .protocol import Setup, read_answer, send
+
+# One BLAS thread for a process that is about to start.
+ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "VECLIB")}
+
+
+class WorkerError(RuntimeError):
+    """A worker process failed or was ended."""
+
+
+class Worker:
+    """A process that runs `worker.py`.
+
+    It is a new process, not a fork of this one. So it works from any script, notebook or thread,
+    and inherits no locks. It has a process group of its own, so a Ctrl-C in the terminal does not
+    reach it: this process decides what that means.
+    """
+
+    def __init__(self, number: int, setup: Setup) -> None:
+        # It must find the packages that are running here. Not by PYTHONPATH: Python looks there
+        # while it starts, too, and would find a file beside the user's script, such as
+        # encodings.py or types.py, instead of its own.
+        folders = [os.path.abspath(folder) for folder in sys.path]
+        code = [
+            f"import sys; sys.path[:] = {folders}",
+            f"from {__package__}.worker import main",
+            "main()",
+        ]
+        self.process = subprocess.Popen(
+            [sys.executable, "-P", "-c", "\n".join(code)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            pass_fds=setup.fds,
+            process_group=0,
+            env=os.environ | ONE_THREAD,
+        )
+        # They are pipes, and never None.
+        self.requests = cast(IO[bytes], self.process.stdin)
+        self.answers = cast(IO[bytes], self.process.stdout)
+        self.name = f"worker {number} (process {self.process.pid})"
+        self.send(asdict(setup))
+
+    def send(self, message: dict[str, Any]) -> None:
+        """Send a message. Raises WorkerError if the process has ended."""
+        try:
+            send(self.requests, message)
+        except BrokenPipeError:
+            self.wait()  # which says why
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until it has done what it was sent.
+
+        Args:
+            seconds: how long to wait at most for the answer; None for as long as it takes.
+
+        Raises:
+            WorkerError: with the text of its exception, or how it ended.
+        """
+        if seconds is not None and not select.select([self.answers], [], [], seconds)[0]:
+            raise WorkerError(
+                f"{self.name} has not started within {seconds} s. Does a file in one of these "
+                f"folders have the name of a module that it imports? {sys.path}"
+            )
+        error = read_answer(self.answers)
+        if error is None:
+            raise WorkerError(f"{self.name} {self._how_it_ended()}")
+        if error:
+            raise WorkerError(f"{self.name} failed:\n{error}")
+
+    def _how_it_ended(self) -> str:
+        status = self.process.wait()
+        if status >= 0:
+            return f"ended with status {status}; its message is on standard error"
+        found = f"was ended by {signal.Signals(-status).name}"
+        if status == -signal.SIGKILL:
+            found += "; perhaps the machine ran out of memory"
+        return found
+
+    def end(self) -> None:
+        """End it at once: it has nothing to save."""
+        self.process.kill()
+        self.process.wait()
+        self.answers.close()
+        with contextlib.suppress(BrokenPipeError):  # from what was not sent yet
+            self.requests.close()

@@ -1,0 +1,267 @@
+"""The parent's side: it cuts a batch into shards, hands them out, and adds up the gradients.
+
+`tree_sum` is the only place where gradients of different shards meet. Training on several machines
+would put an all-reduce there.
+"""
+
+import os
+from dataclasses import asdict
+from types import TracebackType
+from typing import Any, Self, cast
+
+import numpy as np
+from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no hints
+
+from ... import noise, train
+from ...equivalents import FASTER
+from ...nn.unet import UNet
+from ...schedule import Schedule
+from ...types import Array, Draw, Gradient
+from .memory import Memory, Spec
+from .part import Part, even_parts
+from .processes import Worker
+from .protocol import Setup, name_of
+
+BLOCK = 1 << 15  # numbers of each partial gradient that are added at a time: the cache holds them
+LEAST = 8  # images in a part of `denoise`, if there are more than two parts
+STARTING = 120  # seconds after which a worker that has not answered is given up
+
+
+def cores() -> int:
+    """How many cores this process may use, which can be fewer than the machine has.
+
+    1 on Windows, where no worker could be started.
+    """
+    if os.name != "posix":
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def tree_sum(partials: Array, out: Array) -> None:
+    """Add all rows of `partials` (S, n) to `out` (n,), as ((0 + 1) + (2 + 3)) + …
+
+    The order is the same whoever computed them. Overwrites the rows.
+    """
+    for start in range(0, len(out), BLOCK):
+        rows = partials[:, start : start + BLOCK]
+        step = 1
+        while step < len(rows):
+            for i in range(0, len(rows) - step, 2 * step):
+                rows[i] += rows[i + step]
+            step *= 2
+        out[start : start + BLOCK] += rows[0]
+
+
+class Shards:
+    """`train.gradient` and `UNet.denoise`, computed by several processes, within a `with` block.
+
+    Meanwhile BLAS uses one thread, in this process too. An exception in the middle of a step,
+    Ctrl-C included, ends the workers.
+
+    Args:
+        unet: the network. Its θ moves to shared memory for that time, as does that of `ema`; do not
+            bind either to something else meanwhile.
+        schedule: the noise schedule.
+        workers: how many processes compute, this one included. 1 starts none; None means all
+            `cores()`. More than `shards` find no work.
+        shards: into how many parts a batch is cut. Results depend on it in their last digits.
+        ema: a UNet of the same configuration, such as one bound to the EMA, which `denoise` uses in
+            place of `unet`.
+        gradient: the function to compute for each shard: `train.gradient`, or another with its
+            arguments that the workers can import. A functools.partial of one may set further
+            arguments by name, to what JSON can say.
+    """
+
+    def __init__(
+        self,
+        unet: UNet,
+        schedule: Schedule,
+        workers: int | None = None,
+        shards: int = 4,
+        ema: UNet | None = None,
+        gradient: Gradient = train.gradient,
+    ) -> None:
+        for name, number in (("workers", workers), ("shards", shards)):
+            if number is not None and number < 1:
+                raise ValueError(f"{name}: expected at least 1, got {number}")
+        if ema is not None and not _alike(ema, unet):
+            raise ValueError("ema: expected a network of the same configuration as unet")
+        self.unet, self.schedule, self.ema, self.shards = unet, schedule, ema, shards
+        self.gradient_of_shard = gradient
+        self.count = min(workers or cores(), shards)
+        self._reset()
+
+    def _reset(self) -> None:
+        """As it is outside of the `with` block."""
+        self.part: Part | None = None
+        self.workers: list[Worker] = []
+        self.threads: threadpool_limits | None = None
+        self.memories: list[Memory] = []
+
+    def __enter__(self) -> Self:
+        theta = self.unet.theta
+        size, dtype = theta.size, theta.dtype.str
+        in_partial = 0 if self.unet.grad is None else size
+        vectors: list[Spec] = [
+            (dtype, (size,)),
+            (dtype, (size if self.ema else 0,)),
+            (dtype, (self.shards, in_partial)),
+        ]
+        try:
+            self.threads = threadpool_limits(1, user_api="blas")
+            self.memories = [Memory(size=(2 + self.shards) * theta.nbytes), Memory()]
+            arrays = self.memories[0].arrays(vectors)
+            self._move(*arrays[:2])
+            for i in range(1, self.count):
+                self.workers.append(Worker(i, self._setup(vectors)))
+            gradient, exchange = self.gradient_of_shard, self.memories[1]
+            self.part = Part(self.unet, gradient, self.schedule, arrays, exchange)
+            for worker in self.workers:
+                worker.wait(STARTING)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def _setup(self, vectors: list[Spec]) -> Setup:
+        config, gradient = self.unet.config, self.gradient_of_shard
+        return Setup(
+            network=name_of(type(self.unet)),
+            config=name_of(type(config)),
+            settings=asdict(config),
+            multipliers=asdict(self.unet.c),
+            gradient=name_of(getattr(gradient, "func", gradient)),  # func: of a functools.partial
+            options=getattr(gradient, "keywords", {}),
+            beta=self.schedule.beta[1:].tolist(),
+            vectors=vectors,
+            fds=[memory.fd for memory in self.memories],
+            faster=sorted(FASTER),
+        )
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the workers, give BLAS its threads back, and the networks private memory again."""
+        for worker in self.workers:
+            worker.end()
+        if self.memories:
+            self._move(self.unet.theta.copy(), None if self.ema is None else self.ema.theta.copy())
+        for memory in self.memories:
+            memory.close()
+        if self.threads:
+            self.threads.restore_original_limits()
+        self._reset()
+
+    def _move(self, theta: Array, ema: Array | None) -> None:
+        """Bind the networks to these vectors, which take over their numbers."""
+        for net, vector in ((self.unet, theta), (self.ema, ema)):
+            if net is not None and vector is not None:
+                vector[...] = net.theta
+                net.bind(vector, net.grad)
+
+    def gradient(
+        self,
+        unet: UNet,
+        schedule: Schedule,
+        x0: Array,
+        t: Array,
+        eps: Array,
+        form: str = "mse",
+        batch_size: int | None = None,
+        dropout: Draw | None = None,
+        cond: Array | None = None,
+    ) -> tuple[Array, Array]:
+        """As `train.gradient`, for the unet and the schedule that this object was made with.
+
+        `dropout` must be a `noise.Stream`. Raises WorkerError if a worker fails.
+        """
+        if unet is not self.unet or schedule is not self.schedule:
+            raise ValueError(
+                "gradient: expected the unet and the schedule that these Shards were made with"
+            )
+        if t.shape != x0.shape[:1] or eps.shape != x0.shape:
+            raise ValueError(
+                f"gradient: expected a t and an eps for each x0 {x0.shape}, "
+                f"got shapes {t.shape} and {eps.shape}"
+            )
+        stream, sample = _address(dropout)
+        M, dtype = len(x0), unet.theta.dtype.str
+        parts = max(1, min(self.shards, M))
+        errors, J = self._compute(
+            [x0, t, eps, sample, *([] if cond is None else [cond])],
+            [(dtype, (M,)), (dtype, (parts,))],
+            parts,
+            do="gradient",
+            form=form,
+            batch_size=int(batch_size or M),
+            dropout=stream,
+        )
+        tree_sum(self._own_part().partials[:parts], unet.grad)
+        return np.asarray(J.sum()), errors.copy()
+
+    def denoise(self, xt: Array, t: Array, cond: Array | None = None) -> Array:
+        """As `UNet.denoise`, a fresh array, by `ema` if there is one: a denoiser for samplers.
+
+        A forward pass alone is short. So a few images are cut into two parts only: smaller ones
+        would cost more than they gain. Raises WorkerError if a worker fails.
+        """
+        if t.shape != xt.shape[:1]:
+            raise ValueError(f"denoise: expected a t for each xt {xt.shape}, got shape {t.shape}")
+        parts = max(1, min(self.shards, len(xt), max(2, len(xt) // LEAST)))
+        inputs = [xt, t, *([] if cond is None else [cond])]
+        outputs: list[Spec] = [(self.unet.theta.dtype.str, xt.shape)]
+        (out,) = self._compute(inputs, outputs, parts, do="denoise")
+        return out.copy()
+
+    def _own_part(self) -> Part:
+        if self.part is None:
+            raise RuntimeError(
+                "Shards: expected to be used inside its `with` block, and not after an error in it"
+            )
+        return self.part
+
+    def _compute(
+        self, inputs: list[Array], outputs: list[Spec], parts: int, **request: Any
+    ) -> list[Array]:
+        """Let every process do its parts of a request. Returns the outputs, in shared memory."""
+        part = self._own_part()
+        try:
+            specs = [(a.dtype.str, a.shape) for a in inputs] + outputs
+            request |= {"parts": parts, "arrays": specs}
+            arrays = self.memories[1].arrays(specs)
+            for shared, array in zip(arrays, inputs):
+                shared[...] = array
+            mine, *theirs = even_parts(parts, self.count)
+            busy = [(worker, s) for worker, s in zip(self.workers, theirs) if s.start < s.stop]
+            for worker, s in busy:
+                worker.send(request | {"mine": [s.start, s.stop]})
+            part.compute(request | {"mine": [mine.start, mine.stop]})
+            for worker, _ in busy:
+                worker.wait()
+        except BaseException:
+            # A worker may be in the middle of something: what it would write later is of no use.
+            self.close()
+            raise
+        return arrays[len(inputs) :]
+
+
+def _alike(a: UNet, b: UNet) -> bool:
+    """Are these of the same class and configuration?"""
+    return (type(a), a.config, a.c) == (type(b), b.config, b.c)
+
+
+def _address(dropout: Draw | None) -> tuple[list[Any] | None, Array]:
+    """The seed, purpose and step of dropout's noise, and the numbers of its samples."""
+    if dropout is None:
+        return None, np.arange(0)
+    stream = cast(noise.Stream, dropout)  # the only kind of Draw that other processes can repeat
+    seed, step, sample = stream.address
+    return [int(seed), stream.purpose, int(step)], sample

@@ -1,0 +1,144 @@
+// A GPU that does not exist: the functions of the CUDA driver that CuPy calls, on the CPU.
+#include "fake_gpu.h"
+
+#include <dlfcn.h>
+#include <elf.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstdlib>
+
+#undef cuGetProcAddress
+#undef cuModuleGetGlobal
+#undef cuDevicePrimaryCtxRelease
+
+namespace fake_gpu {
+
+std::recursive_mutex lock;
+std::map<const char*, Allocation> allocations;
+thread_local int device = 0;
+static std::map<std::string, long> counted;
+
+struct Function {
+    bool (*launch)(void**, const unsigned*, const unsigned*, size_t);
+    std::string name;
+};
+
+void count(const std::string& what) {
+    Locked locked(lock);
+    counted[what]++;
+}
+
+static size_t bytes_of_elf(const void* image) {
+    auto header = (const Elf64_Ehdr*)image;
+    return header->e_shoff + (size_t)header->e_shnum * header->e_shentsize;
+}
+
+static bool write_all(int file, const void* image) {
+    return write(file, image, bytes_of_elf(image)) == (ssize_t)bytes_of_elf(image);
+}
+
+// Would a GPU start this many blocks and threads?
+static bool fits(const unsigned* grid, const unsigned* block, unsigned shared) {
+    for (int i = 0; i < 3; i++)
+        if (!grid[i] || !block[i]) return false;
+    if (grid[1] > 65535 || grid[2] > 65535 || block[2] > 64 || shared > SHARED_BYTES) return false;
+    return (size_t)block[0] * block[1] * block[2] <= 1024;
+}
+
+}  // namespace fake_gpu
+
+using namespace fake_gpu;
+
+extern "C" {
+
+// ---- for simulator.py ----
+
+// The i-th counter, or -1 after the last.
+long cupy_on_cpu_count(int i, const char** name) {
+    Locked locked(lock);
+    for (auto& [what, n] : counted)
+        if (!i--) return *name = what.c_str(), n;
+    return -1;
+}
+void cupy_on_cpu_reset() {
+    Locked locked(lock);
+    counted.clear();
+}
+
+// ---- the driver ----
+
+CUresult cuInit(unsigned) { return CUDA_SUCCESS; }
+CUresult cuDriverGetVersion(int* version) {
+    *version = VERSION;
+    return CUDA_SUCCESS;
+}
+CUresult cuGetErrorName(CUresult error, const char** name) {
+    switch (error) {
+        case CUDA_ERROR_NOT_FOUND: *name = "CUDA_ERROR_NOT_FOUND"; break;
+        case CUDA_ERROR_INVALID_VALUE: *name = "CUDA_ERROR_INVALID_VALUE"; break;
+        case CUDA_ERROR_LAUNCH_FAILED: *name = "CUDA_ERROR_LAUNCH_FAILED"; break;
+        default: *name = "CUDA_ERROR";
+    }
+    return CUDA_SUCCESS;
+}
+CUresult cuGetErrorString(CUresult, const char** text) {
+    *text = "from the simulated GPU";
+    return CUDA_SUCCESS;
+}
+CUresult cuCtxGetCurrent(CUcontext* context) {
+    *context = (CUcontext)(long)(device + 1);
+    return CUDA_SUCCESS;
+}
+CUresult cuCtxSetCurrent(CUcontext context) {
+    device = (int)(long)context - 1;
+    return CUDA_SUCCESS;
+}
+CUresult cuCtxGetDevice(CUdevice* d) {
+    *d = device;
+    return CUDA_SUCCESS;
+}
+CUresult cuDevicePrimaryCtxRelease(CUdevice) { return CUDA_SUCCESS; }
+
+// The image is a shared library, as compiler.py made it.
+CUresult cuModuleLoadData(CUmodule* module, const void* image) {
+    char path[] = P_tmpdir "/cupy_on_cpu_XXXXXX";  // the system's own folder for such files
+    int file = mkstemp(path);
+    if (file < 0 || !write_all(file, image)) return CUDA_ERROR_INVALID_IMAGE;
+    *module = (CUmodule)dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!*module) fprintf(stderr, "cupy_on_cpu: %s\n", dlerror());
+    close(file);
+    unlink(path);
+    return *module ? CUDA_SUCCESS : CUDA_ERROR_INVALID_IMAGE;
+}
+CUresult cuModuleUnload(CUmodule) { return CUDA_SUCCESS; }
+CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
+    void* launch = dlsym((void*)module, ("simulated_" + std::string(name)).c_str());
+    if (!launch) return CUDA_ERROR_NOT_FOUND;
+    *function = (CUfunction) new Function{(decltype(Function::launch))launch, name};
+    return CUDA_SUCCESS;
+}
+CUresult cuModuleGetGlobal_v2(
+    CUdeviceptr* address, size_t* bytes, CUmodule module, const char* name) {
+    void* found = dlsym((void*)module, name);
+    *address = (CUdeviceptr)found;
+    if (bytes) *bytes = 0;
+    return found ? CUDA_SUCCESS : CUDA_ERROR_NOT_FOUND;
+}
+CUresult cuFuncGetAttribute(int* value, CUfunction_attribute, CUfunction) {
+    *value = 0;
+    return CUDA_SUCCESS;
+}
+CUresult cuLaunchKernel(
+    CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
+    unsigned shared, CUstream, void** arguments, void**) {
+    auto function = (const Function*)f;
+    unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
+    if (!fits(grid, block, shared)) return CUDA_ERROR_INVALID_VALUE;
+    Locked locked(lock);
+    count("kernel " + function->name);
+    bool done = function->launch(arguments, grid, block, shared);
+    return done ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
+}
+
+}  // extern "C"
