@@ -66,7 +66,8 @@ def is_list_of_whole(value: object) -> bool:
 
 def is_size(value: object) -> bool:
     """Whether it is a side, or [height, width]."""
-    return is_whole(value) or (is_list_of_whole(value) and len(value) == 2)
+    pair = isinstance(value, (list, tuple)) and len(value) == 2
+    return is_whole(value) or (pair and is_list_of_whole(value))
 
 
 def is_list_of_text(value: object) -> bool:

@@ -17,6 +17,7 @@ The random numbers of tinyddpm itself are addressed, not drawn in order: see `ti
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -34,7 +35,8 @@ class Generator:
         if not isinstance(seed, int) or not 0 <= seed < 2**32:
             raise ValueError(f"seed: expected a whole number from 0 to 2**32 - 1, got {seed!r}")
         self.words = np.random.MT19937()
-        self.words.state = np.random.RandomState(seed).get_state(legacy=False)
+        state: Any = np.random.RandomState(seed).get_state(legacy=False)
+        self.words.state = state
 
     def uniform(self, shape: Sequence[int], low: float = 0.0, high: float = 1.0) -> np.ndarray:
         """Uniform numbers in [low, high): 24 bits of one word each."""
