@@ -2,8 +2,8 @@
 
 Their weights, inputs and upstream directions are functions of their names. `frozen.json` holds, for
 each network, the output at four timesteps and, for each parameter, the slope of the squared error
-along one direction. tests/prove/test_diffusers_parity.py makes that file, and checks that it is
-still what diffusers says.
+along one direction. tests/prove/diffusers_table.py makes that file, and test_diffusers_parity.py
+checks that it is still what diffusers says.
 """
 
 import json
