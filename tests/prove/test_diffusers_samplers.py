@@ -121,10 +121,9 @@ def compare(theirs, ours, predicts, step_options=lambda t: {}):
     return len(steps)
 
 
+# ---- DDPM and DDIM -------------------------------------------------------------------------------
+
 clips = pytest.mark.parametrize("clip", [None, 1.0], ids=["free", "clipped"])
-
-
-# ---- DDPM ----------------------------------------------------------------------------------------
 
 
 @predictions
@@ -194,9 +193,6 @@ def test_the_mean_from_eps_and_from_v_is_ddpms_step_without_its_noise(predicts):
         stepped = theirs.step(said, t - 1, sample, generator=generator(t)).prev_sample
         added = np.sqrt(SCHEDULE.beta[t]) * noise(t) if t > 1 else 0
         assert_close(stepped, MEANS[predicts](SCHEDULE, said.numpy(), xt, t_each) + added)
-
-
-# ---- DDIM ----------------------------------------------------------------------------------------
 
 
 @predictions
