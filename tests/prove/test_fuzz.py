@@ -1,8 +1,8 @@
 """Files from outside, fuzzed: whatever the bytes, a loader gives a sound result or one clear error.
 
-In `make test` hypothesis makes a few hundred files for each loader. In `make prove` it makes 20,000,
-and atheris, which is guided by coverage, as many as RUNS says. What was found is kept below and in
-the tests of the loaders.
+In `make test` hypothesis makes a few hundred files for each loader. In `make prove` it makes
+20,000, and atheris, which is guided by coverage, as many as RUNS says. What was found is kept below
+and in the tests of the loaders.
 """
 
 import importlib.util
