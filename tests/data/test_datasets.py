@@ -1,4 +1,5 @@
-"""Data sets by name: found, downloaded or copied, and never taken unless their sha256 is right."""
+"""Data sets by name: found, downloaded or copied, and refused unless their sha256 is right."""
+
 import gzip
 import hashlib
 import io
@@ -12,30 +13,51 @@ import pytest
 from PIL import Image
 
 from tinyddpm import cli, data
-from tinyddpm.data import datasets
-from tinyddpm.data import DataError
+from tinyddpm.data import DataError, datasets
 
 RNG = np.random.default_rng(0)
-IMAGES = {"train": RNG.integers(0, 256, (13, 28, 28), np.uint8), "t10k": RNG.integers(0, 256, (5, 28, 28), np.uint8)}
-LABELS = {part: RNG.integers(0, 10, len(images)).astype(np.uint8) for part, images in IMAGES.items()}
-FILES = {f"{part}-images-idx3-ubyte": struct.pack(">4I", 0x803, len(x), 28, 28) + x.tobytes() for part, x in IMAGES.items()}
-FILES |= {f"{part}-labels-idx1-ubyte": struct.pack(">2I", 0x801, len(y)) + y.tobytes() for part, y in LABELS.items()}
+IMAGES = {
+    "train": RNG.integers(0, 256, (13, 28, 28), np.uint8),
+    "t10k": RNG.integers(0, 256, (5, 28, 28), np.uint8),
+}
+LABELS = {
+    part: RNG.integers(0, 10, len(images)).astype(np.uint8) for part, images in IMAGES.items()
+}
+FILES = {
+    f"{part}-images-idx3-ubyte": struct.pack(">4I", 0x803, len(x), 28, 28) + x.tobytes()
+    for part, x in IMAGES.items()
+} | {
+    f"{part}-labels-idx1-ubyte": struct.pack(">2I", 0x801, len(y)) + y.tobytes()
+    for part, y in LABELS.items()
+}
 
 
 def put(folder, packed=True):
     folder.mkdir(exist_ok=True)
     for name, content in FILES.items():
-        (folder / f"{name}{'.gz' if packed else ''}").write_bytes(gzip.compress(content) if packed else content)
+        if packed:
+            (folder / f"{name}.gz").write_bytes(gzip.compress(content))
+        else:
+            (folder / name).write_bytes(content)
     return folder
+
+
+def change(monkeypatch, name, **changes):
+    """The data set `name`, for the rest of the test, with these changes to its Source."""
+    monkeypatch.setitem(datasets.SOURCES, name, replace(datasets.SOURCES[name], **changes))
 
 
 @pytest.fixture
 def tiny(tmp_path, monkeypatch):
-    """A data set of 13 and 5 images, called tiny, that lies at an address on this machine; the user's cache is empty."""
+    """A data set of 13 and 5 images, called tiny, whose address is a folder of this machine.
+
+    The user's cache is empty.
+    """
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     put(tmp_path / "far")
-    sums = {name: hashlib.sha256(FILES[name]).hexdigest() for name in datasets.SOURCES["mnist"].files}
-    source = replace(datasets.SOURCES["mnist"], address=f"file://{tmp_path}/far/{{}}.gz", files=sums)
+    mnist = datasets.SOURCES["mnist"]
+    sums = {name: hashlib.sha256(FILES[name]).hexdigest() for name in mnist.files}
+    source = replace(mnist, address=f"file://{tmp_path}/far/{{}}.gz", files=sums)
     monkeypatch.setitem(datasets.SOURCES, "tiny", source)
     return tmp_path
 
@@ -44,12 +66,21 @@ def check(name="tiny"):
     train, test = data.load(name), data.load_test(name)
     for dataset, part in ((train, "train"), (test, "t10k")):
         np.testing.assert_allclose(dataset.images, IMAGES[part][:, None] / 127.5 - 1, atol=2e-7)
-        assert dataset.labels.tolist() == LABELS[part].tolist() and dataset.name == name and dataset.grey_levels == 256
+        assert dataset.labels.tolist() == LABELS[part].tolist()
+        assert dataset.name == name and dataset.grey_levels == 256
+
+
+# ---- finding and fetching ------------------------------------------------------------------------
+
+NOT_HERE = (
+    "^tiny: not on this machine yet: get it with `tinyddpm data tiny`; "
+    "or give the folder that holds train-images"
+)
 
 
 def test_reading_never_downloads_and_says_what_to_do(tiny):
     for load in data.load, data.load_test:
-        with pytest.raises(DataError, match="^tiny: not on this machine yet: get it with `tinyddpm data tiny`; or give the folder that holds train-images"):
+        with pytest.raises(DataError, match=NOT_HERE):
             load("tiny")
     assert not (tiny / "cache").exists()
 
@@ -66,9 +97,10 @@ def test_a_download_is_kept(tiny):
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_folder_of_the_system_is_found_and_not_copied(tiny, monkeypatch, packed):
     folder = put(tiny / "system", packed)
-    monkeypatch.setitem(datasets.SOURCES, "tiny", replace(datasets.SOURCES["tiny"], places=(str(folder),)))
+    change(monkeypatch, "tiny", places=(str(folder),))
     check()
-    assert {path.parent for path in datasets.fetch("tiny")} == {folder} and not (tiny / "cache").exists()
+    assert {path.parent for path in datasets.fetch("tiny")} == {folder}
+    assert not (tiny / "cache").exists()
 
 
 @pytest.mark.parametrize("packed", [True, False])
@@ -83,8 +115,9 @@ def test_what_has_another_sum_is_refused_wherever_it_comes_from(tiny):
     name = "t10k-labels-idx1-ubyte"
     for folder in (tiny / "far", put(tiny / "mine")):
         (folder / f"{name}.gz").write_bytes(gzip.compress(FILES[name][:-1] + b"\xff"))
+    sha256 = hashlib.sha256(FILES[name]).hexdigest()
     for folder in (None, tiny / "mine"):
-        with pytest.raises(DataError, match=f"{name}.*expected sha256 {hashlib.sha256(FILES[name]).hexdigest()}, got"):
+        with pytest.raises(DataError, match=f"{name}.*expected sha256 {sha256}, got"):
             datasets.fetch("tiny", folder)
         assert not list(datasets.cache("tiny").glob(f"{name}*"))
     (datasets.cache("tiny") / name).write_bytes(b"damaged later")
@@ -92,7 +125,10 @@ def test_what_has_another_sum_is_refused_wherever_it_comes_from(tiny):
         data.load_test("tiny")
 
 
-@pytest.mark.parametrize("damage", [lambda b: b[:100], lambda b: b[:40] + b"\0\0\0" + b[43:], lambda b: b""])
+DAMAGES = [lambda b: b[:100], lambda b: b[:40] + b"\0\0\0" + b[43:], lambda b: b""]
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_gzip_file_is_one_line(tiny, damage):
     path = tiny / "far" / "train-images-idx3-ubyte.gz"
     path.write_bytes(damage(path.read_bytes()))
@@ -101,9 +137,15 @@ def test_a_damaged_gzip_file_is_one_line(tiny, damage):
     assert "train-images-idx3-ubyte" in str(caught.value) and "\n" not in str(caught.value)
 
 
+UNREACHABLE = (
+    "^tiny: cannot be downloaded from file://.*train-labels-idx1-ubyte.gz "
+    ".*tinyddpm data tiny --folder PATH$"
+)
+
+
 def test_no_way_to_the_address_says_what_else_to_do(tiny):
     (tiny / "far" / "train-labels-idx1-ubyte.gz").unlink()
-    with pytest.raises(DataError, match="^tiny: cannot be downloaded from file://.*train-labels-idx1-ubyte.gz .*tinyddpm data tiny --folder PATH$"):
+    with pytest.raises(DataError, match=UNREACHABLE):
         datasets.fetch("tiny")
 
 
@@ -112,27 +154,10 @@ def test_a_folder_without_the_files_is_named(tiny):
         datasets.fetch("tiny", tiny / "mine")
 
 
-def test_cifar_is_read_from_its_binary_archive(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    pixels, labels = RNG.integers(0, 256, (12, 3, 32, 32), np.uint8), np.arange(12, dtype=np.uint8) % 10
-    with tarfile.open(tmp_path / "cifar-10-binary.tar.gz", "w:gz") as archive:
-        for i, name in enumerate(["test_batch", *(f"data_batch_{k}" for k in (2, 1, 3, 4, 5))]):  # not in order
-            record = b"".join(bytes([labels[j]]) + pixels[j].tobytes() for j in (2 * i, 2 * i + 1))
-            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
-            info.size = len(record)
-            archive.addfile(info, io.BytesIO(record))
-    digest = hashlib.sha256((tmp_path / "cifar-10-binary.tar.gz").read_bytes()).hexdigest()
-    monkeypatch.setitem(datasets.SOURCES, "cifar-10", replace(datasets.SOURCES["cifar-10"], files={"cifar-10-binary.tar.gz": digest}))
-    datasets.fetch("cifar-10", tmp_path)
-    train, test = data.load("cifar-10"), data.load_test("cifar-10")
-    assert train.labels.tolist() == [labels[i] for i in (4, 5, 2, 3, 6, 7, 8, 9, 10, 11)] and test.labels.tolist() == [0, 1]
-    np.testing.assert_allclose(test.images, pixels[:2] / 127.5 - 1, atol=2e-7)
-    np.testing.assert_allclose(train.images[:2], pixels[4:6] / 127.5 - 1, atol=2e-7)
-
-
 def test_the_command(tiny, capsys):
     assert cli.main(["data", "tiny"]) == 0
-    assert "13 images to train on, 5 to test with, (C, H, W) = (1, 28, 28)" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "13 images to train on, 5 to test with, (C, H, W) = (1, 28, 28)" in said
     assert cli.main(["data", "nist"]) == 2
     assert "NAME: expected fashion-mnist, mnist, cifar-10" in capsys.readouterr().err
 
@@ -145,42 +170,93 @@ def test_a_known_data_set_is_not_resized(tiny):
 
 
 def test_what_a_data_set_without_a_test_set_holds_out():
-    assert data.load_test("digits").fingerprint() == data.split(data.digits())[1].fingerprint()
+    held_out = data.split(data.digits())[1]
+    assert data.load_test("digits").fingerprint() == held_out.fingerprint()
+
+
+# ---- the data sets -------------------------------------------------------------------------------
+
+
+def cifar_archive(path, pixels, labels):
+    """An archive of six files with two images each: the test batch first, the others shuffled."""
+    names = ["test_batch", *(f"data_batch_{k}" for k in (2, 1, 3, 4, 5))]
+    with tarfile.open(path, "w:gz") as archive:
+        for i, name in enumerate(names):
+            two = range(2 * i, 2 * i + 2)
+            records = b"".join(bytes([labels[j]]) + pixels[j].tobytes() for j in two)
+            info = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+            info.size = len(records)
+            archive.addfile(info, io.BytesIO(records))
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_cifar_is_read_from_its_binary_archive(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    pixels = RNG.integers(0, 256, (12, 3, 32, 32), np.uint8)
+    labels = np.arange(12, dtype=np.uint8) % 10
+    name = "cifar-10-binary.tar.gz"
+    sha256 = cifar_archive(tmp_path / name, pixels, labels)
+    change(monkeypatch, "cifar-10", files={name: sha256})
+    datasets.fetch("cifar-10", tmp_path)
+    train, test = data.load("cifar-10"), data.load_test("cifar-10")
+    in_order = (4, 5, 2, 3, 6, 7, 8, 9, 10, 11)
+    assert train.labels.tolist() == [labels[i] for i in in_order] and test.labels.tolist() == [0, 1]
+    np.testing.assert_allclose(test.images, pixels[:2] / 127.5 - 1, atol=2e-7)
+    np.testing.assert_allclose(train.images[:2], pixels[4:6] / 127.5 - 1, atol=2e-7)
+
+
+FASHION_IS_HERE = any(Path(p).is_dir() for p in datasets.SOURCES["fashion-mnist"].places)
+
+
+@pytest.mark.skipif(not FASHION_IS_HERE, reason="dataset-fashion-mnist (Debian) is not installed")
+def test_fashion_mnist_itself():
+    test = data.load_test("fashion-mnist")
+    assert test.images.shape == (10000, 1, 28, 28)
+    assert np.bincount(test.labels).tolist() == [1000] * 10
+    # An ankle boot, a pullover, two pairs of trousers, a shirt.
+    assert test.labels[:5].tolist() == [9, 2, 1, 1, 6]
 
 
 def font(*pictures):
-    """The least that counts as a font: a directory of two tables, and CBDT with the pictures as PNGs and something between them."""
+    """The least that counts as a font: a directory of two tables, and CBDT.
+
+    CBDT holds the pictures as PNGs, with something between them.
+    """
     table = b"\0\3\0\0"
     for picture in pictures:
         stream = io.BytesIO()
         picture.save(stream, format="PNG")
         table += b"\x80\x88\0\0\x88" + stream.getvalue()
-    return (struct.pack(">IHHHH", 0x10000, 2, 0, 0, 0) + struct.pack(">4s3I", b"CBDT", 0, 44, len(table))
-            + struct.pack(">4s3I", b"head", 0, 44 + len(table), 8) + table + b"\x89PNG....")
+    header = struct.pack(">IHHHH", 0x10000, 2, 0, 0, 0)
+    header += struct.pack(">4s3I", b"CBDT", 0, 44, len(table))
+    header += struct.pack(">4s3I", b"head", 0, 44 + len(table), 8)
+    return header + table + b"\x89PNG...."
 
 
 def test_emoji_are_the_pictures_of_the_font(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    red, half = Image.new("RGBA", (136, 128), (255, 0, 0, 255)), Image.new("RGBA", (136, 128), (0, 0, 255, 128))
-    (tmp_path / "NotoColorEmoji.ttf").write_bytes(font(red, Image.new("RGBA", (136, 128)), half, red.copy()))
-    monkeypatch.setitem(datasets.SOURCES, "emoji-16", replace(datasets.SOURCES["emoji-16"], places=(str(tmp_path),)))
+    red = Image.new("RGBA", (136, 128), (255, 0, 0, 255))
+    half_blue = Image.new("RGBA", (136, 128), (0, 0, 255, 128))
+    blank = Image.new("RGBA", (136, 128))
+    path = tmp_path / "NotoColorEmoji.ttf"
+    path.write_bytes(font(red, blank, half_blue, red.copy()))
+    change(monkeypatch, "emoji-16", places=(str(tmp_path),))
     emoji = data.load("emoji-16")
-    assert emoji.images.shape == (2, 3, 16, 16) and emoji.labels is None  # the blank one is left out, and one of the two that are equal
-    np.testing.assert_allclose(emoji.images[:, :, 8, 8], [[1, -1, -1], [0, 0, 1]], atol=0.02)
-    assert (emoji.images[:, :, 8, 0] == emoji.images[:, :, 8, 8]).all() and not np.allclose(emoji.images[0, 1, 0, 8], -1, atol=0.2)  # wider than high: white above
-    assert not data.has_test_set("emoji-16") and data.load_test("emoji-16").fingerprint() == data.split(emoji)[1].fingerprint()
+    images = emoji.images
+    # The blank one is left out, and one of the two that are equal.
+    assert images.shape == (2, 3, 16, 16) and emoji.labels is None
+    np.testing.assert_allclose(images[:, :, 8, 8], [[1, -1, -1], [0, 0, 1]], atol=0.02)
+    # They are wider than high: there is white above.
+    assert (images[:, :, 8, 0] == images[:, :, 8, 8]).all()
+    assert not np.allclose(images[0, 1, 0, 8], -1, atol=0.2)
+    assert not data.has_test_set("emoji-16")
+    held_out = data.split(emoji)[1]
+    assert data.load_test("emoji-16").fingerprint() == held_out.fingerprint()
 
 
 @pytest.mark.parametrize("content", [b"", font(), b"\0" * 100, font(Image.new("L", (9, 9)))[:-60]])
 def test_a_font_without_pictures_or_a_damaged_one_is_one_line(tmp_path, monkeypatch, content):
     (tmp_path / "NotoColorEmoji.ttf").write_bytes(content)
-    monkeypatch.setitem(datasets.SOURCES, "emoji-32", replace(datasets.SOURCES["emoji-32"], places=(str(tmp_path),)))
+    change(monkeypatch, "emoji-32", places=(str(tmp_path),))
     with pytest.raises(DataError, match="^emoji-32: cannot be read: [^\n]*$"):
         data.load("emoji-32")
-
-
-@pytest.mark.skipif(not any(Path(place).is_dir() for place in datasets.SOURCES["fashion-mnist"].places), reason="Debian's package dataset-fashion-mnist is not installed")
-def test_fashion_mnist_itself():
-    test = data.load_test("fashion-mnist")
-    assert test.images.shape == (10000, 1, 28, 28) and np.bincount(test.labels).tolist() == [1000] * 10
-    assert test.labels[:5].tolist() == [9, 2, 1, 1, 6]  # an ankle boot, a pullover, two trousers, a shirt

@@ -1,14 +1,21 @@
 """The metrics beside closed forms, brute force, and the ends of their scales."""
+
+import re
+
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from hypothesis.extra.numpy import arrays
 from scipy.linalg import sqrtm
 
 from tinyddpm.evaluation import metrics
 
-PAIRS = {"precision": metrics.precision, "recall": metrics.recall, "density": metrics.density, "coverage": metrics.coverage}
+PAIRS = {
+    "precision": metrics.precision,
+    "recall": metrics.recall,
+    "density": metrics.density,
+    "coverage": metrics.coverage,
+}
 
 
 def points(seed, n=40, d=3):
@@ -38,7 +45,7 @@ def test_frechet_between_gaussians_whose_axes_agree():
 def test_frechet_is_its_formula(seed, d):
     a, b = points(seed, 30, d) * 2 + 1, points(seed + 1, 25, d) @ points(seed + 2, d, d)
     A, B = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
-    expected = ((a.mean(0) - b.mean(0))**2).sum() + np.trace(A + B - 2 * sqrtm(A @ B).real)
+    expected = ((a.mean(0) - b.mean(0)) ** 2).sum() + np.trace(A + B - 2 * sqrtm(A @ B).real)
     assert metrics.frechet(a, b) == pytest.approx(expected, rel=1e-6, abs=1e-9)
 
 
@@ -58,14 +65,17 @@ def test_identical_sets():
     assert metrics.frechet(x, x) == pytest.approx(0, abs=1e-12)
     assert metrics.precision(x, x) == metrics.recall(x, x) == metrics.coverage(x, x) == 1
     assert metrics.density(x, x) >= 1
-    assert metrics.one_nn_accuracy(x, x) == 0  # each point's nearest other is its twin, of the other kind
-    assert metrics.one_nn_accuracy(np.tile(x, (2, 1)), np.tile(x, (2, 1))) == 0.5  # each has a twin of either kind: ties
+    # Each point's nearest other is its twin, of the other kind.
+    assert metrics.one_nn_accuracy(x, x) == 0
+    # Each has a twin of either kind: ties.
+    twice = np.tile(x, (2, 1))
+    assert metrics.one_nn_accuracy(twice, twice) == 0.5
     assert metrics.memorisation(x, points(1), x) == 0
 
 
 def test_sets_that_lie_apart():
     x, y = points(0), points(1) + 100
-    assert metrics.precision(x, y) == metrics.recall(x, y) == metrics.density(x, y) == metrics.coverage(x, y) == 0
+    assert [metric(x, y) for metric in PAIRS.values()] == [0, 0, 0, 0]
     assert metrics.one_nn_accuracy(x, y) == 1
     assert metrics.frechet(x, y) > 9 * 100**2 * 0.3
     assert metrics.memorisation(y, x, x + 0.1) > 100
@@ -74,7 +84,8 @@ def test_sets_that_lie_apart():
 def test_one_distribution_is_one_half():
     x = points(0, 800, 2)
     assert abs(metrics.one_nn_accuracy(x[:400], x[400:]) - 0.5) < 0.06  # three standard deviations
-    assert metrics.memorisation(points(1, 400), points(2, 400), points(3, 400)) == pytest.approx(1, abs=0.1)
+    samples, test, train = (points(seed, 400) for seed in (1, 2, 3))
+    assert metrics.memorisation(samples, test, train) == pytest.approx(1, abs=0.1)
     assert metrics.density(x[:400], x[400:]) == pytest.approx(1, abs=0.15)
 
 
@@ -89,18 +100,25 @@ def radius(x, i, k):
     return sorted(np.linalg.norm(x[j] - x[i]) for j in range(len(x)) if j != i)[k - 1]
 
 
-@given(st.integers(0, 10**6), st.integers(4, 9), st.integers(4, 9), st.integers(1, 3), st.booleans())
+SEEDS, SIZES = st.integers(0, 10**6), st.integers(4, 9)
+
+
+@given(SEEDS, SIZES, SIZES, st.integers(1, 3), st.booleans())
 @settings(max_examples=40, deadline=None)
 def test_against_brute_force(seed, n, m, k, on_a_grid):
     real, fake = points(seed, n, 2), points(seed + 1, m, 2)
     if on_a_grid:  # many ties and repeated points
         real, fake = np.rint(real), np.rint(fake)
-    inside = [[np.linalg.norm(fake[j] - real[i]) <= radius(real, i, k) for i in range(n)] for j in range(m)]
-    assert metrics.precision(real, fake, k) == pytest.approx(np.mean([any(row) for row in inside]))
-    assert metrics.density(real, fake, k) == pytest.approx(np.sum(inside) / (k * m))
-    assert metrics.coverage(real, fake, k) == pytest.approx(np.mean([any(row[i] for row in inside) for i in range(n)]))
-    inside = [any(np.linalg.norm(real[i] - fake[j]) <= radius(fake, j, k) for j in range(m)) for i in range(n)]
-    assert metrics.recall(real, fake, k) == pytest.approx(np.mean(inside))
+
+    def in_ball(x, centres, i):
+        return np.linalg.norm(x - centres[i]) <= radius(centres, i, k)
+
+    inside = np.array([[in_ball(x, real, i) for i in range(n)] for x in fake])
+    assert metrics.precision(real, fake, k) == pytest.approx(inside.any(axis=1).mean())
+    assert metrics.density(real, fake, k) == pytest.approx(inside.sum() / (k * m))
+    assert metrics.coverage(real, fake, k) == pytest.approx(inside.any(axis=0).mean())
+    recalled = [any(in_ball(x, fake, j) for j in range(m)) for x in real]
+    assert metrics.recall(real, fake, k) == pytest.approx(np.mean(recalled))
 
 
 @given(st.integers(0, 10**6), st.integers(2, 9))
@@ -110,8 +128,9 @@ def test_one_nn_accuracy_against_brute_force(seed, n):
     both, own = np.concatenate([a, b]), [0] * n + [1] * n
     right = 0
     for i in range(2 * n):
-        nearest = min((j for j in range(2 * n) if j != i), key=lambda j: np.linalg.norm(both[i] - both[j]))
-        right += own[i] == own[nearest]
+        distances = np.linalg.norm(both - both[i], axis=1)
+        distances[i] = np.inf
+        right += own[i] == own[distances.argmin()]
     assert metrics.one_nn_accuracy(a, b) == right / (2 * n)
 
 
@@ -126,21 +145,28 @@ def test_nearest_against_brute_force():
     assert metrics.nearest(a, b, k=30)[0].shape == (12, 30)
 
 
-# ---- properties ---------------------------------------------------------------------------------
+# ---- properties ----------------------------------------------------------------------------------
 
-SETS = arrays(np.float64, st.tuples(st.integers(6, 12), st.just(2)), elements=st.integers(-8, 8).map(float))
+SHAPES = st.tuples(st.integers(6, 12), st.just(2))
+SETS = arrays(np.float64, SHAPES, elements=st.integers(-8, 8).map(float))
 
 
 @given(SETS, SETS, st.integers(0, 10**6))
 @settings(max_examples=40, deadline=None)
 def test_what_leaves_them_unchanged(a, b, seed):
-    """Turning, moving and reordering both sets; and scaling, but for the Fréchet distance, which scales with the square."""
+    """Turning, moving and reordering both sets, and scaling them.
+
+    The Fréchet distance scales with the square.
+    """
     turn = np.linalg.qr(points(seed, 2, 2))[0]
     order = np.random.default_rng(seed).permutation(len(a))
+
     def moved(x):
         return x @ turn + 3
-    assert metrics.frechet(moved(a)[order], moved(b)) == pytest.approx(metrics.frechet(a, b), rel=1e-9, abs=1e-9)
-    assert metrics.frechet(4 * a, 4 * b) == pytest.approx(16 * metrics.frechet(a, b), rel=1e-9, abs=1e-9)
+
+    distance = metrics.frechet(a, b)
+    assert metrics.frechet(moved(a)[order], moved(b)) == pytest.approx(distance, rel=1e-9, abs=1e-9)
+    assert metrics.frechet(4 * a, 4 * b) == pytest.approx(16 * distance, rel=1e-9, abs=1e-9)
     for metric in PAIRS.values():
         assert metric(4 * a[order], 4 * b) == metric(a, b)
         assert metric(-a, -b) == metric(a, b)
@@ -158,20 +184,32 @@ def test_bounds(a, b):
 
 def test_pieces_are_the_whole(monkeypatch):
     a, b = points(0), points(1)
+
     def everything():
-        return [m(a, b) for m in PAIRS.values()], metrics.one_nn_accuracy(a, b), metrics.nearest(a, b, 3)[1].tolist()
+        indices = metrics.nearest(a, b, 3)[1].tolist()
+        return [m(a, b) for m in PAIRS.values()], metrics.one_nn_accuracy(a, b), indices
+
     whole = everything()
     monkeypatch.setattr(metrics, "CHUNK", 100)
     assert everything() == whole
 
 
-@pytest.mark.parametrize("call, problem", [
-    (lambda x: metrics.precision(x[:3], x), r"real: expected more than 3 points \(n, 3\), got shape \(3, 3\)"),
-    (lambda x: metrics.coverage(x, x[:, :2]), r"samples: expected more than 5 points \(n, 3\), got shape \(40, 2\)"),
-    (lambda x: metrics.one_nn_accuracy(x, x[:9]), "samples: expected as many as there are real points, 40, got 9"),
-    (lambda x: metrics.frechet(x, x * np.inf), "b: expected finite numbers"),
-    (lambda x: metrics.frechet(x, x[0]), "b: expected more than 1 points"),
-])
-def test_bad_input(call, problem):
-    with pytest.raises(ValueError, match=problem), np.errstate(invalid="ignore"):
+BAD_SETS = {
+    "real: expected more than 3 points (n, 3), got shape (3, 3)": (
+        lambda x: metrics.precision(x[:3], x)
+    ),
+    "samples: expected more than 5 points (n, 3), got shape (40, 2)": (
+        lambda x: metrics.coverage(x, x[:, :2])
+    ),
+    "samples: expected as many as there are real points, 40, got 9": (
+        lambda x: metrics.one_nn_accuracy(x, x[:9])
+    ),
+    "b: expected finite numbers": lambda x: metrics.frechet(x, x * np.inf),
+    "b: expected more than 1 points": lambda x: metrics.frechet(x, x[0]),
+}
+
+
+@pytest.mark.parametrize("problem, call", BAD_SETS.items())
+def test_bad_sets(problem, call):
+    with pytest.raises(ValueError, match=re.escape(problem)), np.errstate(invalid="ignore"):
         call(points(0))

@@ -1,16 +1,36 @@
-"""diffusers' scheduler_config.json as a noise schedule of ours. Expected β are diffusers' own definitions, by hand."""
+"""diffusers' scheduler_config.json as a noise schedule of ours.
+
+The expected β are diffusers' own definitions, by hand.
+"""
+
 import json
 import math
 
 import numpy as np
 import pytest
 
-from tinyddpm.interop.diffusers_scheduler import CONFIG, OPTIONS, Scheduler, from_options, read, to_options, write
+from tinyddpm.interop.diffusers_scheduler import (
+    CONFIG,
+    OPTIONS,
+    Scheduler,
+    from_options,
+    read,
+    to_options,
+    write,
+)
 from tinyddpm.schedule import Schedule, cosine, linear
 
 CIFAR = {  # scheduler_config.json of google/ddpm-cifar10-32
-    "_class_name": "DDPMScheduler", "_diffusers_version": "0.1.1", "beta_end": 0.02, "beta_schedule": "linear", "beta_start": 0.0001,
-    "clip_sample": True, "num_train_timesteps": 1000, "trained_betas": None, "variance_type": "fixed_large"}
+    "_class_name": "DDPMScheduler",
+    "_diffusers_version": "0.1.1",
+    "beta_end": 0.02,
+    "beta_schedule": "linear",
+    "beta_start": 0.0001,
+    "clip_sample": True,
+    "num_train_timesteps": 1000,
+    "trained_betas": None,
+    "variance_type": "fixed_large",
+}
 
 
 def test_the_scheduler_of_ho_et_al():
@@ -19,31 +39,68 @@ def test_the_scheduler_of_ho_et_al():
     np.testing.assert_allclose(found.schedule.beta, linear(1000).beta, rtol=1e-14)
 
 
-@pytest.mark.parametrize("options, expected", [
-    ({"beta_start": 0.1, "beta_end": 0.3}, [0.1, 0.2, 0.3]),  # not scaled by 1000/T, as our `linear` is
-    ({"beta_schedule": "scaled_linear", "beta_start": 0.01, "beta_end": 0.09}, [0.01, 0.04, 0.09]),
-    ({"beta_schedule": "sigmoid", "beta_start": 0.1, "beta_end": 0.3}, [0.1 + 0.2 / (1 + math.exp(6)), 0.2, 0.1 + 0.2 / (1 + math.exp(-6))]),
-    ({"beta_schedule": "squaredcos_cap_v2"}, [1 - math.cos((1 / 3 + 0.008) / 1.008 * math.pi / 2) ** 2 / math.cos(0.008 / 1.008 * math.pi / 2) ** 2, None, 0.999]),
-    ({"trained_betas": [0.5, 0.25, 0.125]}, [0.5, 0.25, 0.125]),
-])
-def test_the_variances(options, expected):
-    found = from_options(options | {"num_train_timesteps": 3}).schedule
+def alpha_bar_cosine(u):
+    return math.cos((u + 0.008) / 1.008 * math.pi / 2) ** 2
+
+
+# Options of a schedule with T = 3, and the three β. None: whatever.
+SCHEDULES = {
+    # It is not scaled by 1000/T, as our `linear` is.
+    "linear": ({"beta_start": 0.1, "beta_end": 0.3}, [0.1, 0.2, 0.3]),
+    "scaled_linear": ({"beta_start": 0.01, "beta_end": 0.09}, [0.01, 0.04, 0.09]),
+    "sigmoid": (
+        {"beta_start": 0.1, "beta_end": 0.3},
+        [0.1 + 0.2 / (1 + math.exp(6)), 0.2, 0.1 + 0.2 / (1 + math.exp(-6))],
+    ),
+    "squaredcos_cap_v2": (
+        {},
+        [1 - alpha_bar_cosine(1 / 3) / alpha_bar_cosine(0), None, 0.999],
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", SCHEDULES)
+def test_the_variances(kind):
+    options, expected = SCHEDULES[kind]
+    found = from_options(options | {"beta_schedule": kind, "num_train_timesteps": 3}).schedule
     assert found.T == 3
     for value, wanted in zip(found.beta[1:], expected):
         assert wanted is None or math.isclose(value, wanted, rel_tol=1e-12)
 
 
-@pytest.mark.parametrize("options, predicts, clip", [
-    ({}, "eps", 1.0), ({"prediction_type": "sample"}, "x0", 1.0), ({"prediction_type": "v_prediction", "clip_sample": False}, "v", None),
-    ({"predict_epsilon": False, "clip_sample_range": 2}, "x0", 2.0), ({"predict_epsilon": True, "timestep_spacing": "trailing"}, "eps", 1.0),
-])
+def test_the_default_schedule_is_linear_and_trained_betas_win():
+    options = {"num_train_timesteps": 3, "beta_start": 0.1, "beta_end": 0.3}
+    default = from_options(options).schedule
+    np.testing.assert_allclose(default.beta[1:], [0.1, 0.2, 0.3], rtol=1e-12)
+    trained = [0.5, 0.25, 0.125]
+    found = from_options(options | {"trained_betas": trained}).schedule
+    np.testing.assert_allclose(found.beta[1:], trained, rtol=1e-12)
+
+
+PREDICTIONS = [
+    ({}, "eps", 1.0),
+    ({"prediction_type": "sample"}, "x0", 1.0),
+    ({"prediction_type": "v_prediction", "clip_sample": False}, "v", None),
+    ({"predict_epsilon": False, "clip_sample_range": 2}, "x0", 2.0),
+    ({"predict_epsilon": True, "timestep_spacing": "trailing"}, "eps", 1.0),
+]
+
+
+@pytest.mark.parametrize("options, predicts, clip", PREDICTIONS)
 def test_what_is_predicted(options, predicts, clip):
     found = from_options(options)
     assert (found.predicts, found.clip, found.large_variance) == (predicts, clip, False)
 
 
-@pytest.mark.parametrize("scheduler", [
-    Scheduler(linear(1000)), Scheduler(linear(50), "x0", None, True), Scheduler(cosine(20), "v", 2.0), Scheduler(Schedule([0.3]))])
+SCHEDULERS = [
+    Scheduler(linear(1000)),
+    Scheduler(linear(50), "x0", None, True),
+    Scheduler(cosine(20), "v", 2.0),
+    Scheduler(Schedule([0.3])),
+]
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
 def test_what_is_written_is_what_is_read(tmp_path, scheduler):
     write(scheduler, tmp_path)
     found = read(tmp_path)
@@ -59,9 +116,22 @@ def test_where_it_lies(tmp_path):
     assert read(tmp_path).predicts == "x0"
 
 
-@pytest.mark.parametrize("name, value", [
-    ("_class_name", "EulerDiscreteScheduler"), ("num_train_timesteps", 0), ("beta_schedule", "laplace"), ("trained_betas", [0.1]), ("variance_type", "learned"),
-    ("prediction_type", "flow"), ("clip_sample", 1), ("thresholding", True), ("rescale_betas_zero_snr", True), ("beta_start", "0"), ("sigma_data", 0.5)])
+OTHER = {
+    "_class_name": "EulerDiscreteScheduler",
+    "num_train_timesteps": 0,
+    "beta_schedule": "laplace",
+    "trained_betas": [0.1],
+    "variance_type": "learned",
+    "prediction_type": "flow",
+    "clip_sample": 1,
+    "thresholding": True,
+    "rescale_betas_zero_snr": True,
+    "beta_start": "0",
+    "sigma_data": 0.5,
+}
+
+
+@pytest.mark.parametrize("name, value", OTHER.items())
 def test_what_cannot_be_expressed_is_named(tmp_path, name, value):
     (tmp_path / CONFIG).write_text(json.dumps({name: value}))
     with pytest.raises(ValueError, match=f"{CONFIG}: {name}: "):

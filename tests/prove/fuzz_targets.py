@@ -1,9 +1,12 @@
-"""What reads files from outside, as functions of bytes: each returns if the bytes were read or refused as they should be, and raises if not.
+"""The readers of files from outside, as functions of bytes.
 
-`test_fuzz.py` feeds them what hypothesis makes of the SEEDS, and, guided by coverage, what atheris makes of them:
+Each returns if the bytes were read or refused as they should be, and raises if not. `test_fuzz.py`
+feeds them what hypothesis makes of the `seeds`, and what atheris makes of them, guided by coverage:
 
     python tests/prove/fuzz_targets.py pictures -runs=50000
 """
+
+import contextlib
 import gzip
 import io
 import json
@@ -16,32 +19,37 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
+READERS = ["tinyddpm.data", "tinyddpm.runs", "tomllib", "PIL", "zipfile", "gzip"]
 if __name__ == "__main__":
     import atheris
-    with atheris.instrument_imports(include=["tinyddpm.data", "tinyddpm.runs", "tomllib", "PIL", "zipfile", "gzip"]):
-        import PIL.Image
-        from tinyddpm.runs import checkpoint, config
-        from tinyddpm import data
-        from tinyddpm.data import image_files
+
+    instrumented = atheris.instrument_imports(include=READERS)
 else:
-    from tinyddpm.runs import checkpoint, config
+    instrumented = contextlib.nullcontext()
+
+with instrumented:  # what is imported here counts for the coverage
+    import numpy as np
+    from PIL import Image
+
     from tinyddpm import data
     from tinyddpm.data import image_files
-
-import numpy as np  # noqa: E402
-from PIL import Image  # noqa: E402
-
-from tinyddpm.nn import UNetConfig  # noqa: E402
+    from tinyddpm.nn import UNetConfig
+    from tinyddpm.runs import checkpoint, config
 
 PLACE = tempfile.TemporaryDirectory(dir="/dev/shm" if os.path.isdir("/dev/shm") else None)
 FILE = Path(PLACE.name, "x")
 CONFIG = config.Config(unet=UNetConfig(base=2, levels=(1,), groups=1, blocks=1))
+RECIPES = Path(config.__file__).parents[1] / "recipes"
+
+
+# ---- the targets ---------------------------------------------------------------------------------
 
 
 def images(content):
     """IDX, gzipped IDX, .npy, .npz and pictures: `data.load` tells them apart by content."""
     FILE.write_bytes(content)
-    image_files.MAX_BYTES, Image.MAX_IMAGE_PIXELS = 2**22, 2**19  # a fuzzer likes large claims: let them be refused sooner
+    # A fuzzer likes large claims: let them be refused sooner.
+    image_files.MAX_BYTES, Image.MAX_IMAGE_PIXELS = 2**22, 2**19
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Pillow's, about what it forgives
@@ -49,38 +57,46 @@ def images(content):
     except data.DataError as error:
         assert str(FILE) in str(error) and str(error).isprintable(), error
         return
-    x = found.images
-    assert x.dtype == np.float32 and x.ndim == 4 and x.shape[1] in (1, 3) and x.size and x.nbytes <= 2**22
+    x, labels = found.images, found.labels
+    assert x.dtype == np.float32 and x.ndim == 4 and x.shape[1] in (1, 3)
+    assert x.size and x.nbytes <= 2**22
     assert np.abs(x).max() <= 1  # and so no NaN
-    assert found.labels is None or found.labels.shape == x.shape[:1] and found.labels.dtype == np.int64
+    assert labels is None or (labels.shape == x.shape[:1] and labels.dtype == np.int64)
 
 
 def safetensors(content):
+    """A checkpoint."""
     FILE.write_bytes(content)
     try:
         found = checkpoint.load(FILE)
     except checkpoint.CheckpointError as error:
         assert str(FILE) in str(error)
         return
-    assert found.step >= 0 and isinstance(found.config, config.Config) and isinstance(found.state["progress"], dict)
+    assert found.step >= 0 and isinstance(found.config, config.Config)
+    assert isinstance(found.state["progress"], dict)
 
 
 def metadata(content):
-    """The text under our key of a file that is otherwise in order, and has the right sum if it can have one."""
+    """The text under our key of a sound checkpoint, with the right sum if it can have one."""
     tensors = {"theta.a": np.ones(2, np.float32), "ema.a": np.ones(2, np.float32)}
     text = content.decode("utf-8", "replace")
-    try:
-        values = json.loads(text)
-        values["sha256"] = checkpoint._digest({name: v for name, v in values.items() if name != "sha256"}, tensors)
-        text = json.dumps(values)
-        text.encode()
-    except (ValueError, TypeError, AttributeError, RecursionError):
-        text = content.decode("utf-8", "replace")
+    with contextlib.suppress(ValueError, TypeError, AttributeError, RecursionError):
+        text = with_the_right_sum(text, tensors)
     checkpoint.save_file(tensors, FILE, {checkpoint.KEY: text})
     safetensors(FILE.read_bytes())
 
 
+def with_the_right_sum(text, tensors):
+    values = json.loads(text)
+    signed = {name: value for name, value in values.items() if name != "sha256"}
+    values["sha256"] = checkpoint._digest(signed, tensors)
+    text = json.dumps(values)
+    text.encode()  # raises if it is no UTF-8
+    return text
+
+
 def toml(content):
+    """A configuration."""
     FILE.write_bytes(content)
     try:
         found = config.from_dict(config.read(FILE))
@@ -90,45 +106,101 @@ def toml(content):
     assert config.from_dict(config.read(FILE)) == found
 
 
+TARGETS = {
+    "idx": images,
+    "arrays": images,
+    "pictures": images,
+    "safetensors": safetensors,
+    "metadata": metadata,
+    "toml": toml,
+}
+
+
+# ---- sound files to start from -------------------------------------------------------------------
+
+PIXELS = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
+
+
 def seeds(target):
-    """Files that are in order, to start from: a list of bytes."""
-    pixels, stream = np.arange(24, dtype=np.uint8).reshape(2, 3, 4), io.BytesIO
+    """Sound files for this target: a list of bytes."""
+    return {
+        "idx": idx_seeds,
+        "arrays": array_seeds,
+        "pictures": picture_seeds,
+        "safetensors": lambda: [sound_checkpoint()],
+        "metadata": lambda: [its_metadata(sound_checkpoint())],
+        "toml": toml_seeds,
+    }[target]()
 
-    def written(write, *args, **options):
-        file = stream()
-        write(file, *args, **options)
-        return file.getvalue()
 
-    if target == "idx":
-        idx = struct.pack(">4B3I", 0, 0, 8, 3, 2, 3, 4) + pixels.tobytes()
-        return [idx, gzip.compress(idx, mtime=0), struct.pack(">4B4I", 0, 0, 8, 4, 1, 2, 4, 3) + pixels.tobytes()]
-    if target == "arrays":
-        return [written(np.save, pixels), written(np.save, pixels / 255), written(np.savez, pixels), written(np.savez_compressed, x=pixels, y=np.arange(2)), written(np.save, np.asfortranarray(pixels.astype(">u2")))]
-    if target == "pictures":
-        colour, grey = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3)), Image.fromarray(pixels[0])
-        formats = [(colour, name, {}) for name in ("PNG", "BMP", "GIF", "JPEG", "TIFF", "WEBP", "PPM", "PCX", "SGI", "ICO", "DIB", "QOI")]
-        formats += [(grey, "PNG", {}), (grey.convert("P"), "PNG", {"transparency": 3}), (colour.convert("CMYK"), "TIFF", {}), (colour.convert("RGBA"), "PNG", {}), (Image.fromarray(pixels[0].astype(np.uint16) * 257), "PNG", {}),
-                    (grey, "GIF", {"save_all": True, "append_images": [grey, grey]}), (grey.convert("1"), "TIFF", {"compression": "group4"}), (grey, "TIFF", {"compression": "tiff_lzw"})]
-        made = []
-        for picture, name, options in formats:
-            try:
-                made.append(written(picture.save, name, **options))
-            except (KeyError, OSError):  # not every Pillow writes every format
-                pass
-        return made
-    whole = checkpoint.Checkpoint(CONFIG, 7, {"a": np.ones(2, np.float32), "b": np.zeros((1, 2), np.float32)}, {"a": np.ones(2, np.float32)}, {"progress": {"best": 0.5}})
-    checkpoint.save(FILE, whole)
-    content = FILE.read_bytes()
-    if target == "safetensors":
-        return [content]
-    if target == "metadata":
-        header = json.loads(content[8:8 + int.from_bytes(content[:8], "little")])
-        return [header["__metadata__"][checkpoint.KEY].encode()]
+def written(write, *args, **options):
+    file = io.BytesIO()
+    write(file, *args, **options)
+    return file.getvalue()
+
+
+def idx_seeds():
+    idx = struct.pack(">4B3I", 0, 0, 8, 3, 2, 3, 4) + PIXELS.tobytes()
+    four_axes = struct.pack(">4B4I", 0, 0, 8, 4, 1, 2, 4, 3) + PIXELS.tobytes()
+    return [idx, gzip.compress(idx, mtime=0), four_axes]
+
+
+def array_seeds():
+    return [
+        written(np.save, PIXELS),
+        written(np.save, PIXELS / 255),
+        written(np.savez, PIXELS),
+        written(np.savez_compressed, x=PIXELS, y=np.arange(2)),
+        written(np.save, np.asfortranarray(PIXELS.astype(">u2"))),
+    ]
+
+
+def picture_seeds():
+    colour = Image.fromarray(np.arange(48, dtype=np.uint8).reshape(4, 4, 3))
+    grey = Image.fromarray(PIXELS[0])
+    sixteen_bits = Image.fromarray(PIXELS[0].astype(np.uint16) * 257)
+    names = "PNG BMP GIF JPEG TIFF WEBP PPM PCX SGI ICO DIB QOI"
+    formats = [(colour, name, {}) for name in names.split()]
+    formats += [
+        (grey, "PNG", {}),
+        (grey.convert("P"), "PNG", {"transparency": 3}),
+        (colour.convert("CMYK"), "TIFF", {}),
+        (colour.convert("RGBA"), "PNG", {}),
+        (sixteen_bits, "PNG", {}),
+        (grey, "GIF", {"save_all": True, "append_images": [grey, grey]}),
+        (grey.convert("1"), "TIFF", {"compression": "group4"}),
+        (grey, "TIFF", {"compression": "tiff_lzw"}),
+    ]
+    made = []
+    for picture, name, options in formats:
+        with contextlib.suppress(KeyError, OSError):  # not every Pillow writes every format
+            made.append(written(picture.save, name, **options))
+    return made
+
+
+def sound_checkpoint():
+    ones = np.ones(2, np.float32)
+    theta = {"a": ones, "b": np.zeros((1, 2), np.float32)}
+    state = {"progress": {"best": 0.5}}
+    checkpoint.save(FILE, checkpoint.Checkpoint(CONFIG, 7, theta, {"a": ones}, state))
+    return FILE.read_bytes()
+
+
+def its_metadata(content):
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + length])
+    return header["__metadata__"][checkpoint.KEY].encode()
+
+
+def toml_seeds():
     config.write(CONFIG, FILE)
-    return [FILE.read_bytes(), b'data = "digits"\nlevels = [1, 2]\n', *(recipe.read_bytes() for recipe in sorted(Path(config.__file__).parents[1].glob("recipes/*.toml")))]
+    recipes = [recipe.read_bytes() for recipe in sorted(RECIPES.glob("*.toml"))]
+    return [FILE.read_bytes(), b'data = "digits"\nlevels = [1, 2]\n', *recipes]
 
 
-TARGETS = {"idx": images, "arrays": images, "pictures": images, "safetensors": safetensors, "metadata": metadata, "toml": toml}
+# ---- guided by coverage --------------------------------------------------------------------------
+
+WORDS = "best step config state progress sha256 nan inf -1 1e999"
 
 
 def main():
@@ -137,10 +209,19 @@ def main():
     folder.mkdir()
     for i, content in enumerate(seeds(target)):
         (folder / str(i)).write_bytes(content)
-    words = {b"best", b"step", b"config", b"state", b"progress", b"sha256", b"nan", b"inf", b"-1", b"1e999", *(name.encode() for name in config.option_types())}
-    (folder.parent / "words").write_text("".join(f'"{word.decode()}"\n' for word in sorted(words)))
-    atheris.Setup([sys.argv[0], *options, f"-dict={folder.parent / 'words'}", f"-artifact_prefix={tempfile.gettempdir()}/fuzz-", "-seed=1", "-timeout=60", "-rss_limit_mb=2048", "-max_len=8192", str(folder)],
-                  TARGETS[target])
+    words = sorted({*WORDS.split(), *config.option_types()})
+    dictionary = folder.parent / "words"
+    dictionary.write_text("".join(f'"{word}"\n' for word in words))
+    options += [
+        f"-dict={dictionary}",
+        f"-artifact_prefix={tempfile.gettempdir()}/fuzz-",
+        "-seed=1",
+        "-timeout=60",
+        "-rss_limit_mb=2048",
+        "-max_len=8192",
+        str(folder),
+    ]
+    atheris.Setup([sys.argv[0], *options], TARGETS[target])
     atheris.Fuzz()
 
 

@@ -1,139 +1,245 @@
-"""A trained run, measured: its samples beside real images and beside simple baselines, and its J beside the memoriser's.
+"""A trained run, measured: its samples beside real images and baselines, and its held-out J.
 
     result = evaluate("runs/x", n=1000)
     print(result.text())
     result.write()                # eval.json, eval.md and neighbours.png in the run folder
 
-The reference is n test images: the data set's own test set where it has one (nothing was chosen on it), else the held-out images.
-Every row of the table is n images against that same reference; the rows of real images say what no generator can be expected to beat.
+The reference is n test images: the data set's own test set if it has one (no decision was made on
+it), else the held-out images. Every row of the table is n images against that same reference. The
+rows of real images show the best that a generator can be expected to reach.
 """
+
 import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from autograd.backend import to_numpy
 
-from .. import noise
+from .. import data, noise
+from ..files import replacing
 from ..more.ideal import ideal_denoiser
 from ..more.predictions import denoiser
-from .. import data
-from . import features, metrics
-from ..pictures import images as pictures
-from .baselines import baselines
+from ..pictures.images import samples_beside_real
 from ..runs.computing import computing
-from ..files import replacing
 from ..runs.heldout import Draws, mean_image
 from ..runs.opening import Run
+from . import features, metrics
+from .baselines import baselines
 
 COLUMNS = ["Fréchet", "precision", "recall", "density", "coverage", "1-NN", "memorisation"]
-GOOD = """Good is: Fréchet as low as between real images, and the fewer images, the higher even theirs; precision, recall, density and coverage near 1;
-1-NN near .5, which is chance; memorisation near 1: much less means copies (evaluation/metrics.py says what each is)."""
+BAND = ["first t", "last t", "predict-the-mean", "ideal denoiser", "model"]
+GOOD = """\
+Good values: Fréchet as low as between real images (with fewer images, even theirs is higher);
+precision, recall, density and coverage near 1; 1-NN near .5, which is chance; memorisation near 1
+(much less means copies). evaluation/metrics.py explains each column."""
 JSON, TABLE, NEIGHBOURS = "eval.json", "eval.md", "neighbours.png"
 SHOWN = 12  # samples in the picture
+NEAREST = 5  # training images beside each of them
+FEWEST = 6  # images: with fewer, some metrics are not defined
+
+Row = tuple[str, list[float]]
+Band = tuple[int, int, float, float, float]
+# watch(chain, steps): the sampling chain again, perhaps with a progress bar.
+Watch = Callable[[Iterator[Any], int], Iterable[Any]]
 
 
 @dataclass
 class Evaluation:
-    """What `evaluate` found. rows: (name, a number for each of COLUMNS); bands: (first t, last t, J of mean, memoriser, model)."""
+    """What `evaluate` found.
+
+    Attributes:
+        folder: where `write` writes to.
+        about: the run, the samples and the reference, as they stand in eval.json.
+        rows: (name of the images, a number for each of COLUMNS).
+        bands: for each band of t, first and last t, then J of predict-the-mean, of the ideal
+            denoiser of the training set and of the model.
+        neighbours: a few samples, and the training images nearest to each, one after the other.
+    """
+
     folder: Path
-    about: dict
-    rows: list
-    bands: list
-    neighbours: tuple
+    about: dict[str, Any]
+    rows: list[Row]
+    bands: list[Band]
+    neighbours: tuple[np.ndarray, np.ndarray]
 
-    def text(self):
-        """Two Markdown tables, which a terminal shows well too."""
-        n, reference = self.about["n"], self.about["reference"]
-        head = f"{self.about['samples']}. Each row: {n} images against {n} {reference}, in {self.about['features']}."
-        table = _table(["images", *COLUMNS], [[name, f"{f:.2f}", *(f"{x:.3f}" for x in rest)] for name, (f, *rest) in self.rows])
+    def text(self) -> str:
+        """Two Markdown tables, readable in a terminal too."""
+        about = self.about
+        n, reference = about["n"], about["reference"]
+        head = (
+            f"{about['samples']}. Each row compares {n} images with {n} {reference}, "
+            f"in {about['features']}."
+        )
+        explained = (
+            f"J on {about['J images']} of the {reference}. The last two columns are fractions of "
+            "predict-the-mean's J.\nThe ideal denoiser is that of the training set."
+        )
+        return f"{head}\n\n{self._samples()}\n\n{GOOD}\n\n{explained}\n\n{self._J()}\n"
+
+    def _samples(self) -> str:
+        lines = []
+        for name, (frechet, *others) in self.rows:
+            lines.append([name, f"{frechet:.2f}", *(f"{value:.3f}" for value in others)])
+        return _table(["images", *COLUMNS], lines)
+
+    def _J(self) -> str:
+        lines = [[f"{first}–{last}", *_fractions(J)] for first, last, *J in self.bands]
         totals = np.mean([J for _, _, *J in self.bands], axis=0)
-        lines = [[f"{a}–{b}", *_shares(J)] for a, b, *J in self.bands] + [["all", *_shares(totals)]]
-        J = _table(["t", "J of predict-the-mean", "the memoriser's share", "this model's share"], lines)
-        return f"{head}\n\n{table}\n\n{GOOD}\n\nJ on {self.about['J images']} of the {reference}, as shares of predict-the-mean's:\n\n{J}\n"
+        head = ["t", "J of predict-the-mean", "ideal denoiser", "this model"]
+        return _table(head, [*lines, ["all", *_fractions(totals)]])
 
-    def write(self):
-        """The tables and the picture, in the folder, which is made; returns their paths."""
+    def write(self) -> list[Path]:
+        """Write the tables and the picture; returns their paths. The folder is made if needed."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        values = self.about | {"rows": [{"images": name} | dict(zip(COLUMNS, row)) for name, row in self.rows],
-                               "bands": [dict(zip(("first t", "last t", "mean", "memoriser", "model"), band)) for band in self.bands]}
-        for name, content in ((JSON, json.dumps(values, indent=1, ensure_ascii=False) + "\n"), (TABLE, self.text())):
+        values = self.about | {
+            "rows": [{"images": name} | dict(zip(COLUMNS, row)) for name, row in self.rows],
+            "bands": [dict(zip(BAND, band)) for band in self.bands],
+        }
+        content = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
+        for name, text in ((JSON, content), (TABLE, self.text())):
             with replacing(self.folder / name) as beside:
-                beside.write_text(content, encoding="utf-8")
-        samples, found = self.neighbours
-        pictures.samples_beside_real(samples, found, self.folder / NEIGHBOURS, ("sample", "its nearest training images"), (1, len(found) // len(samples)))
+                beside.write_text(text, encoding="utf-8")
+        samples, nearest = self.neighbours
+        titles = "sample", "its nearest training images"
+        columns = 1, len(nearest) // len(samples)
+        samples_beside_real(samples, nearest, self.folder / NEIGHBOURS, titles, columns)
         return [self.folder / name for name in (JSON, TABLE, NEIGHBOURS)]
 
 
-def evaluate(folder, n=1000, sampler="ddim", steps=None, seed=0, device="cpu", with_baselines=True, watch=lambda chain, total: chain, out=None):
-    """Draw n samples from the run in `folder` and measure them. n is lowered to the number of test images there are.
+def evaluate(
+    folder: str | Path,
+    n: int = 1000,
+    sampler: str = "ddim",
+    steps: int | None = None,
+    seed: int = 0,
+    device: str = "cpu",
+    with_baselines: bool = True,
+    watch: Watch = lambda chain, total: chain,
+    out: Path | None = None,
+) -> Evaluation:
+    """Draw n samples from a run and measure them.
 
-    sampler, steps, seed  as for `Run.sample`
-    watch                 called with the sampling chain and its number of steps, returns the chain: a progress bar
-    out                   the folder that `Evaluation.write` writes to, if it is not the run's
+    Args:
+        folder: the run folder, or a model that `Run` can open.
+        n: the number of samples, lowered to the number of test images.
+        sampler: as for `Run.sample`, like steps and seed.
+        steps: by default 50, or T if that is less.
+        seed: of the samples and the baselines.
+        device: where the network computes.
+        with_baselines: whether to measure the simple baselines too.
+        watch: called with the sampling chain and its number of steps; returns the chain.
+        out: the folder that `Evaluation.write` writes to, if not the run's.
+
+    Raises:
+        ValueError: if there is no folder to write to, or too few images to measure.
     """
     run = Run(folder, device)
     if out is None and not Path(folder).is_dir():
-        raise ValueError(f"{folder}: expected a run folder, to write the tables to; for a model without one name another folder (--out)")
+        fix = "for a model without one, name a folder with --out"
+        raise ValueError(f"{folder}: expected a run folder, to write the tables to; {fix}")
     source = run.config.data, run.config.size, run.config.channels
     dataset = data.load(*source)
     train, test = data.split(dataset)[0].images, data.load_test(*source).images
-    if not 6 <= (n := min(n, len(test), len(train))):
-        raise ValueError(f"n: expected at least 6 images to measure, and as many to measure against, got {n}")
-    reference = "test images" if data.has_test_set(run.config.data) else "held-out images"
+    n = min(n, len(test), len(train))
+    if n < FEWEST:
+        expected = f"at least {FEWEST} images to measure, and as many to measure against"
+        raise ValueError(f"n: expected {expected}, got {n}")
     bands = _bands(run, train, test)
-    function, space = features.load(run.config.data, dataset)
-    train, test = (x[_order(len(x), purpose)] for x, purpose in ((train, "evaluation: training"), (test, "evaluation: test")))
-    real, known = function(test[:n]), function(train)
 
+    train = train[_order(len(train), "evaluation: training")]
+    test = test[_order(len(test), "evaluation: test")]
+    function, space = features.load(run.config.data, dataset)
+    real, known = function(test[:n]), function(train)
     total = run.schedule.T if sampler == "ddpm" else steps or min(50, run.schedule.T)
-    for _, x, _ in watch(run.sample(n, sampler, steps, seed), total):
-        pass
-    samples = np.clip(to_numpy(x), -1, 1)
+    for _, xt, _ in watch(run.sample(n, sampler, steps, seed), total):
+        last = xt  # in the end x_0; a list of all would take much memory
+    samples = np.clip(to_numpy(last), -1, 1)
     points = function(samples)
 
-    def row(name, p):
-        return name, [metrics.frechet(real, p), metrics.precision(real, p), metrics.recall(real, p), metrics.density(real, p),
-                      metrics.coverage(real, p), metrics.one_nn_accuracy(real, p), metrics.memorisation(p, real, known)]
-
-    rows = [row("this model", points), row("real: training images", known[:n])]
+    reference = "test images" if data.has_test_set(run.config.data) else "held-out images"
+    sets = {"this model": points, "real: training images": known[:n]}
     if len(test) >= 2 * n:
-        rows.append(row(f"real: other {reference}", function(test[n:2 * n])))
+        sets[f"real: other {reference}"] = function(test[n : 2 * n])
     if with_baselines:
-        rows += [row(name, function(images)) for name, images in baselines(train, n, seed)]
+        sets |= {name: function(images) for name, images in baselines(train, n, seed)}
+    rows = [(name, _scores(real, x, known)) for name, x in sets.items()]
+    _, nearest = metrics.nearest(points[:SHOWN], known, k=NEAREST)
 
-    _, nearest = metrics.nearest(points[:SHOWN], known, k=5)
-    about = {"run": run.called, "step": run.step, "data": dataset.name, "n": n, "seed": seed, "J images": min(300, len(test)),
-             "samples": f"{run.called}, step {run.step}: {total} steps of {sampler}, seed {seed}",
-             "reference": reference, "features": space}
-    return Evaluation(Path(out or folder), about, rows, bands, (samples[:SHOWN], train[nearest.ravel()]))
+    about = {
+        "run": run.called,
+        "step": run.step,
+        "data": dataset.name,
+        "n": n,
+        "seed": seed,
+        "J images": min(300, len(test)),
+        "samples": f"{run.called}, step {run.step}: {total} steps of {sampler}, seed {seed}",
+        "reference": reference,
+        "features": space,
+    }
+    neighbours = samples[:SHOWN], train[nearest.ravel()]
+    return Evaluation(Path(out or folder), about, rows, bands, neighbours)
 
 
-def _order(n, purpose):
-    """The numbers below n, shuffled: data sets are often sorted, the digits by who wrote them. Always the same, so that runs compare."""
-    return np.argsort(noise.uniform(0, purpose, 0, np.arange(n), dtype=np.float64), kind="stable")
+def _order(n: int, purpose: str) -> np.ndarray:
+    """The numbers below n, shuffled the same way each time, so that runs compare.
+
+    Data sets are often sorted: the digits, by their writer.
+    """
+    drawn = noise.uniform(0, purpose, 0, np.arange(n), dtype=np.float64)
+    return np.argsort(drawn, kind="stable")
 
 
-def _bands(run, train, test):
-    """(first t, last t, J of predict-the-mean, of the memoriser, of the model) for each band of t, on the first 300 test images."""
+def _scores(real: np.ndarray, points: np.ndarray, known: np.ndarray) -> list[float]:
+    """A number for each of COLUMNS: points against the real ones; known are the training images."""
+    return [
+        metrics.frechet(real, points),
+        metrics.precision(real, points),
+        metrics.recall(real, points),
+        metrics.density(real, points),
+        metrics.coverage(real, points),
+        metrics.one_nn_accuracy(real, points),
+        metrics.memorisation(points, real, known),
+    ]
+
+
+def _bands(run: Run, train: np.ndarray, test: np.ndarray) -> list[Band]:
+    """J in each band of t, on the first 300 test images."""
     draws = Draws(test, run.schedule)
-    with computing(run.unet, run.unet, run.schedule, run.device, shards=run.config.shards) as (_, denoise):
+    shards = run.config.shards
+    with computing(run.unet, run.unet, run.schedule, run.device, shards=shards) as (_, denoise):
         model = denoiser(denoise, run.schedule, run.predicts)
-        J = [draws.evaluate(d) for d in (mean_image(train), ideal_denoiser(train, run.schedule), model)]
-    return [(int(a) + 1, int(b), *map(float, values)) for a, b, *values in zip(draws.edges, draws.edges[1:], *J)]
+        mean, ideal = mean_image(train), ideal_denoiser(train, run.schedule)
+        J = [draws.evaluate(d) for d in (mean, ideal, model)]
+    edges = [int(edge) for edge in draws.edges]
+    ranges = zip(edges, edges[1:])
+    return [
+        (before + 1, last, float(mean), float(ideal), float(model))
+        for (before, last), mean, ideal, model in zip(ranges, *J)
+    ]
 
 
-def _shares(J):
+# ---- text ----------------------------------------------------------------------------------------
+
+
+def _fractions(J: Sequence[float]) -> list[str]:
+    """J of predict-the-mean, and of the other denoisers as fractions of it."""
     mean, *others = J
     return [f"{mean:.4f}", *(f"{x / mean:.3f}" for x in others)]
 
 
-def _table(head, lines):
-    """A Markdown table with its columns in line."""
-    cells = [head, *lines]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(head))]
-    def shown(line):
-        return "| " + " | ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths))) + " |"
-    rule = "|" + "|".join("-" * (w + 2) if i == 0 else "-" * (w + 1) + ":" for i, w in enumerate(widths)) + "|"
-    return "\n".join([shown(head), rule, *map(shown, lines)])
+def _table(head: list[str], lines: list[list[str]]) -> str:
+    """A Markdown table with aligned columns: the first to the left, the others to the right."""
+    columns = list(zip(head, *lines))
+    widths = [max(map(len, column)) for column in columns]
+    rule = ["-" * (widths[0] + 1), *("-" * width + ":" for width in widths[1:])]
+
+    def shown(line: list[str]) -> str:
+        cells = [line[0].ljust(widths[0])]
+        cells += [cell.rjust(width) for cell, width in zip(line[1:], widths[1:])]
+        return f"| {' | '.join(cells)} |"
+
+    return "\n".join([shown(head), "|-" + "|-".join(rule) + "|", *map(shown, lines)])

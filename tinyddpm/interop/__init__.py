@@ -1,9 +1,11 @@
-"""Networks of other projects, here; and ours, there.
+"""Networks of other projects read here, and ours written for them.
 
-    diffusers_unet.py       a folder of Hugging Face's diffusers (a UNet2DModel) as a U-Net of ours, and back
-    diffusers_scheduler.py  the noise schedule beside it, and what the network was taught to predict
-    torch_random.py         PyTorch's random numbers and initial weights, without PyTorch, to compare with what others published
-    commands.py             `tinyddpm import` and `tinyddpm export`
+    diffusers_unet.py       a UNet2DModel of Hugging Face's diffusers as a U-Net of ours, and back
+    diffusers_config.py     its options;  diffusers_tensors.py: its tensors
+    diffusers_scheduler.py  the noise schedule beside it, and what the network predicts
+    imported.py             an imported network, made again from a checkpoint
+    torch_random.py         PyTorch's random numbers and initial weights, without PyTorch
 
-Nothing here runs code from a file that it reads, and none of it needs PyTorch or diffusers.
+Nothing here runs code from a file that it reads, and nothing needs PyTorch or diffusers. This room
+imports `nn` and no other.
 """

@@ -1,73 +1,116 @@
-"""The scheduler_config.json beside a network of diffusers: the noise schedule that it was trained with, and what it predicts.
+"""The scheduler_config.json beside a network of diffusers: its noise schedule, what it predicts.
 
     found = read("ddpm-cifar10-32")        # a Scheduler, or None if there is no such file
     found.schedule, found.predicts         # ours, and "eps", "x0" or "v"
     write(found, "folder")                 # for DDPMScheduler.from_pretrained(folder)
 
-Which of the steps a sampler visits (timestep_spacing, steps_offset, set_alpha_to_one) is not the model's: those options are passed over.
+The steps that a sampler visits (timestep_spacing, steps_offset, set_alpha_to_one) are no property
+of the model: these options are ignored.
 """
+
 import json
+from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..schedule import Schedule, cosine
-from .diffusers_config import checked, flag, number, only, whole
+from .diffusers_config import (
+    FALSE,
+    FLAG,
+    NULL,
+    NUMBER,
+    WHOLE,
+    Option,
+    checked,
+    is_number,
+    is_one_of,
+)
 from .diffusers_unet import read_json
 
 CONFIG = "scheduler_config.json"
 KINDS = ("DDPMScheduler", "DDIMScheduler")
 PREDICTS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 VARIANCES = {"fixed_small": False, "fixed_small_log": False, "fixed_large": True}
+BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 
 
 class Scheduler(NamedTuple):
-    """schedule: Schedule;  predicts: "eps", "x0" or "v";  clip: bound of x̂_0, or None;  large_variance: β_t, not β̃_t, is the noise of a step."""
+    """What goes with a network: how it was trained, and how to sample from it.
+
+    Attributes:
+        schedule: the noise schedule.
+        predicts: "eps", "x0" or "v".
+        clip: the bound of x̂_0, or None.
+        large_variance: whether the noise of a step has the variance β_t, and not β̃_t.
+    """
+
     schedule: Schedule
     predicts: str = "eps"
     clip: float | None = 1.0
     large_variance: bool = False
 
 
-def anything(value):
+def is_list_of_numbers_or_none(value: object) -> bool:
+    """Whether it is a list of integers and floats, or null."""
+    return value is None or (isinstance(value, list) and all(map(is_number, value)))
+
+
+def is_anything(value: object) -> bool:
+    """Whatever it is: the option does not matter here."""
     return True
 
 
-# option: (diffusers' default, what is accepted, that in words)
 OPTIONS = {
-    "num_train_timesteps": (1000, whole, "a whole number"),
-    "beta_start": (0.0001, number, "a number"),
-    "beta_end": (0.02, number, "a number"),
-    "beta_schedule": ("linear", only("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid"), "linear, scaled_linear, squaredcos_cap_v2 or sigmoid"),
-    "trained_betas": (None, lambda v: v is None or isinstance(v, list) and all(map(number, v)), "a list of numbers or null"),
-    "variance_type": ("fixed_small", only(*VARIANCES), " or ".join(VARIANCES)),
-    "clip_sample": (True, flag, "true or false"),
-    "clip_sample_range": (1.0, number, "a number"),
-    "prediction_type": ("epsilon", only(*PREDICTS), " or ".join(PREDICTS)),
-    "predict_epsilon": (None, only(None, True, False), "true or false"),  # what prediction_type was called in 2022
-    "thresholding": (False, only(False), "false"),
-    "rescale_betas_zero_snr": (False, only(False), "false"),
-    "timestep_values": (None, only(None), "null"),
-    **dict.fromkeys(("dynamic_thresholding_ratio", "sample_max_value", "timestep_spacing", "set_alpha_to_one", "skip_prk_steps"), (None, anything, "")),
-    "steps_offset": (0, anything, ""),
+    "num_train_timesteps": Option(1000, *WHOLE),
+    "beta_start": Option(0.0001, *NUMBER),
+    "beta_end": Option(0.02, *NUMBER),
+    "beta_schedule": Option("linear", is_one_of(*BETA_SCHEDULES), " or ".join(BETA_SCHEDULES)),
+    "trained_betas": Option(None, is_list_of_numbers_or_none, "a list of numbers or null"),
+    "variance_type": Option("fixed_small", is_one_of(*VARIANCES), " or ".join(VARIANCES)),
+    "clip_sample": Option(True, *FLAG),
+    "clip_sample_range": Option(1.0, *NUMBER),
+    "prediction_type": Option("epsilon", is_one_of(*PREDICTS), " or ".join(PREDICTS)),
+    # This is what prediction_type was called in 2022.
+    "predict_epsilon": Option(None, is_one_of(None, True, False), "true or false"),
+    "thresholding": Option(False, *FALSE),
+    "rescale_betas_zero_snr": Option(False, *FALSE),
+    "timestep_values": Option(None, *NULL),
+    "dynamic_thresholding_ratio": Option(None, is_anything, ""),
+    "sample_max_value": Option(None, is_anything, ""),
+    "timestep_spacing": Option(None, is_anything, ""),
+    "set_alpha_to_one": Option(None, is_anything, ""),
+    "skip_prk_steps": Option(None, is_anything, ""),
+    "steps_offset": Option(0, is_anything, ""),
 }
 
 
-def from_options(options):
-    """A Scheduler from a dict of options. ValueError, naming the option, for what is unknown or cannot be expressed."""
+def from_options(options: Mapping[str, Any]) -> Scheduler:
+    """A Scheduler from the options in a scheduler_config.json.
+
+    Raises:
+        ValueError: naming the option that is unknown or that we cannot express.
+    """
     o = checked(options, OPTIONS, KINDS)
-    predicts = PREDICTS["sample" if o["predict_epsilon"] is False else o["prediction_type"]]
-    return Scheduler(_schedule(o), predicts, float(o["clip_sample_range"]) if o["clip_sample"] else None, VARIANCES[o["variance_type"]])
+    predicts = "sample" if o["predict_epsilon"] is False else o["prediction_type"]
+    return Scheduler(
+        schedule=_schedule(o),
+        predicts=PREDICTS[predicts],
+        clip=float(o["clip_sample_range"]) if o["clip_sample"] else None,
+        large_variance=VARIANCES[o["variance_type"]],
+    )
 
 
-def _schedule(o):
-    """In float64, where diffusers computes the same in float32."""
-    T, start, end = o["num_train_timesteps"], o["beta_start"], o["beta_end"]
-    if o["trained_betas"] is not None:
-        if len(o["trained_betas"]) != T:
-            raise ValueError(f"trained_betas: expected {T} numbers, as num_train_timesteps, got {len(o['trained_betas'])}")
-        return Schedule(o["trained_betas"])
+def _schedule(o: dict[str, Any]) -> Schedule:
+    """The noise schedule in float64; diffusers computes the same in float32."""
+    T, betas = o["num_train_timesteps"], o["trained_betas"]
+    start, end = o["beta_start"], o["beta_end"]
+    if betas is not None:
+        if len(betas) != T:
+            expected = f"{T} numbers, as num_train_timesteps"
+            raise ValueError(f"trained_betas: expected {expected}, got {len(betas)}")
+        return Schedule(betas)
     kind = o["beta_schedule"]
     if kind == "linear":
         return Schedule(np.linspace(start, end, T))
@@ -78,29 +121,48 @@ def _schedule(o):
     return cosine(T)
 
 
-def to_options(scheduler):
-    """The options of a DDPMScheduler, which `from_options` takes back."""
+def to_options(scheduler: Scheduler) -> dict[str, Any]:
+    """The options of a DDPMScheduler. `from_options` reads them back."""
     beta = scheduler.schedule.beta[1:]
-    straight = np.allclose(beta, np.linspace(beta[0], beta[-1], len(beta)), rtol=1e-12, atol=0)
-    betas = {"beta_start": float(beta[0]), "beta_end": float(beta[-1])} if straight else {"trained_betas": beta.tolist()}
-    clip = {"clip_sample": scheduler.clip is not None} | ({} if scheduler.clip is None else {"clip_sample_range": scheduler.clip})
-    return {"_class_name": KINDS[0], "num_train_timesteps": len(beta), "beta_schedule": "linear", **betas, **clip,
-            "prediction_type": {ours: theirs for theirs, ours in PREDICTS.items()}[scheduler.predicts],
-            "variance_type": "fixed_large" if scheduler.large_variance else "fixed_small"}
+    line = np.linspace(beta[0], beta[-1], len(beta))
+    if np.allclose(beta, line, rtol=1e-12, atol=0):
+        betas = {"beta_start": float(beta[0]), "beta_end": float(beta[-1])}
+    else:
+        betas = {"trained_betas": beta.tolist()}
+    clip: dict[str, Any] = {"clip_sample": scheduler.clip is not None}
+    if scheduler.clip is not None:
+        clip["clip_sample_range"] = scheduler.clip
+    names = {ours: theirs for theirs, ours in PREDICTS.items()}
+    return {
+        "_class_name": KINDS[0],
+        "num_train_timesteps": len(beta),
+        "beta_schedule": "linear",
+        **betas,
+        **clip,
+        "prediction_type": names[scheduler.predicts],
+        "variance_type": "fixed_large" if scheduler.large_variance else "fixed_small",
+    }
 
 
-def read(folder):
-    """The Scheduler in the folder of a model, or of a pipeline, which has it in scheduler/. None if there is none."""
+def read(folder: str | Path) -> Scheduler | None:
+    """The Scheduler in the folder of a model or of a pipeline (in scheduler/), or None.
+
+    Raises:
+        ValueError: naming the file and the option.
+    """
     folder = Path(folder)
-    path = next((p for p in (folder / CONFIG, folder / "scheduler" / CONFIG) if p.exists()), None)
+    paths = [folder / CONFIG, folder / "scheduler" / CONFIG]
+    path = next((path for path in paths if path.exists()), None)
     if path is None:
         return None
+    options = read_json(path)
     try:
-        return from_options(read_json(path))
+        return from_options(options)
     except ValueError as error:
-        raise ValueError(str(error) if str(error).startswith(str(path)) else f"{path}: {error}") from None
+        raise ValueError(f"{path}: {error}") from None
 
 
-def write(scheduler, folder):
+def write(scheduler: Scheduler, folder: str | Path) -> None:
     """Write scheduler_config.json."""
-    (Path(folder) / CONFIG).write_text(json.dumps(to_options(scheduler), indent=2) + "\n", encoding="utf-8")
+    content = json.dumps(to_options(scheduler), indent=2) + "\n"
+    (Path(folder) / CONFIG).write_text(content, encoding="utf-8")

@@ -1,51 +1,57 @@
 """A UNet2DModel of Hugging Face's diffusers as a U-Net of ours, and the other way round.
 
-    unet = read("ddpm-cifar10-32")            # config.json and diffusion_pytorch_model.safetensors -> a U-Net with its numbers
-    unet.denoise(xt, t)                       # what it was taught to predict (mostly ε), at our t in {1..T}
-    write(unet, "folder")                     # a folder that diffusers loads; any `nn.UNet` will do
+    unet = read("ddpm-cifar10-32")     # a folder with config.json and the .safetensors
+    unet.denoise(xt, t)                # what it predicts (mostly ε), at our t in {1..T}
+    write(unet, "folder")              # a folder that diffusers loads; any `nn.UNet` will do
 
-It is no second network: `DiffusersUNet` is `nn.UNet` with the few layers named that differ, and `DiffusersConfig` holds what
-the differences are. The original network of Ho et al. 2020, which google/ddpm-cifar10-32 is, is one of its settings.
+It is no second network: `DiffusersUNet` is `nn.UNet` with a few other layers, and `DiffusersConfig`
+holds the differences. The original network of Ho et al. 2020 (google/ddpm-cifar10-32) is one of its
+settings.
 
-**Time.** diffusers counts t from 0 and we from 1. `ZeroBasedTimeEmbedding` is the only place that converts.
+**Time.** diffusers counts t from 0 and we count from 1. `ZeroBasedTimeEmbedding` is the only place
+that converts.
 
-Whatever cannot be expressed (another type of block, an unknown option, a missing or a foreign tensor, a wrong shape) is a
-ValueError that names it. Files are JSON and safetensors, which hold no code.
+What we cannot express is a ValueError that names it: another type of block, an unknown option, a
+missing or unknown tensor, a wrong shape. Files are JSON and safetensors, which hold no code.
 """
+
 import dataclasses
 import json
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from autograd import backend
-from autograd.backend import array_module
+from autograd.backend import Array, array_module
 
 from ..nn.attention import SelfAttention
 from ..nn.block import Downsample
-from ..nn.multipliers import ONES
+from ..nn.multipliers import ONES, Multipliers
 from ..nn.norm import GroupNorm
 from ..nn.time import TimeEmbedding, sinusoidal
 from ..nn.unet import UNet
 from .diffusers_config import DiffusersConfig, from_options, to_options
+from .diffusers_tensors import fill, layers, tensors
 
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 
-# Attention's layers, as files from before 2023 call them -> as they are called now.
-OLD_NAMES = {"query": "to_q", "key": "to_k", "value": "to_v", "proj_attn": "to_out.0"}
-
-# Axes of a weight of so many dimensions, to bring ours into PyTorch's order: GroupNorm; Linear; Conv2d, kh kw Cin Cout -> Cout Cin kh kw.
-AXES = {1: (0,), 2: (1, 0), 4: (3, 2, 0, 1)}
-
 
 class DiffusersUNet(UNet):
-    """xt (N, C, H, W), t (N,) in {1..T} -> what it was taught to predict, (N, C, H, W). `config` is a DiffusersConfig."""
+    """xt (N, C, H, W), t (N,) in {1..T} -> what it predicts, (N, C, H, W)."""
 
-    def __init__(self, config, c=ONES):
-        self.TimeEmbedding = partial(ZeroBasedTimeEmbedding, config.frequency_shift, config.cosine_first)
+    # Which layers these are depends on the config, so each instance has its own.
+    TimeEmbedding: Any
+    SelfAttention: Any
+    Downsample: Any
+
+    def __init__(self, config: DiffusersConfig, c: Multipliers = ONES) -> None:
+        shift, cosine_first = config.frequency_shift, config.cosine_first
+        self.TimeEmbedding = partial(ZeroBasedTimeEmbedding, shift, cosine_first)
         self.SelfAttention = partial(attention_with_heads_of, config.head_channels)
         self.Downsample = DownsamplePaddedAtTheEnd if config.pad_end_only else Downsample
         super().__init__(config, c)
@@ -55,141 +61,68 @@ class DiffusersUNet(UNet):
 
 
 class ZeroBasedTimeEmbedding(TimeEmbedding):
-    """Our t in {1..T} is t − 1 to a network of diffusers: here, and nowhere else, that is converted."""
+    """Our t in {1..T} is t − 1 to a network of diffusers: this is the only place that converts."""
 
-    def __init__(self, shift, cosine_first, channels, c):
+    def __init__(self, shift: int, cosine_first: bool, channels: int, c: float) -> None:
         super().__init__(channels, c)
         self.shift, self.cosine_first = shift, cosine_first
 
-    def waves(self, t):
+    def waves(self, t: Array) -> Array:
+        """What the linear layers see of t: (N, channels)."""
         waves = sinusoidal(t - 1, self.channels, self.linear1.weight.dtype, self.shift)
-        return array_module(t).roll(waves, self.channels // 2, axis=1) if self.cosine_first else waves
+        if not self.cosine_first:
+            return waves
+        return array_module(t).roll(waves, self.channels // 2, axis=1)
 
 
 class DownsamplePaddedAtTheEnd(Downsample):
-    """Ho et al. 2020 halve the resolution as TensorFlow does: a row of zeros below the image and a column to the right."""
+    """Ho et al. 2020 halve the resolution as TensorFlow does.
 
-    def __init__(self, channels):
+    They pad with a row of zeros below the image and a column to its right.
+    """
+
+    def __init__(self, channels: int) -> None:
         super().__init__(channels)
         self.padding = ((0, 1), (0, 1))
 
 
-def attention_with_heads_of(head_channels, channels, heads, groups, c):
-    """SelfAttention with heads of so many channels, or one (None). `heads` is what our own networks have instead."""
-    return SelfAttention(channels, channels // head_channels if head_channels else 1, groups, c)
+def attention_with_heads_of(
+    head_channels: int | None, channels: int, heads: int, groups: int, c: Multipliers
+) -> SelfAttention:
+    """SelfAttention with heads of so many channels each, or with one head (None).
 
-
-# ---- which layer is which ------------------------------------------------------------------------
-
-
-def layers(unet):
-    """(diffusers' name, our layer) for every layer that has parameters, in the order in which diffusers makes them."""
-    levels, blocks = len(unet.config.levels), unet.config.blocks
-    yield "conv_in", unet.first
-    yield "time_embedding.linear_1", unet.time.linear1
-    yield "time_embedding.linear_2", unet.time.linear2
-    down, up = iter(unet.down), iter(unet.up)
-    for level in range(levels):
-        for i in range(blocks):
-            yield from _stage(f"down_blocks.{level}", i, next(down))
-        if level < levels - 1:
-            yield f"down_blocks.{level}.downsamplers.0.conv", next(down)
-    yield from _residual("mid_block.resnets.0", unet.middle1)
-    if unet.middle2:
-        yield from _attention("mid_block.attentions.0", unet.middle2)
-    yield from _residual("mid_block.resnets.1", unet.middle3)
-    for level in range(levels):
-        for i in range(blocks + 1):
-            yield from _stage(f"up_blocks.{level}", i, next(up))
-        if level < levels - 1:
-            yield f"up_blocks.{level}.upsamplers.0.conv", next(up)
-    yield "conv_norm_out", unet.last.norm
-    yield "conv_out", unet.last.conv
-
-
-def _stage(name, i, stage):
-    yield from _residual(f"{name}.resnets.{i}", stage.block)
-    if stage.attention:
-        yield from _attention(f"{name}.attentions.{i}", stage.attention)
-
-
-def _residual(name, block):
-    yield f"{name}.norm1", block.half1.norm
-    yield f"{name}.conv1", block.half1.conv
-    yield f"{name}.time_emb_proj", block.time
-    yield f"{name}.norm2", block.half2.norm
-    yield f"{name}.conv2", block.half2.conv
-    if block.shortcut:
-        yield f"{name}.conv_shortcut", block.shortcut
-
-
-def _attention(name, attention):
-    yield f"{name}.group_norm", attention.norm
-    yield f"{name}.to_q", attention.q
-    yield f"{name}.to_k", attention.k
-    yield f"{name}.to_v", attention.v
-    yield f"{name}.to_out.0", attention.out
-
-
-def tensors(unet):
-    """name -> (c, view) for every tensor that diffusers has: a view of our θ in its shape, which times c is its value.
-
-    The U-Net must be bound. Writing into a view changes the U-Net.
+    Our own networks state `heads` instead, which is not used here.
     """
-    found = {}
-    for name, layer in layers(unet):
-        weight = layer.gain if isinstance(layer, GroupNorm) else layer.weight
-        found[f"{name}.weight"] = layer.c, weight.data.transpose(AXES[weight.ndim])
-        found[f"{name}.bias"] = layer.c, layer.bias.data
-    return found
-
-
-def fill(unet, values):
-    """Give a bound U-Net the tensors of a UNet2DModel, name -> array, old names or new. Every name and shape must match."""
-    values, own = _with_new_names(values), tensors(unet)
-    problems = [f"{name} is missing" for name in own.keys() - values.keys()]
-    problems += [f"{name} is not of this network" for name in values.keys() - own.keys()]
-    problems += [f"{name} has shape {values[name].shape}, expected {own[name][1].shape}"
-                 for name in own.keys() & values.keys() if values[name].shape != own[name][1].shape]
-    problems += [f"{name} has dtype {values[name].dtype}, expected floating-point numbers"
-                 for name in own.keys() & values.keys() if values[name].dtype.kind != "f"]
-    if problems:
-        raise ValueError("; ".join(sorted(problems)[:3]) + (f" and {len(problems) - 3} more" if problems[3:] else ""))
-    for name, (c, view) in own.items():
-        view[...] = values[name] / c
-
-
-def _with_new_names(values):
-    found = {}
-    for name, value in values.items():
-        layer, _, kind = name.rpartition(".")
-        above, _, last = layer.rpartition(".")
-        new = f"{above}.{OLD_NAMES[last]}.{kind}" if last in OLD_NAMES else name
-        if new in found:
-            raise ValueError(f"{name}: the same tensor is there under its new name, {new}, too")
-        found[new] = value
-    return found
+    return SelfAttention(channels, channels // head_channels if head_channels else 1, groups, c)
 
 
 # ---- files ---------------------------------------------------------------------------------------
 
 
-def from_config(options):
-    """A DiffusersUNet with no numbers in it yet, from the options in config.json."""
+def from_config(options: Mapping[str, Any]) -> DiffusersUNet:
+    """A DiffusersUNet without parameters yet, from the options in config.json."""
     return DiffusersUNet(from_options(options))
 
 
-def read(folder, dtype=np.float32):
-    """The DiffusersUNet in a folder that diffusers wrote: of a model, or of a pipeline, which has it in unet/.
+def read(folder: str | Path, dtype: Any = np.float32) -> DiffusersUNet:
+    """The DiffusersUNet in a folder that diffusers wrote.
 
-    Its parameters are constants; `unet.bind(unet.theta, np.zeros_like(unet.theta))` makes them trainable.
+    Its parameters are constants. To train it, `unet.bind(unet.theta, np.zeros_like(unet.theta))`.
+
+    Args:
+        folder: of a model, or of a pipeline, which has the model in unet/.
+        dtype: of the parameters.
+
+    Raises:
+        ValueError: naming the file, and the option or the tensor that is wrong.
     """
     folder = Path(folder)
     folder = folder / "unet" if (folder / "unet").is_dir() else folder
     options, path = read_json(folder / CONFIG), folder / WEIGHTS
     if not path.exists():
         pickled = path.with_suffix(".bin")
-        raise ValueError(f"{path}: there is no such file" + (f"; {pickled.name} is a pickle, which may run code, and is not read" if pickled.exists() else ""))
+        note = f"; {pickled.name} is a pickle, which may run code, and is not read"
+        raise ValueError(f"{path}: there is no such file{note if pickled.exists() else ''}")
     try:
         unet = from_config(options)
     except ValueError as error:
@@ -202,16 +135,24 @@ def read(folder, dtype=np.float32):
     return unet
 
 
-def write(unet, folder):
-    """Write config.json and the safetensors file of a U-Net into a folder, for `UNet2DModel.from_pretrained(folder)`."""
-    folder, unet = Path(folder), converted(unet)
-    values = {name: np.ascontiguousarray(backend.to_numpy(view)) * c for name, (c, view) in tensors(unet).items()}
+def write(unet: UNet, folder: str | Path) -> None:
+    """Write config.json and the safetensors file of a U-Net.
+
+    `UNet2DModel.from_pretrained(folder)` loads them.
+    """
+    folder, twin = Path(folder), converted(unet)
+    values = {
+        name: np.ascontiguousarray(backend.to_numpy(view)) * c
+        for name, (c, view) in tensors(twin).items()
+    }
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / CONFIG).write_text(json.dumps(to_options(unet.config), indent=2, sort_keys=True) + "\n", encoding="utf-8")
-    save_file(values, folder / WEIGHTS, {"format": "pt"})  # diffusers asks for this note: layouts are PyTorch's
+    options = json.dumps(to_options(twin.config), indent=2, sort_keys=True)
+    (folder / CONFIG).write_text(options + "\n", encoding="utf-8")
+    # diffusers asks for this note: layouts are PyTorch's.
+    save_file(values, folder / WEIGHTS, {"format": "pt"})
 
 
-def read_json(path):
+def read_json(path: str | Path) -> dict[str, Any]:
     """The object in a JSON file. ValueError, naming the file, if there is none."""
     try:
         found = json.loads(Path(path).read_text(encoding="utf-8"))
@@ -227,41 +168,57 @@ def read_json(path):
 # ---- our own networks ----------------------------------------------------------------------------
 
 
-def converted(unet):
-    """The DiffusersUNet that computes what a bound `nn.UNet` does. A DiffusersUNet is itself. What cannot be expressed is a ValueError."""
+def converted(unet: UNet) -> DiffusersUNet:
+    """The DiffusersUNet that computes what a bound `nn.UNet` does; a DiffusersUNet is itself.
+
+    Raises:
+        ValueError: if diffusers has no equivalent.
+    """
     if isinstance(unet, DiffusersUNet):
         return unet
     config = unet.config
     if type(unet) is not UNet:
-        raise ValueError(f"a {type(unet).__name__} has no equivalent in diffusers: expected a plain UNet")
+        kind = type(unet).__name__
+        raise ValueError(f"a {kind} has no equivalent in diffusers: expected a plain UNet")
     if not config.time_conditioning:
-        raise ValueError("time_conditioning: a network that is not told t has no equivalent in diffusers")
+        raise ValueError(
+            "time_conditioning: expected true, got false: "
+            "a network that is unconditional in t has no equivalent in diffusers"
+        )
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    twin = DiffusersUNet(DiffusersConfig(**values, cosine_first=False, head_channels=_head_channels(unet)))
+    head_channels = _head_channels(unet)
+    twin = DiffusersUNet(DiffusersConfig(**values, cosine_first=False, head_channels=head_channels))
     twin.bind(np.zeros(unet.theta_size(), unet.theta.dtype))
     fill(twin, {name: c * backend.to_numpy(view) for name, (c, view) in tensors(unet).items()})
-    _start_at_zero(twin.time.linear1.weight.data)
+    time: Any = twin.time  # not None: the network is conditioned on t
+    _start_at_zero(time.linear1.weight.data)
     return twin
 
 
-def _head_channels(unet):
-    """None for one head; else the channels of each, which diffusers wants to be the same everywhere."""
-    if unet.config.heads == 1:
+def _head_channels(unet: UNet) -> int | None:
+    """None for one head; else the channels of each, which must be the same everywhere."""
+    heads = unet.config.heads
+    if heads == 1:
         return None
-    found = {layer.weight.shape[0] // unet.config.heads for name, layer in layers(unet) if name.endswith(".to_q")}
+    queries = [layer for name, layer in layers(unet) if name.endswith(".to_q")]
+    found = {layer.weight.shape[0] // heads for layer in queries}
     if len(found) > 1:
-        raise ValueError(f"heads: {unet.config.heads} heads in layers of different widths have no equivalent in diffusers, "
-                         f"where all heads have the same number of channels, here {sorted(found)}")
+        raise ValueError(
+            f"heads: {heads} heads in layers of different widths have no equivalent in diffusers, "
+            f"where all heads have the same number of channels, here {sorted(found)}"
+        )
     return found.pop() if found else None
 
 
-def _start_at_zero(weight):
-    """Change the first linear map of the time embedding (channels, ·) in place, so that it expects the waves of t − 1 instead of those of t.
+def _start_at_zero(weight: Array) -> None:
+    """Let the time embedding's first linear map (channels, ·) expect t − 1, in place.
 
-    sin ft = sin f(t−1)·cos f + cos f(t−1)·sin f, and cos ft likewise: the waves of t are those of t − 1, turned.
+    sin ft = sin f(t−1)·cos f + cos f(t−1)·sin f, and cos ft likewise: the waves of t are those of
+    t − 1, rotated.
     """
     half = len(weight) // 2
     waves = sinusoidal(np.ones(1), len(weight), np.float64)[0]
     sin, cos = waves[:half, None], waves[half:, None]
     for_sin, for_cos = weight[:half].astype(np.float64), weight[half:].astype(np.float64)
-    weight[:half], weight[half:] = cos * for_sin - sin * for_cos, sin * for_sin + cos * for_cos
+    weight[:half] = cos * for_sin - sin * for_cos
+    weight[half:] = sin * for_sin + cos * for_cos

@@ -1,16 +1,28 @@
-"""A network that came from diffusers, made again of what a checkpoint keeps of it."""
+"""A network that came from diffusers, made again from a checkpoint."""
+
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
 from . import diffusers_scheduler, diffusers_unet
+from .diffusers_scheduler import Scheduler
+from .diffusers_unet import DiffusersUNet
 
-IMPORTED = "diffusers"  # the key in a checkpoint's state under which its description stands
+IMPORTED = "diffusers"  # the key of its description in a checkpoint's state
 
 
-def network(state, values):
-    """The DiffusersUNet that was imported, with its numbers, and its Scheduler; None if the network is one of our own.
+def network(
+    state: Mapping[str, Any], values: Mapping[str, np.ndarray]
+) -> tuple[DiffusersUNet, Scheduler] | None:
+    """The imported network, with its parameters, and its Scheduler.
 
-    state   a checkpoint's;  values  name -> array, with diffusers' names
+    Args:
+        state: of a checkpoint.
+        values: name -> array, with diffusers' names.
+
+    Returns:
+        None if the network is one of our own.
     """
     if IMPORTED not in state:
         return None

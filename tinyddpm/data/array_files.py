@@ -1,0 +1,169 @@
+"""Reading arrays from files that nobody vouches for: IDX, .npy and .npz.
+
+    images, labels = read_file(path)     # as the file stores them; labels may be None
+
+No size in a header is believed before the bytes are there, and nothing is unpickled. Whatever is
+wrong with a file raises DataError.
+"""
+
+import gzip
+import math
+import zipfile
+from collections.abc import Sequence
+from io import BufferedIOBase
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+
+from .image_files import bad, blaming, within_limit
+
+IMAGE_KEYS = ("images", "x", "arr_0", "x_train")  # names of the pictures in an .npz, best first
+LABEL_KEYS = ("labels", "y", "y_train")
+# The types of IDX elements. Only the first, unsigned bytes, holds pictures.
+IDX_TYPES = [b"\x08", b"\x09", b"\x0b", b"\x0c", b"\x0d", b"\x0e"]
+
+
+def read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None] | None:
+    """(array, labels or None) as an IDX, .npy or .npz file stores them.
+
+    An IDX file must hold unsigned bytes, plain or gzipped, with 3 or 4 axes. An .npz must hold one
+    array besides labels, or one named images, x, arr_0 or x_train. Its labels are the array named
+    labels, y or y_train.
+
+    Returns:
+        None if the file begins like none of these formats.
+
+    Raises:
+        DataError: if the file is damaged or holds something else.
+    """
+    with blaming(path):
+        with path.open("rb") as file:
+            head = file.read(4)
+        if not head:
+            raise bad(path, "the file is empty")
+        if head == b"\x93NUM":
+            with path.open("rb") as stream:
+                return _read_npy(path, stream, path.stat().st_size), None
+        if head == b"PK\x03\x04":
+            return _read_npz(path)
+        gzipped = head[:2] == b"\x1f\x8b"
+        if gzipped or (head[:2] == b"\0\0" and head[2:3] in IDX_TYPES):
+            return _read_idx(path, gzipped), None
+    return None
+
+
+def read_labels(path: Path) -> np.ndarray:
+    """int64 (n,) from an IDX file with one axis, plain or gzipped."""
+    with blaming(path):
+        with path.open("rb") as file:
+            gzipped = file.read(2) == b"\x1f\x8b"
+        return _read_idx(path, gzipped, of_labels=True).astype(np.int64)
+
+
+def _read_array(
+    path: str | Path,
+    stream: BufferedIOBase,
+    shape: Sequence[int],
+    dtype: np.dtype,
+    available: int | None = None,
+) -> np.ndarray:
+    """A flat array from the rest of the stream, which must have exactly its length.
+
+    Args:
+        path: what to call the file in an error.
+        stream: the file, after its header.
+        shape: as the header states it.
+        dtype: as the header states it.
+        available: the bytes left in the stream, if known.
+    """
+    within_limit(path, shape, dtype.itemsize)
+    need = math.prod(shape) * dtype.itemsize
+    promise = f"the header promises shape {shape}, {need} bytes, but the file holds"
+    if available not in (None, need):
+        raise bad(path, f"{promise} {available}")
+    # The system hands out memory only as we write to it: a false promise takes none.
+    buffer = np.empty(need, np.uint8)
+    got = 0
+    while got < need and (count := stream.readinto(buffer.data[got : got + 2**20])):
+        got += count
+    if got < need or stream.read(1):
+        raise bad(path, f"{promise} {f'only {got}' if got < need else 'more'}")
+    return buffer.view(dtype)
+
+
+def _read_idx(path: Path, gzipped: bool, of_labels: bool = False) -> np.ndarray:
+    """uint8 (n, H, W) or four axes, or labels (n,)."""
+    with gzip.open(path) if gzipped else path.open("rb") as stream:
+        shape = _idx_shape(path, stream, of_labels)
+        header = 4 + 4 * len(shape)
+        available = None if gzipped else path.stat().st_size - header
+        return _read_array(path, stream, shape, np.dtype(np.uint8), available).reshape(shape)
+
+
+def _idx_shape(path: Path, stream: BufferedIOBase, of_labels: bool) -> tuple[int, ...]:
+    """The shape in the header: 0 0 type rank, then each axis as a big-endian uint32."""
+    magic = stream.read(4)
+    if len(magic) < 4 or magic[:2] != b"\0\0":
+        begins = f"one that begins with '{magic.hex(' ')}'"
+        raise bad(path, f"expected an IDX file (0 0 type rank), got {begins}")
+    element, rank = magic[2:]
+    if element != 8:
+        raise bad(path, f"expected an IDX file of unsigned bytes (type 8), got type {element}")
+    if of_labels and rank != 1:
+        raise bad(path, f"expected an IDX file of labels (one axis), got {rank} axes")
+    if rank == 1 and not of_labels:
+        raise bad(path, "expected an IDX file of images (three axes), got one of labels (one axis)")
+    if rank not in (1, 3, 4):
+        raise bad(path, f"expected an IDX file with 3 or 4 axes, got {rank}")
+    axes = stream.read(4 * rank)
+    if len(axes) < 4 * rank:
+        raise bad(path, f"the IDX header ends after {4 + len(axes)} of {4 + 4 * rank} bytes")
+    return tuple(np.frombuffer(axes, ">u4").tolist())
+
+
+def _read_npy(path: str | Path, stream: BufferedIOBase, length: int) -> np.ndarray:
+    """The array in an .npy stream of `length` bytes. (np.load allocates what the header states.)"""
+    version = np.lib.format.read_magic(stream)
+    # np.save writes other versions only for tables with named columns.
+    if version != (1, 0):
+        got = f"{version[0]}.{version[1]}"
+        raise bad(path, f"expected version 1.0 of the .npy format, got {got}")
+    # The header is a Python literal; NumPy parses it and never evaluates it.
+    shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
+    if dtype.hasobject:
+        pickled = "Python objects (a pickle), which could run code"
+        raise bad(path, f"expected an array of numbers, got {pickled}")
+    if dtype.kind not in "fiu":
+        raise bad(path, f"expected an array of numbers, got dtype {dtype}")
+    flat = _read_array(path, stream, shape, dtype, length - stream.tell())
+    return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
+    """(images, labels or None) from a zip file of .npy files."""
+    with zipfile.ZipFile(path) as archive:
+        files = [name for name in archive.namelist() if name.endswith(".npy")]
+        members = {name.removesuffix(".npy"): name for name in files}
+
+        def read(key: str) -> np.ndarray:
+            info = archive.getinfo(members[key])
+            with archive.open(info) as stream:
+                # Types call it IO[bytes]; it is a ZipExtFile, which is buffered.
+                buffered = cast(BufferedIOBase, stream)
+                return _read_npy(f"{path}[{key}]", buffered, info.file_size)
+
+        labels = [key for key in LABEL_KEYS if key in members]
+        return read(_images_key(path, list(members))), read(labels[0]) if labels else None
+
+
+def _images_key(path: Path, members: list[str]) -> str:
+    """The name of the pictures among the arrays of an .npz file."""
+    known = [key for key in IMAGE_KEYS if key in members]
+    if known:
+        return known[0]
+    others = [key for key in members if key not in LABEL_KEYS]
+    if len(others) != 1:
+        names = f"one named {', '.join(IMAGE_KEYS)}"
+        raise bad(path, f"expected a single array, or {names}; got {sorted(members)[:9]}")
+    return others[0]
