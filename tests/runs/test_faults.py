@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tinyddpm.runs import checkpoint, training
+from tinyddpm.runs import checkpoint, ema
 from tinyddpm import cli, data
 from tinyddpm.runs.config import Config
 from tinyddpm.files import replacing
@@ -55,12 +55,12 @@ def same(folder, unbroken):
 
 def at_step(monkeypatch, number, act):
     """Do something at the end of a step of whatever run comes next, once."""
-    def update(ema, theta, decay, k, update=training.ema.update):
+    def update(ema, theta, decay, k, update=ema.update):
         update(ema, theta, decay, k)
         if k == number:
-            monkeypatch.setattr(training.ema, "update", update)
+            monkeypatch.setattr(ema, "update", update)
             act()
-    monkeypatch.setattr(training.ema, "update", update)
+    monkeypatch.setattr(ema, "update", update)
 
 
 # ---- what is kept --------------------------------------------------------------------------------
@@ -104,7 +104,7 @@ def test_resuming_falls_back_to_the_newest_whole_checkpoint_and_says_so(config, 
         damage(folder / name)
     started = []
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(training.ema, "update", lambda a, theta, d, k, update=training.ema.update: (started.append(k), update(a, theta, d, k)))
+        patch.setattr(ema, "update", lambda a, theta, d, k, update=ema.update: (started.append(k), update(a, theta, d, k)))
         run(config, folder, resume=True)
     assert started == list(range(step + 1, 23))
     same(folder, unbroken)

@@ -5,6 +5,7 @@ skip connection, what the block opposite to it on the way down had made. So the 
 consistent as a whole (from the bottom). Ronneberger et al. 2015; the details are those of Ho et al. 2020, appendix B.
 """
 from dataclasses import dataclass
+from typing import Annotated
 
 from autograd import no_grad, ops
 
@@ -19,16 +20,16 @@ from .time import TimeEmbedding
 @dataclass(frozen=True)
 class UNetConfig:
     """Everything that defines a U-Net's shape."""
-    image: tuple[int, int, int] = (1, 8, 8)  # channels, height, width
-    base: int = 16                           # channels at full resolution
-    levels: tuple[int, ...] = (1, 2)         # channels at each level, as multiples of base; half the resolution at each
-    blocks: int = 2                          # residual blocks at each level on the way down; one more on the way up
-    attention: tuple[int, ...] = (4,)        # resolutions (the image's shorter side) at which each block is followed by attention
-    middle_attention: bool = True            # attention at the bottom
-    heads: int = 1                           # of attention
-    groups: int = 8                          # of GroupNorm
-    dropout: float = 0.0                     # share of features dropped in training, before a block's second convolution
-    time_conditioning: bool = True                      # False: a network that is not told t, for comparison
+    image: Annotated[tuple[int, int, int], "channels, height, width"] = (1, 8, 8)
+    base: Annotated[int, "channels at full resolution"] = 16
+    levels: Annotated[tuple[int, ...], "channels at each level, as multiples of base"] = (1, 2)
+    blocks: Annotated[int, "residual blocks a level going down; one more going up"] = 2
+    attention: Annotated[tuple[int, ...], "resolutions (shorter side) with attention"] = (4,)
+    middle_attention: Annotated[bool, "attention at the bottom"] = True
+    heads: Annotated[int, "heads of attention"] = 1
+    groups: Annotated[int, "groups of GroupNorm"] = 8
+    dropout: Annotated[float, "fraction of features dropped in training"] = 0.0
+    time_conditioning: Annotated[bool, "condition on t; without: unconditional in t"] = True
 
     def __post_init__(self):
         for name in ("base", "blocks", "heads", "groups"):
