@@ -3,6 +3,7 @@
 Each kill is a SIGKILL of a real process: after a random time; at a random one of the moments at which it opens, renames, links or
 removes a file of the run folder; or half way through the writing of a checkpoint.
 """
+
 import json
 import random
 import signal
@@ -57,7 +58,12 @@ print(moments, flush=True)
 
 def train(folder, images, kind="", number=0):
     """Run a process on the folder, kill it as `kind` and `number` say, and return its exit status and what it printed last."""
-    with subprocess.Popen([sys.executable, "-c", TRAIN, folder, images, kind, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, "-c", TRAIN, folder, images, kind, str(number)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
         if kind == "time":
             process.stdout.readline()
             time.sleep(number / 1000)
@@ -85,14 +91,19 @@ def records(folder):
     """The lines of the metrics, wall-clock fields apart. Raises if one is not whole."""
     text = (folder / METRICS).read_text()
     assert not text or text.endswith("\n")
-    return [{name: v for name, v in json.loads(line).items() if name != "seconds"} for line in text.splitlines()]
+    return [
+        {name: v for name, v in json.loads(line).items() if name != "seconds"}
+        for line in text.splitlines()
+    ]
 
 
 def survives(kills, folder, unbroken, images):
     """Kill a run in all these ways, one after another, then let it finish, and compare."""
     step = 0
     for kind, number in kills:
-        assert train(str(folder), images, kind, number)[0] == -signal.SIGKILL, f"it was done before it could be killed: {kind} {number}"
+        assert train(str(folder), images, kind, number)[0] == -signal.SIGKILL, (
+            f"it was done before it could be killed: {kind} {number}"
+        )
         found = RunFolder(folder).newest()
         assert found is None and step == 0 or found.checkpoint.step >= step and not found.damaged
         step = found.checkpoint.step if found else 0
@@ -102,19 +113,40 @@ def survives(kills, folder, unbroken, images):
     assert records(folder) == records(unbroken)
     assert [r["k"] for r in records(folder) if "J" in r] == list(range(1, STEPS + 1))
     files = {p.name: p.read_bytes() for p in folder.glob("*.safetensors")}
-    assert files == {p.name: p.read_bytes() for p in unbroken.glob("*.safetensors")}  # θ, average, progress, step: every byte
-    assert files.keys() == {CHECKPOINT, BEST, f"checkpoint-{STEPS - EVERY:06d}.safetensors", f"checkpoint-{STEPS - 2 * EVERY:06d}.safetensors"}
+    assert files == {
+        p.name: p.read_bytes() for p in unbroken.glob("*.safetensors")
+    }  # θ, average, progress, step: every byte
+    assert files.keys() == {
+        CHECKPOINT,
+        BEST,
+        f"checkpoint-{STEPS - EVERY:06d}.safetensors",
+        f"checkpoint-{STEPS - 2 * EVERY:06d}.safetensors",
+    }
     assert not list(folder.glob("*.writing"))
-    assert 10 < load(folder / BEST).step < STEPS - 10  # or it would not show if the progress were forgotten
+    assert (
+        10 < load(folder / BEST).step < STEPS - 10
+    )  # or it would not show if the progress were forgotten
 
 
 def draw_kills(draw, n):
-    kinds = {"time": lambda: draw.randrange(400), "moment": lambda: draw.randrange(1, 60), "torn": lambda: draw.randrange(1, 5)}
-    return [(kind, kinds[kind]()) for kind in (draw.choice(["time", "time", "moment", "moment", "torn"]) for _ in range(n))]
+    kinds = {
+        "time": lambda: draw.randrange(400),
+        "moment": lambda: draw.randrange(1, 60),
+        "torn": lambda: draw.randrange(1, 5),
+    }
+    return [
+        (kind, kinds[kind]())
+        for kind in (draw.choice(["time", "time", "moment", "moment", "torn"]) for _ in range(n))
+    ]
 
 
 def test_five_kills(images, unbroken, tmp_path):
-    survives([("moment", 7), ("torn", 2), ("moment", 150), ("moment", 29), ("time", 60)], tmp_path / "run", unbroken, images)
+    survives(
+        [("moment", 7), ("torn", 2), ("moment", 150), ("moment", 29), ("time", 60)],
+        tmp_path / "run",
+        unbroken,
+        images,
+    )
 
 
 @pytest.mark.prove
@@ -127,4 +159,9 @@ def test_fifty_kills_at_random(images, unbroken, tmp_path, chain):
 @pytest.mark.parametrize("first", range(1, 61, 5))
 def test_a_kill_at_every_moment_of_the_first_three_checkpoints(images, unbroken, tmp_path, first):
     """And at each moment of going on from what the kill before left."""
-    survives([("moment", number) for number in range(first, first + 5)], tmp_path / "run", unbroken, images)
+    survives(
+        [("moment", number) for number in range(first, first + 5)],
+        tmp_path / "run",
+        unbroken,
+        images,
+    )

@@ -1,4 +1,5 @@
 """A long run takes no more memory than a short one: 5,000 steps, with evaluations and checkpoints, resident memory sampled."""
+
 import json
 import subprocess
 import sys
@@ -31,14 +32,21 @@ print(json.dumps([p * resource.getpagesize() for p in pages]))
 @pytest.mark.skipif(sys.platform != "linux", reason="resident memory is read from /proc")
 @pytest.mark.parametrize("workers", [1, 2])
 def test_memory_does_not_grow_with_the_steps(tmp_path, workers):
-    done = subprocess.run([sys.executable, "-c", TRAIN, tmp_path / "x", str(workers)], capture_output=True, text=True, timeout=1200)
+    done = subprocess.run(
+        [sys.executable, "-c", TRAIN, tmp_path / "x", str(workers)],
+        capture_output=True,
+        text=True,
+        timeout=1200,
+    )
     assert done.returncode == 0, done.stderr
     size = np.array(json.loads(done.stdout.splitlines()[-1])) / 2**20  # MiB
     assert len(size) == STEPS // EVERY
-    late = size[len(size) // 5:]  # caches fill during the first steps
+    late = size[len(size) // 5 :]  # caches fill during the first steps
     steps = EVERY * np.arange(len(late))
     slope, level = np.polyfit(steps, late, 1)
     noise = (late - slope * steps - level).std()
     growth = slope * steps[-1]
-    print(f"{workers} workers: {level:.1f} MiB, {growth:+.2f} MiB in {steps[-1]} steps, noise {noise:.2f} MiB")
+    print(
+        f"{workers} workers: {level:.1f} MiB, {growth:+.2f} MiB in {steps[-1]} steps, noise {noise:.2f} MiB"
+    )
     assert growth < max(2 * noise, 1.0), "a leak of 250 bytes a step would show"

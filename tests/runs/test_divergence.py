@@ -1,21 +1,31 @@
 """A J that is not finite stops the run before the update and says where it came from; one that only grows gets one warning."""
+
 import dataclasses
 
 import numpy as np
 import pytest
 
-from tinyddpm import noise
+from tinyddpm import cli, data, noise
+from tinyddpm.nn import UNetConfig
 from tinyddpm.runs import checkpoint, training
-from tinyddpm import cli, data
 from tinyddpm.runs.config import Config
 from tinyddpm.runs.divergence import IN_A_ROW, Divergence, Watched, first_not_finite
 from tinyddpm.runs.folder import CHECKPOINT, RunFolder
 from tinyddpm.runs.training import run
-from tinyddpm.nn import UNetConfig
 from tinyddpm.schedule import linear
 from tinyddpm.train import gradient, train
 
-CONFIG = Config(T=20, batch_size=8, beta=0.5, warmup=0, every=4, steps=12, workers=1, shards=2, unet=UNetConfig(base=4, groups=2, blocks=1, dropout=0.1))
+CONFIG = Config(
+    T=20,
+    batch_size=8,
+    beta=0.5,
+    warmup=0,
+    every=4,
+    steps=12,
+    workers=1,
+    shards=2,
+    unet=UNetConfig(base=4, groups=2, blocks=1, dropout=0.1),
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,8 +37,12 @@ def few(tmp_path_factory):
 
 @pytest.mark.filterwarnings("ignore:.*encountered")
 def test_the_layer_that_holds_a_bad_number_is_the_first_to_go():
-    unet = CONFIG.make_unet().initialise(0)  # with attention, a shortcut, skips and both changes of resolution
-    unet.theta += np.float32(0.05) * noise.normal(0, "test", 0, np.arange(1), unet.theta.shape)[0]  # no layer is zero
+    unet = CONFIG.make_unet().initialise(
+        0
+    )  # with attention, a shortcut, skips and both changes of resolution
+    unet.theta += (
+        np.float32(0.05) * noise.normal(0, "test", 0, np.arange(1), unet.theta.shape)[0]
+    )  # no layer is zero
     x, t = noise.normal(0, "x", 0, np.arange(2), (1, 8, 8)), np.array([3, 17])
     assert first_not_finite(unet, x, t) is None
     for name, array in unet.state().items():
@@ -50,7 +64,9 @@ def test_the_t_are_those_of_the_images_whose_error_is_not_finite():
 
     watched = Watched(spoilt)
     with pytest.raises(FloatingPointError):
-        for step in train(unet, data.digits().images, schedule, 0.1, seed=0, batch_size=32, gradient=watched):
+        for step in train(
+            unet, data.digits().images, schedule, 0.1, seed=0, batch_size=32, gradient=watched
+        ):
             assert not set(step.t) & {4, 11, 12}
     t = 1 + noise.integers(0, "t", step.k + 1 if "step" in locals() else 1, np.arange(32), 20)
     bad = t[np.isin(t, [4, 11, 12])]
@@ -64,10 +80,17 @@ def test_a_step_size_far_too_large_stops_the_run_before_the_update(few, tmp_path
     with pytest.raises(FloatingPointError) as caught:
         run(config, tmp_path / "x")
     said = str(caught.value)
-    assert "\n" not in said and "at t = " in said and "Try --beta 10" in said and "is not finite" in said
+    assert (
+        "\n" not in said
+        and "at t = " in said
+        and "Try --beta 10" in said
+        and "is not finite" in said
+    )
     found = RunFolder(tmp_path / "x").newest()
     if found:
-        assert np.isfinite(np.concatenate([a.ravel() for a in found.checkpoint.theta.values()])).all()
+        assert np.isfinite(
+            np.concatenate([a.ravel() for a in found.checkpoint.theta.values()])
+        ).all()
         assert f"{found.checkpoint.step} is kept" in said
 
 
@@ -83,8 +106,14 @@ def spoil(monkeypatch, number):
             def spoilt(*args, **options):
                 calls.append(1)
                 J, errors = compute(*args, **options)
-                return (np.float32(np.inf), errors + np.float32(np.inf)) if len(calls) == number else (J, errors)
+                return (
+                    (np.float32(np.inf), errors + np.float32(np.inf))
+                    if len(calls) == number
+                    else (J, errors)
+                )
+
             yield spoilt, denoise
+
     monkeypatch.setattr(training, "computing", computing)
 
 
@@ -92,13 +121,18 @@ def test_the_state_kept_is_that_of_the_step_before(few, tmp_path, monkeypatch):
     run(dataclasses.replace(few, steps=6), tmp_path / "six")
     with monkeypatch.context() as patch:
         spoil(patch, 7)
-        with pytest.raises(FloatingPointError, match="J is inf at step 7: .* is that of 8 of 8 images, at t = .* The state after step 6 is kept"):
+        with pytest.raises(
+            FloatingPointError,
+            match="J is inf at step 7: .* is that of 8 of 8 images, at t = .* The state after step 6 is kept",
+        ):
             run(few, tmp_path / "x")
     kept, six = (checkpoint.load(tmp_path / name / CHECKPOINT) for name in ("x", "six"))
     for part in ("theta", "ema"):
         assert all((getattr(kept, part)[n] == a).all() for n, a in getattr(six, part).items())
     assert kept.step == 6
-    run(dataclasses.replace(few, steps=7), tmp_path / "x", resume=True)  # it was an accident: the run goes on
+    run(
+        dataclasses.replace(few, steps=7), tmp_path / "x", resume=True
+    )  # it was an accident: the run goes on
     assert checkpoint.load(tmp_path / "x" / CHECKPOINT).step == 7
 
 
@@ -106,8 +140,12 @@ def test_a_theta_that_is_lost_replaces_no_checkpoint(few, tmp_path, monkeypatch)
     def update(ema, theta, decay, k, before=training.ema.update):
         before(ema, theta, decay, k)
         theta[3] = np.nan if k == 7 else theta[3]
+
     monkeypatch.setattr(training.ema, "update", update)
-    with pytest.raises(FloatingPointError, match="the parameter .* is not finite itself.* The checkpoint of step 4 is kept"):
+    with pytest.raises(
+        FloatingPointError,
+        match="the parameter .* is not finite itself.* The checkpoint of step 4 is kept",
+    ):
         run(few, tmp_path / "x")
     assert RunFolder(tmp_path / "x").newest().checkpoint.step == 4
 
@@ -117,7 +155,9 @@ def test_the_command_line_says_it_in_one_line(few, tmp_path, monkeypatch, capsys
     options = "--T 12 --base 4 --groups 2 --blocks 1 --batch-size 8 --warmup 0 --workers 1".split()
     assert cli.main(["train", "--data", few.data, "--out", str(tmp_path / "x"), *options]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
-    assert said.startswith("tinyddpm: J is inf at step 2: β = 1.4 is probably too large. It is that of 8 of 8 images, at t = ")
+    assert said.startswith(
+        "tinyddpm: J is inf at step 2: β = 1.4 is probably too large. It is that of 8 of 8 images, at t = "
+    )
 
 
 # ---- finite, but growing -------------------------------------------------------------------------
@@ -125,10 +165,16 @@ def test_the_command_line_says_it_in_one_line(few, tmp_path, monkeypatch, capsys
 
 def test_one_warning_after_several_bad_evaluations_in_a_row():
     divergence = Divergence(mean=0.8)
-    for J in [9.0] * (IN_A_ROW - 1) + [1.5] + [9.0] * (IN_A_ROW - 1):  # twice predict-the-mean's is 1.6
+    for J in (
+        [9.0] * (IN_A_ROW - 1) + [1.5] + [9.0] * (IN_A_ROW - 1)
+    ):  # twice predict-the-mean's is 1.6
         assert divergence.see(J, 3.0) is None
     warning = divergence.see(float("nan"), 3.0)
-    assert "diverges" in warning and "above 1.6 for 3 evaluations" in warning and "--beta 1)" in warning
+    assert (
+        "diverges" in warning
+        and "above 1.6 for 3 evaluations" in warning
+        and "--beta 1)" in warning
+    )
     assert all(divergence.see(99.0, 3.0) is None for _ in range(9))
 
 

@@ -1,21 +1,29 @@
 """A run: exact resumption, the reasons to stop, the average, the held-out draws."""
+
 import dataclasses
 import json
 
 import numpy as np
 import pytest
 
-from tinyddpm import schedule
-from tinyddpm.runs import ema, checkpoint
-from tinyddpm import data
+from tinyddpm import data, schedule
+from tinyddpm.nn import UNetConfig
+from tinyddpm.runs import checkpoint, ema
 from tinyddpm.runs.config import Config
+from tinyddpm.runs.folder import BEST, CHECKPOINT, METRICS
 from tinyddpm.runs.heldout import BANDS, Draws, mean_image
 from tinyddpm.runs.opening import Run
-from tinyddpm.runs.folder import BEST, CHECKPOINT, METRICS
 from tinyddpm.runs.training import Progress, run
-from tinyddpm.nn import UNetConfig
 
-SMALL = Config(T=20, batch_size=8, beta=0.5, warmup=3, every=4, steps=12, unet=UNetConfig(base=4, groups=2, blocks=1, dropout=0.1))
+SMALL = Config(
+    T=20,
+    batch_size=8,
+    beta=0.5,
+    warmup=3,
+    every=4,
+    steps=12,
+    unet=UNetConfig(base=4, groups=2, blocks=1, dropout=0.1),
+)
 
 
 @pytest.fixture(scope="module")
@@ -26,27 +34,38 @@ def few_digits(tmp_path_factory):
 
 
 def without_clocks(path):
-    return [{name: v for name, v in json.loads(line).items() if name != "seconds"} for line in path.read_text().splitlines()]
+    return [
+        {name: v for name, v in json.loads(line).items() if name != "seconds"}
+        for line in path.read_text().splitlines()
+    ]
 
 
 def test_resumed_is_bit_identical_to_unbroken(few_digits, tmp_path):
     run(few_digits, tmp_path / "whole")
     run(dataclasses.replace(few_digits, steps=5), tmp_path / "broken")
     run(dataclasses.replace(few_digits, steps=8), tmp_path / "broken", resume=True)
-    with (tmp_path / "broken" / METRICS).open("a") as file:  # as if the machine had stopped after a few more steps
+    with (tmp_path / "broken" / METRICS).open(
+        "a"
+    ) as file:  # as if the machine had stopped after a few more steps
         file.write('{"k": 9, "J": 0.5}\n{"k": 10, "J')
     run(few_digits, tmp_path / "broken", resume=True)
     whole, broken = (checkpoint.load(tmp_path / name / CHECKPOINT) for name in ("whole", "broken"))
     for part in ("theta", "ema"):
         a, b = getattr(whole, part), getattr(broken, part)
         assert all(a[name].tobytes() == b[name].tobytes() for name in a)
-    steps = [[line for line in without_clocks(tmp_path / name / METRICS) if "J" in line] for name in ("whole", "broken")]
+    steps = [
+        [line for line in without_clocks(tmp_path / name / METRICS) if "J" in line]
+        for name in ("whole", "broken")
+    ]
     assert steps[0] == steps[1] and [line["k"] for line in steps[0]] == list(range(1, 13))
 
 
 def test_a_run_that_is_done_can_be_resumed_without_doing_anything(few_digits, tmp_path):
     run(few_digits, tmp_path / "x")
-    before, lines = checkpoint.load(tmp_path / "x" / CHECKPOINT), (tmp_path / "x" / METRICS).read_bytes()
+    before, lines = (
+        checkpoint.load(tmp_path / "x" / CHECKPOINT),
+        (tmp_path / "x" / METRICS).read_bytes(),
+    )
     assert run(few_digits, tmp_path / "x", resume=True).step == 12
     after = checkpoint.load(tmp_path / "x" / CHECKPOINT)
     assert all((before.theta[name] == after.theta[name]).all() for name in before.theta)
@@ -76,7 +95,9 @@ def test_samples_come_from_the_best_average(few_digits, tmp_path):
     best = checkpoint.load(tmp_path / "x" / BEST)
     assert best.step == summary.progress.best_step
     loaded = Run(tmp_path / "x")
-    assert loaded.step == best.step and all((loaded.unet.state()[n] == best.ema[n]).all() for n in best.ema)
+    assert loaded.step == best.step and all(
+        (loaded.unet.state()[n] == best.ema[n]).all() for n in best.ema
+    )
 
 
 def test_image_i_does_not_depend_on_how_many_are_drawn(few_digits, tmp_path):
@@ -92,7 +113,9 @@ def test_image_i_does_not_depend_on_how_many_are_drawn(few_digits, tmp_path):
 
 
 def test_it_stops_when_the_held_out_J_stops_improving(few_digits, tmp_path):
-    config = dataclasses.replace(few_digits, beta=1e-12, ema_decay=0.0, every=1, patience=3, steps=50)  # it learns nothing
+    config = dataclasses.replace(
+        few_digits, beta=1e-12, ema_decay=0.0, every=1, patience=3, steps=50
+    )  # it learns nothing
     summary = run(config, tmp_path / "x")
     assert summary.step == 4 and summary.stopped.startswith("converged")
 
@@ -106,8 +129,14 @@ def test_it_stops_when_the_minutes_are_over(few_digits, tmp_path):
 def test_progress_waits_for_a_real_improvement():
     progress = Progress()
     assert progress.see(1.0, 1) and progress.waited == 0
-    assert progress.see(0.9995, 2) and progress.waited == 1  # lower, so the best; but no real improvement
-    assert not progress.see(1.5, 3) and progress.waited == 2 and (progress.best, progress.best_step) == (0.9995, 2)
+    assert (
+        progress.see(0.9995, 2) and progress.waited == 1
+    )  # lower, so the best; but no real improvement
+    assert (
+        not progress.see(1.5, 3)
+        and progress.waited == 2
+        and (progress.best, progress.best_step) == (0.9995, 2)
+    )
     assert progress.see(0.5, 4) and progress.waited == 0
 
 
@@ -127,7 +156,9 @@ def test_the_average_has_its_closed_form():
         ema.update(running, theta, decay, k)
     d = np.array([min(decay, (1 + k) / (10 + k)) for k in range(1, 41)])
     later = np.append(np.cumprod(d[::-1])[::-1], 1.0)  # product of all decays from k on
-    expected = later[0] * theta0 + sum(later[k] * (1 - d[k - 1]) * thetas[k - 1] for k in range(1, 41))
+    expected = later[0] * theta0 + sum(
+        later[k] * (1 - d[k - 1]) * thetas[k - 1] for k in range(1, 41)
+    )
     np.testing.assert_allclose(running, expected, rtol=1e-12)
     ema.update(running, thetas[0], 0.0, 41)
     assert (running == thetas[0]).all()
@@ -154,12 +185,16 @@ def test_evaluate_is_the_mean_over_bands_of_squared_error():
     zero = draws.evaluate(lambda xt, t: np.zeros_like(xt), chunk=7)
     assert zero.shape == (BANDS,)
     np.testing.assert_allclose(zero, np.square(images, dtype=np.float64).mean(), rtol=1e-6)
-    assert draws.evaluate(mean_image(images)).mean() == pytest.approx(images.var(axis=0, dtype=np.float64).mean(), rel=1e-5)
+    assert draws.evaluate(mean_image(images)).mean() == pytest.approx(
+        images.var(axis=0, dtype=np.float64).mean(), rel=1e-5
+    )
 
 
 def test_one_image_alone_trains(tmp_path):
     np.save(tmp_path / "one.npy", data.digits().images[:1, 0])
-    config = dataclasses.replace(SMALL, data=str(tmp_path / "one.npy"), batch_size=1, steps=30, every=30)
+    config = dataclasses.replace(
+        SMALL, data=str(tmp_path / "one.npy"), batch_size=1, steps=30, every=30
+    )
     run(config, tmp_path / "x")
     J = [line["J"] for line in without_clocks(tmp_path / "x" / METRICS) if "J" in line]
     assert np.mean(J[-5:]) < 0.5 * np.mean(J[:5])
