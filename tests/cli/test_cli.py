@@ -1,35 +1,71 @@
-"""The command line, by running it: the whole way from training to pictures, and what bad input gets."""
+"""The command line, by running it: the way from training to pictures, and what bad input gets."""
+
+import signal
 import subprocess
 import sys
+import time
+import tomllib
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+import tinyddpm
 from tinyddpm import cli
+from tinyddpm.runs import checkpoint, config as configuration
 from tinyddpm.runs.folder import BEST, CHECKPOINT, CONFIG, LOCK, METRICS
 from tinyddpm.runs.opening import Run
 
-TINY = "--T 12 --base 4 --groups 2 --blocks 1 --batch-size 8 --every 2 --beta 0.5 --warmup 2".split()
-PICTURES = {"loss.png", "loss_by_t.png", "samples.png", "denoising.gif", "forward.png", "unet_walk.png"}
+NETWORK = "--T 12 --base 4 --groups 2 --blocks 1".split()
+TINY = [*NETWORK, *"--batch-size 8 --every 2 --beta 0.5 --warmup 2".split()]
+PICTURES = {
+    *("loss.png", "loss_by_t.png", "samples.png"),
+    *("denoising.gif", "forward.png", "unet_walk.png"),
+}
+FILES = {BEST, CHECKPOINT, "checkpoint-000002.safetensors", CONFIG, METRICS, LOCK}
+PROGRAM = [sys.executable, "-W", "error", "-m", "tinyddpm"]
+# The arguments, and what must be said.
+BAD_INPUT = {
+    "train --out x --base four": "'four' is not a valid integer",
+    "train --out x --bse 4": "No such option",
+    "train --out x --groups 3": "16 channels cannot be divided into 3 groups",
+    "train --out x --levels 1,b": "expected whole numbers with commas between them, got '1,b'",
+    "train --out x --recipe nothing": (
+        "--recipe: expected one of cifar10, digits, digits_classes, emoji, fashion"
+    ),
+    "train --out x --recipe digits --config y": "expected one of them, not both",
+    "train --out x --config absent.toml": "absent.toml: cannot be read",
+    "train --out x --data absent": "absent",
+    "train --out x --noise-schedule square": "'square' is not one of 'linear', 'cosine'",
+    "train --out x --steps 0": "steps: expected at least 1, got 0",
+    "train --out x --device tpu": "device: expected cpu, cuda or cuda:INDEX, got 'tpu'",
+    "train --out x --device cuda": "device cuda: CuPy",
+    "train": "Missing option '--out'",
+    "sample absent": "there is no such file",
+    "sample absent --out x.jpg": "expected a name that ends in",
+    "info absent": "there is no such file",
+    "plot absent": "there is no such file",
+    "fly": "No such command 'fly'",
+}
 
 
-def tinyddpm(*arguments, **options):
-    return subprocess.run([sys.executable, "-W", "error", "-c", "import sys; from tinyddpm.cli import main; sys.exit(main())",
-                           *map(str, arguments)], capture_output=True, text=True, timeout=120, **options)
+def run_program(*arguments):
+    command = [*PROGRAM, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=120)
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "x"
-    done = tinyddpm("train", "--out", folder, "--steps", 4, *TINY)
+    done = run_program("train", "--out", folder, "--steps", 4, *TINY)
     assert done.returncode == 0, done.stderr
     return folder, done.stdout
 
 
 def test_train_leaves_a_whole_run_folder(trained):
     folder, said = trained
-    assert {p.name for p in folder.iterdir()} == PICTURES | {BEST, CHECKPOINT, "checkpoint-000002.safetensors", CONFIG, METRICS, LOCK}
+    assert {p.name for p in folder.iterdir()} == PICTURES | FILES
     assert "stopped at step 4: all 4 steps are done" in said and "of predict-the-mean's" in said
     for name in PICTURES:
         with Image.open(folder / name) as picture:
@@ -37,17 +73,17 @@ def test_train_leaves_a_whole_run_folder(trained):
     assert len((folder / METRICS).read_text().splitlines()) == 4 + 2
 
 
-def test_train_again_needs_resume_and_then_goes_on(trained, tmp_path):
+def test_train_again_needs_resume_and_then_goes_on(trained):
     folder, _ = trained
-    again = tinyddpm("train", "--out", folder, *TINY)
+    again = run_program("train", "--out", folder, *TINY)
     assert again.returncode == 2 and "holds a run already" in again.stderr
-    more = tinyddpm("train", "--out", folder, "--resume", "--steps", 6, "--no-pictures")
+    more = run_program("train", "--out", folder, "--resume", "--steps", 6, "--no-pictures")
     assert more.returncode == 0 and "stopped at step 6" in more.stdout
 
 
 @pytest.mark.parametrize("name", ["grid.png", "chain.gif", "samples.npz"])
 def test_sample_writes_what_the_name_says(trained, tmp_path, name):
-    done = tinyddpm("sample", trained[0], "--n", 5, "--steps", 3, "--out", tmp_path / name)
+    done = run_program("sample", trained[0], "--n", 5, "--steps", 3, "--out", tmp_path / name)
     assert done.returncode == 0 and "5 images, 3 steps of ddim, seed 0" in done.stdout, done.stderr
     if name.endswith("npz"):
         with np.load(tmp_path / name) as arrays:
@@ -59,80 +95,101 @@ def test_sample_writes_what_the_name_says(trained, tmp_path, name):
 
 def test_info_and_plot(trained):
     folder, _ = trained
-    said = tinyddpm("info", folder)
+    said = run_program("info", folder)
     assert said.returncode == 0 and "base = 4" in said.stdout and "parameters" in said.stdout
     (folder / "loss.png").unlink()
-    assert tinyddpm("plot", folder).returncode == 0 and (folder / "loss.png").exists()
+    assert run_program("plot", folder).returncode == 0 and (folder / "loss.png").exists()
 
 
-@pytest.mark.parametrize("arguments, problem", [
-    ("train --out x --base four", "'four' is not a valid integer"),
-    ("train --out x --bse 4", "No such option"),
-    ("train --out x --groups 3", "16 channels cannot be divided into 3 groups"),
-    ("train --out x --levels 1,b", "expected whole numbers with commas between them, got '1,b'"),
-    ("train --out x --recipe nothing", "--recipe: expected one of cifar10, digits, digits_classes, emoji, fashion"),
-    ("train --out x --recipe digits --config y", "expected one of them, not both"),
-    ("train --out x --config absent.toml", "absent.toml: cannot be read"),
-    ("train --out x --data absent", "absent"),
-    ("train --out x --noise-schedule square", "'square' is not one of 'linear', 'cosine'"),
-    ("train --out x --steps 0", "steps: expected at least 1, got 0"),
-    ("train --out x --device tpu", "device: expected cpu, cuda or cuda:INDEX, got 'tpu'"),
-    ("train --out x --device cuda", "device cuda: CuPy"),
-    ("train", "Missing option '--out'"),
-    ("sample absent", "there is no such file"),
-    ("sample absent --out x.jpg", "expected a name that ends in"),
-    ("info absent", "there is no such file"),
-    ("plot absent", "there is no such file"),
-    ("fly", "No such command 'fly'"),
-])
-def test_bad_input_gets_one_line_and_status_2(arguments, problem, tmp_path, monkeypatch, capsys):
+@pytest.mark.parametrize("arguments", BAD_INPUT)
+def test_bad_input_gets_one_line_and_status_2(arguments, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert cli.main(arguments.split()) == 2
     said = capsys.readouterr().err
-    assert problem in said and said.startswith("tinyddpm: ") and said.count("\n") == 1
+    assert BAD_INPUT[arguments] in said
+    assert said.startswith("tinyddpm: ") and said.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
 def test_bad_input_for_a_trained_model(trained, capsys, tmp_path):
-    for arguments, problem in (("--steps 99", "steps: expected 1 to T = 12, got 99"), ("--n 0", "n: expected at least 1"),
-                               ("--sampler ddpm --steps 5", "ddpm takes all T = 12 steps")):
-        assert cli.main(["sample", str(trained[0]), "--out", str(tmp_path / "s.png"), *arguments.split()]) == 2
+    for arguments, problem in (
+        ("--steps 99", "steps: expected 1 to T = 12, got 99"),
+        ("--n 0", "n: expected at least 1"),
+        ("--sampler ddpm --steps 5", "ddpm takes all T = 12 steps"),
+    ):
+        out = str(tmp_path / "s.png")
+        assert cli.main(["sample", str(trained[0]), "--out", out, *arguments.split()]) == 2
         assert problem in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["", "train", "sample", "info", "plot"])
+@pytest.mark.parametrize("command", ["", *cli.cli.commands])
 def test_help(command, capsys):
     assert cli.main([*command.split(), "--help"]) == 0
-    said = capsys.readouterr().out
-    assert said.startswith("Usage: tinyddpm")
-    if command == "train":
-        from tinyddpm.runs.config import option_types
-        assert all(f"--{name.replace('_', '-')}" in said for name in option_types() if name not in ("image", "class_names"))
+    assert capsys.readouterr().out.startswith(f"Usage: tinyddpm {command}")
+
+
+def test_the_help_of_train_has_every_option_with_its_text_and_its_default(capsys):
+    assert cli.main(["train", "--help"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    defaults = configuration.to_dict(configuration.Config())
+    for name, text in configuration.option_help().items():
+        if name not in configuration.THE_DATA_SAYS:
+            assert f"--{name.replace('_', '-')}" in said and text in said, name
+            assert f"{text} [" in said or name not in defaults, name
+    assert "[1.4]" in said and "[1,2]" in said and "[true]" in said
+
+
+@pytest.mark.parametrize(
+    "option, name, value",
+    [
+        ("--beta=0.25", "beta", 0.25),
+        ("--learning-rate=0.25", "beta", 0.25),
+        ("--lr=0.25", "beta", 0.25),
+        ("--ema-decay=0.25", "ema_decay", 0.25),
+        ("--ema=0.25", "ema_decay", 0.25),
+        ("--levels=1,3", "levels", (1, 3)),
+        ("--attention=", "attention", ()),
+        ("--no-multipliers", "multipliers", False),
+    ],
+)
+def test_an_option_and_its_aliases_set_the_field(option, name, value, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr("tinyddpm.runs.training.run", lambda config, *_: seen.append(config))
+    assert cli.main(["train", "--out", str(tmp_path / "x"), "--no-pictures", option]) == 0
+    [config] = seen
+    assert {**vars(config), **vars(config.unet)}[name] == value
+
+
+def test_the_installed_command_is_main():
+    path = Path(tinyddpm.__file__).parent.parent / "pyproject.toml"
+    project = tomllib.loads(path.read_text(encoding="utf-8"))["project"]
+    assert project["scripts"] == {"tinyddpm": "tinyddpm.cli:main"}
+    assert cli.main(["--version"]) == 0
 
 
 def test_ctrl_c_anywhere_else_is_said_to_be_one(trained, monkeypatch, capsys):
     """click turns it into Abort, which is a RuntimeError: it must not be taken for one of ours."""
+
     def interrupted(*_, **__):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(Run, "sample", interrupted)
     assert cli.main(["sample", str(trained[0])]) == 130
     assert capsys.readouterr().err.strip().endswith("interrupted")
 
 
 def test_ctrl_c_stops_with_a_checkpoint(tmp_path):
-    """In a process of its own: SIGINT after the first checkpoint, then the run says so and can be resumed."""
-    import signal
-    import time
+    """SIGINT after the first checkpoint: the run says so, and can be resumed."""
     folder = tmp_path / "x"
-    with subprocess.Popen([sys.executable, "-c", "import sys; from tinyddpm.cli import main; sys.exit(main())", "train",
-                           "--out", folder, "--no-pictures", "--patience", "0", *TINY], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [*PROGRAM, "train", "--out", folder, "--no-pictures", "--patience", "0", *TINY]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
         deadline = time.monotonic() + 60
         while not (folder / BEST).exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and "interrupted" in out and "Traceback" not in err
-    from tinyddpm.runs import checkpoint
     saved = checkpoint.load(folder / CHECKPOINT)
     steps = [line for line in (folder / METRICS).read_text().splitlines() if '"J"' in line]
     assert saved.step == len(steps) >= 2

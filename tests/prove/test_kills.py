@@ -1,8 +1,10 @@
-"""A run that is killed, however often and at whatever moment, and resumed, is bit for bit the run that was never killed.
+"""A run that is killed and resumed is bit for bit the run that was never killed.
 
-Each kill is a SIGKILL of a real process: after a random time; at a random one of the moments at which it opens, renames, links or
-removes a file of the run folder; or half way through the writing of a checkpoint.
+Each kill is a SIGKILL of a real process: after a random time; at a random one of the moments at
+which it opens, renames, links or removes a file of the run folder; or half way through the writing
+of a checkpoint.
 """
+
 import json
 import random
 import signal
@@ -25,8 +27,14 @@ from tinyddpm.runs.config import Config
 from tinyddpm.nn import UNetConfig
 
 folder, images, kind, number = *sys.argv[1:4], int(sys.argv[4])
-config = Config(data=images, T=20, batch_size=4, beta=1.0, ema_decay=0.3, warmup=3, every={EVERY}, steps={STEPS}, patience=0, workers=1, shards=2, keep=3,
-                unet=UNetConfig(base=4, levels=(1,), attention=(), middle_attention=False, groups=2, blocks=1, dropout=0.1))
+unet = UNetConfig(
+    base=4, levels=(1,), attention=(), middle_attention=False, groups=2, blocks=1, dropout=0.1
+)
+config = Config(
+    data=images, T=20, batch_size=4, beta=1.0, ema_decay=0.3, warmup=3, patience=0,
+    workers=1, shards=2, keep=3, every={EVERY}, steps={STEPS}, unet=unet,
+)
+events = "open", "os.rename", "os.link", "os.remove", "os.truncate"
 moments, written = 0, 0
 
 def die():
@@ -34,7 +42,7 @@ def die():
 
 def note(event, args):
     global moments
-    if event in ("open", "os.rename", "os.link", "os.remove", "os.truncate") and str(args[0]).startswith(folder):
+    if event in events and str(args[0]).startswith(folder):
         moments += 1
         if kind == "moment" and moments == number:
             die()
@@ -56,8 +64,13 @@ print(moments, flush=True)
 
 
 def train(folder, images, kind="", number=0):
-    """Run a process on the folder, kill it as `kind` and `number` say, and return its exit status and what it printed last."""
-    with subprocess.Popen([sys.executable, "-c", TRAIN, folder, images, kind, str(number)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    """Train in a process of its own, which is killed as `kind` and `number` say.
+
+    Returns its exit status and what it printed last.
+    """
+    command = [sys.executable, "-c", TRAIN, folder, images, kind, str(number)]
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    with subprocess.Popen(command, text=True, **pipes) as process:
         if kind == "time":
             process.stdout.readline()
             time.sleep(number / 1000)
@@ -82,17 +95,21 @@ def unbroken(images, tmp_path_factory):
 
 
 def records(folder):
-    """The lines of the metrics, wall-clock fields apart. Raises if one is not whole."""
+    """The lines of the metrics without wall-clock fields. Raises if one is not whole."""
     text = (folder / METRICS).read_text()
     assert not text or text.endswith("\n")
-    return [{name: v for name, v in json.loads(line).items() if name != "seconds"} for line in text.splitlines()]
+    return [
+        {name: v for name, v in json.loads(line).items() if name != "seconds"}
+        for line in text.splitlines()
+    ]
 
 
 def survives(kills, folder, unbroken, images):
     """Kill a run in all these ways, one after another, then let it finish, and compare."""
     step = 0
     for kind, number in kills:
-        assert train(str(folder), images, kind, number)[0] == -signal.SIGKILL, f"it was done before it could be killed: {kind} {number}"
+        status, _ = train(str(folder), images, kind, number)
+        assert status == -signal.SIGKILL, f"done before it could be killed: {kind} {number}"
         found = RunFolder(folder).newest()
         assert found is None and step == 0 or found.checkpoint.step >= step and not found.damaged
         step = found.checkpoint.step if found else 0
@@ -102,19 +119,28 @@ def survives(kills, folder, unbroken, images):
     assert records(folder) == records(unbroken)
     assert [r["k"] for r in records(folder) if "J" in r] == list(range(1, STEPS + 1))
     files = {p.name: p.read_bytes() for p in folder.glob("*.safetensors")}
-    assert files == {p.name: p.read_bytes() for p in unbroken.glob("*.safetensors")}  # θ, average, progress, step: every byte
-    assert files.keys() == {CHECKPOINT, BEST, f"checkpoint-{STEPS - EVERY:06d}.safetensors", f"checkpoint-{STEPS - 2 * EVERY:06d}.safetensors"}
+    # θ, its EMA, the progress, the step: every byte.
+    assert files == {p.name: p.read_bytes() for p in unbroken.glob("*.safetensors")}
+    earlier = {f"checkpoint-{STEPS - back * EVERY:06d}.safetensors" for back in (1, 2)}
+    assert files.keys() == {CHECKPOINT, BEST} | earlier
     assert not list(folder.glob("*.writing"))
-    assert 10 < load(folder / BEST).step < STEPS - 10  # or it would not show if the progress were forgotten
+    # Earlier or later, it would not show if the progress were forgotten.
+    assert 10 < load(folder / BEST).step < STEPS - 10
 
 
 def draw_kills(draw, n):
-    kinds = {"time": lambda: draw.randrange(400), "moment": lambda: draw.randrange(1, 60), "torn": lambda: draw.randrange(1, 5)}
-    return [(kind, kinds[kind]()) for kind in (draw.choice(["time", "time", "moment", "moment", "torn"]) for _ in range(n))]
+    """n kinds of kill, each with its number; half as many torn checkpoints as of the others."""
+    below = {"time": (0, 400), "moment": (1, 60), "torn": (1, 5)}
+    kills = []
+    for _ in range(n):
+        kind = draw.choice(["time", "time", "moment", "moment", "torn"])
+        kills.append((kind, draw.randrange(*below[kind])))
+    return kills
 
 
 def test_five_kills(images, unbroken, tmp_path):
-    survives([("moment", 7), ("torn", 2), ("moment", 150), ("moment", 29), ("time", 60)], tmp_path / "run", unbroken, images)
+    kills = [("moment", 7), ("torn", 2), ("moment", 150), ("moment", 29), ("time", 60)]
+    survives(kills, tmp_path / "run", unbroken, images)
 
 
 @pytest.mark.prove
@@ -127,4 +153,5 @@ def test_fifty_kills_at_random(images, unbroken, tmp_path, chain):
 @pytest.mark.parametrize("first", range(1, 61, 5))
 def test_a_kill_at_every_moment_of_the_first_three_checkpoints(images, unbroken, tmp_path, first):
     """And at each moment of going on from what the kill before left."""
-    survives([("moment", number) for number in range(first, first + 5)], tmp_path / "run", unbroken, images)
+    kills = [("moment", number) for number in range(first, first + 5)]
+    survives(kills, tmp_path / "run", unbroken, images)

@@ -28,13 +28,13 @@ class UNetConfig:
     image: Annotated[tuple[int, int, int], "channels, height, width"] = (1, 8, 8)
     base: Annotated[int, "channels at full resolution"] = 16
     levels: Annotated[tuple[int, ...], "channels at each level, as multiples of base"] = (1, 2)
-    blocks: Annotated[int, "residual blocks at each level down; one more up"] = 2
-    attention: Annotated[tuple[int, ...], "sides of the images that get attention"] = (4,)
+    blocks: Annotated[int, "residual blocks a level going down; one more going up"] = 2
+    attention: Annotated[tuple[int, ...], "resolutions (shorter side) with attention"] = (4,)
     middle_attention: Annotated[bool, "attention at the bottom"] = True
     heads: Annotated[int, "heads of attention"] = 1
     groups: Annotated[int, "groups of GroupNorm"] = 8
     dropout: Annotated[float, "fraction of features dropped in training"] = 0.0
-    time_conditioning: Annotated[bool, "let the network see t"] = True
+    time_conditioning: Annotated[bool, "condition on t; without: unconditional in t"] = True
 
     def __post_init__(self) -> None:
         for name in ("base", "blocks", "heads", "groups"):

@@ -1,47 +1,70 @@
-"""`tinyddpm import PATH --out RUN` and `tinyddpm export RUN PATH`: a network from diffusers as a run folder, and a run for diffusers.
+"""A network from diffusers as a run folder, and a run as diffusers stores its networks.
 
-A run folder that was imported holds one checkpoint. Its tensors have diffusers' names, so that nothing takes it for a network of
-our own, and its `state` says under IMPORTED what network they make and what it predicts: `interop.imported.network` is that network.
+    tinyddpm import PATH --out RUN
+    tinyddpm export RUN PATH
+
+The folder of an imported run holds one checkpoint. Its tensors have diffusers' names, so that
+nothing takes it for a network of ours. Its `state` says under IMPORTED which network they make and
+what it predicts; `interop.imported.network` makes it.
 """
+
 import json
 from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 
+from ..interop import diffusers_scheduler, diffusers_unet
+from ..interop.diffusers_scheduler import Scheduler
+from ..interop.diffusers_unet import DiffusersUNet
+from ..interop.imported import IMPORTED, network
+from ..nn.unet import UNetConfig
+from ..schedule import linear
 from . import checkpoint
 from .config import Config
 from .folder import CHECKPOINT, RunFolder
 from .opening import Run
-from ..nn.unet import UNetConfig
-from ..schedule import linear
-from ..interop import diffusers_scheduler, diffusers_unet
-from ..interop.diffusers_scheduler import Scheduler
-from ..interop.imported import IMPORTED, network
 
-PIPELINE = {"_class_name": "DDPMPipeline", "scheduler": ["diffusers", "DDPMScheduler"], "unet": ["diffusers", "UNet2DModel"]}
+PIPELINE = {
+    "_class_name": "DDPMPipeline",
+    "scheduler": ["diffusers", "DDPMScheduler"],
+    "unet": ["diffusers", "UNet2DModel"],
+}
 
 
-def import_folder(path, out):
-    """Make the run folder `out` from a folder of diffusers. Without a scheduler_config.json the network is taken to predict ε on
-    the schedule of Ho et al. 2020. Returns the DiffusersUNet and its Scheduler. Nothing is written if anything is wrong."""
+def import_folder(path: str | Path, out: str | Path) -> tuple[DiffusersUNet, Scheduler]:
+    """Make the run folder `out` from a folder of diffusers; write nothing if anything is wrong.
+
+    Without a scheduler_config.json the network is taken to predict ε on the schedule of Ho et al.
+    2020.
+    """
     path, out = Path(path), Path(out)
     _check_free(out)
     unet = diffusers_unet.read(path)
     scheduler = diffusers_scheduler.read(path) or Scheduler(linear(1000))
     own = UNetConfig(**{f.name: getattr(unet.config, f.name) for f in fields(UNetConfig)})
     config = Config(data=str(path), T=scheduler.schedule.T, unet=own)
-    state = {"progress": {"best": 0.0, "best_step": 0}, IMPORTED: {
-        "unet": diffusers_unet.to_options(unet.config), "scheduler": diffusers_scheduler.to_options(scheduler)}}
-    values = {name: np.ascontiguousarray(view) for name, (_, view) in diffusers_unet.tensors(unet).items()}
+    description = {
+        "unet": diffusers_unet.to_options(unet.config),
+        "scheduler": diffusers_scheduler.to_options(scheduler),
+    }
+    state = {"progress": {"best": 0.0, "best_step": 0}, IMPORTED: description}
+    tensors = diffusers_unet.tensors(unet)
+    values = {name: np.ascontiguousarray(view) for name, (_, view) in tensors.items()}
     out.mkdir(parents=True, exist_ok=True)
     checkpoint.save(out / CHECKPOINT, checkpoint.Checkpoint(config, 0, values, values, state))
     return unet, scheduler
 
 
-def export_run(run, path):
-    """Write the averaged network of a run folder, the one that `tinyddpm sample` uses, into the new folder `path`, which
-    `diffusers.DDPMPipeline.from_pretrained(path)` loads. ValueError, naming it, for what diffusers has no equivalent of."""
+def export_run(run: str | Path, path: str | Path) -> None:
+    """Write the network that `tinyddpm sample` uses, the EMA of a run, into the new folder `path`.
+
+    `diffusers.DDPMPipeline.from_pretrained(path)` loads it.
+
+    Raises:
+        ValueError: the network has something that diffusers has no equivalent of. The message says
+            what.
+    """
     path, run = Path(path), Path(run)
     _check_free(path)
     newest = RunFolder(run).newest() if run.is_dir() else None
@@ -50,13 +73,14 @@ def export_run(run, path):
         own = Run(run)
         found = own.unet, Scheduler(own.schedule, predicts="x0")
     unet, scheduler = found
-    beside = path.with_name(path.name + ".writing")  # and renamed when all is there
+    beside = path.with_name(path.name + ".writing")  # renamed when everything is there
     diffusers_unet.write(unet, beside)
     diffusers_scheduler.write(scheduler, beside)
-    (beside / "model_index.json").write_text(json.dumps(PIPELINE, indent=2) + "\n", encoding="utf-8")
+    index = json.dumps(PIPELINE, indent=2) + "\n"
+    (beside / "model_index.json").write_text(index, encoding="utf-8")
     beside.replace(path)
 
 
-def _check_free(folder):
+def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder}: expected a folder that is new or empty")

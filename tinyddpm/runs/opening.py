@@ -1,126 +1,251 @@
-"""Images from a trained run.
+"""A trained run, opened to draw images with.
 
-    run = Run("runs/x")                                                                 # or Run("fashion"), which is shipped: see shipped.py
-    *_, (t, x0, x0_hat) = run.sample(n=64, sampler="ddim", steps=50, seed=0)
-    *_, (t, x0, x0_hat) = run.sample(n=64, label="3", guidance=3.0)                     # of a run that was trained with classes
-    with run.denoiser(labels=np.arange(10), guidance=3.0) as denoiser: …                # for samplers of your own choice
+run = Run("runs/x")                      # or Run("fashion"), a model that ships (shipped.py)
+*_, (t, x0, x0_hat) = run.sample(n=64, sampler="ddim", steps=50, seed=0)
+*_, (t, x0, x0_hat) = run.sample(n=64, label="3", guidance=3.0)    # trained with --classes
+
+with run.denoiser(labels=np.arange(10), guidance=3.0) as denoiser:
+    …                                    # for samplers of your own choice
 """
+
 import math
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from autograd import backend
 
 from .. import noise
-from ..more.classes import guided
-from ..more.predictions import denoiser
-from ..sampler import ancestral, ddim, timestep_grid
-from . import checkpoint, shipped
-from .computing import computing
 from ..data.image_files import MAX_BYTES
 from ..data.labels import number
 from ..interop.imported import network
+from ..more.classes import guided
+from ..more.predictions import denoiser
+from ..nn.unet import UNet
+from ..sampler import ancestral, ddim, timestep_grid
+from ..schedule import Schedule
+from ..types import Array, Denoiser
+from . import checkpoint, shipped
+from .checkpoint import Checkpoint, CheckpointError
+from .computing import computing
+from .config import Config
 from .folder import BEST, RunFolder
+
+Chain = Iterator[tuple[int, Array, Array]]  # (t, x_t, x̂_0) after each step
 
 
 class Run:
-    """A run folder, a checkpoint file, or by its name a shipped model, ready to be sampled from: with the averaged θ of its best evaluation.
+    """A trained network with the EMA of θ from its best evaluation, ready to be sampled from.
 
-    Attributes: called, in words; config, step, schedule, unet, what it predicts ("x0", but "eps" or "v" of an imported one), and the variance of its
-    ancestral sampler (see `ancestral`). tf32: on a GPU, see `backend.tf32`.
+    Args:
+        path: a run folder, a checkpoint file, or the name of a shipped model.
+        device: cpu, cuda or cuda:1.
+        tf32: on a GPU: see `backend.tf32`.
+
+    Attributes:
+        called: what to call it in a sentence.
+        saved: the Checkpoint; config, step: as in it.
+        unet: the network, bound to the EMA on the device.
+        schedule: its noise schedule.
+        predicts: "x0"; for an imported network perhaps "eps" or "v".
+        variance: of the ancestral sampler (see `ancestral`).
     """
 
-    def __init__(self, path, device="cpu", tf32=False):
-        self.called = str(path)
-        if shipped.is_meant(path := Path(path)):
-            self.called, path = f"{path}, which comes with tinyddpm", shipped.file(path)
-        path, saved = _read(path)
-        self.config, self.step, self.saved = saved.config, saved.step, saved
-        imported = network(saved.state, saved.ema)
-        if imported:
-            self.unet, scheduler = imported
-            self.schedule, self.predicts = scheduler.schedule, scheduler.predicts
-            self.variance = scheduler.schedule.beta if scheduler.large_variance else None
-        else:
-            self.schedule, self.predicts, self.variance = self.config.make_schedule(), "x0", None
-            self.unet = self.config.make_unet()
-            checkpoint.check(self.unet, saved.ema, path)  # before there is room made for what the file claims
-            checkpoint.fill(self.unet.bind(np.zeros(self.unet.theta_size(), np.float32)), saved.ema, path)
+    def __init__(self, path: str | Path, device: str = "cpu", tf32: bool = False) -> None:
+        self.called, file, self.saved = _find(Path(path))
+        self.config, self.step = self.saved.config, self.saved.step
+        self.unet, self.schedule, self.predicts, self.variance = _network(self.saved, file)
         self.unet.bind(backend.to_device(self.unet.theta, device))
         self.device, self.tf32 = device, tf32
 
-    def sample(self, n, sampler="ddpm", steps=None, seed=0, eta=0.0, clip=1.0, label=None, guidance=None):
-        """A generator of (t, x_t, x̂_0), each (n, C, H, W); the last has t = 0.
+    def sample(
+        self,
+        n: int,
+        sampler: str = "ddpm",
+        steps: int | None = None,
+        seed: int = 0,
+        eta: float = 0.0,
+        clip: float | None = 1.0,
+        label: str | int | None = None,
+        guidance: float | None = None,
+    ) -> Chain:
+        """Draw n images.
 
-        sampler  "ddpm": all T steps, with noise; "ddim": `steps` of them (50 if None), with noise according to eta
-        seed     image i is a function of seed and i, so the first 8 of 64 are those of n = 8
-        label, guidance  of a run with classes: the class to draw, by name or number, each in turn if None; and w (see `guided`), 1 if None
+        Args:
+            n: how many.
+            sampler: "ddpm": all T steps, with noise; "ddim": fewer, with noise according to eta.
+            steps: of ddim; 50 if None.
+            seed: image i is a function of seed and i, so the first 8 of 64 are those of n = 8.
+            eta: noise of ddim, from 0 to 1.
+            clip: x̂_0 is held within [−clip, clip]; None leaves it free.
+            label: the class to draw, by name or number, of a run with classes; None: each in turn.
+            guidance: the weight of the class (see `guided`), of a run with classes; 1 if None.
+
+        Returns:
+            A generator of (t, x_t, x̂_0), each array (n, C, H, W). The last one has t = 0.
+
+        Raises:
+            ValueError: an argument is wrong or does not fit the run. This comes at once, and not
+                with the first step.
         """
         shape = self.config.unet.image
-        most = MAX_BYTES // (4 * math.prod(shape))
-        if not isinstance(n, int) or not 1 <= n <= most:
-            raise ValueError(f"n: expected at least 1, and at most the {most} images that fit in {MAX_BYTES} bytes, got {n}")
-        if not 0 <= eta <= 1:
-            raise ValueError(f"eta: expected 0 to 1, got {eta}")
-        if sampler not in ("ddpm", "ddim"):
-            raise ValueError(f"sampler: expected ddpm or ddim, got {sampler!r}")
-        if sampler == "ddpm" and steps not in (None, self.schedule.T):
-            raise ValueError(f"steps: ddpm takes all T = {self.schedule.T} steps; choose ddim for {steps}")
-        if sampler == "ddpm" and eta:
-            raise ValueError(f"eta: ddpm always adds its noise; choose ddim for {eta}")
-        steps = min(50, self.schedule.T) if steps is None else steps
-        timestep_grid(self.schedule.T, steps)  # raises now, and not at the first step, what is wrong with steps
-        if not self.config.classes and (label is not None or guidance is not None):
-            raise ValueError("class, guidance: expected a run that was trained with --classes, this one was not")
-        guidance = 1.0 if guidance is None else guidance
-        if not math.isfinite(guidance):
-            raise ValueError(f"guidance: expected a finite number, got {guidance}")
-        if guidance != 1 and not self.config.class_dropout:
-            raise ValueError(f"guidance: this run was trained with class_dropout = 0 and never saw an image without its class: expected 1, got {guidance}")
-        index, labels = np.arange(n), None
-        if self.config.classes:
-            names = self.config.class_names
-            labels = index % len(names) if label is None else np.full(n, number(str(label), names))
+        _check_number(n, shape)
+        steps = chain_length(self.schedule.T, sampler, steps, eta)
+        labels, weight = _labels(self.config, n, label), _weight(self.config, guidance)
+        index = np.arange(n)
 
-        def draw(step):
-            return backend.to_device(noise.normal(seed, "sampling", step, index, shape), self.device)
+        def draw(step: int) -> Array:
+            eps = noise.normal(seed, "sampling", step, index, shape)
+            return backend.to_device(eps, self.device)
 
-        x_T = draw(0)  # steps of the chain are 1..T, so address 0 is free for the start
+        x_T = draw(0)  # the chain draws for the steps 1..T, so address 0 is free for its start
         if sampler == "ddpm":
-            return self._computed(labels, guidance, ancestral, x_T, draw, clip=clip, variance=self.variance)
-        return self._computed(labels, guidance, ddim, x_T, draw, steps=steps, eta=eta, clip=clip)
+            options: dict[str, Any] = {"clip": clip, "variance": self.variance}
+            return self._chain(ancestral, x_T, draw, options, labels, weight)
+        options = {"clip": clip, "steps": steps, "eta": eta}
+        return self._chain(ddim, x_T, draw, options, labels, weight)
 
-    def _computed(self, labels, guidance, sampler, x_T, draw, **options):
-        """The sampler's chain, on all cores for as long as it lasts."""
-        with self.denoiser(labels, guidance) as denoise:
+    def _chain(
+        self,
+        sampler: Callable[..., Chain],
+        x_T: Array,
+        draw: Callable[[int], Array],
+        options: dict[str, Any],
+        labels: Array | None,
+        weight: float,
+    ) -> Chain:
+        """The sampler's chain; all cores work for as long as it lasts."""
+        with self.denoiser(labels, weight) as denoise:
             yield from sampler(denoise, self.schedule, x_T, draw, **options)
 
     @contextmanager
-    def denoiser(self, labels=None, guidance=1.0):
-        """The denoiser(xt, t) -> x̂_0 that samplers take, computed on all cores within the block.
+    def denoiser(self, labels: Array | None = None, guidance: float = 1.0) -> Iterator[Denoiser]:
+        """The function (xt, t) -> x̂_0 that samplers take. Within the block it uses all cores.
 
-        labels  (n,) numbers of classes, for batches of n images, of a run that was trained with them; None: no class is told
+        Args:
+            labels: (n,) numbers of classes, for batches of n images; None: unconditional.
+            guidance: their weight, see `guided`.
         """
-        with computing(self.unet, self.unet, self.schedule, self.device, shards=self.config.shards, tf32=self.tf32) as (_, denoise):
-            denoise = denoiser(denoise, self.schedule, self.predicts)
-            yield denoise if labels is None else guided(denoise, backend.to_device(labels, self.device), len(self.config.class_names), guidance)
+        shards = self.config.shards
+        with computing(
+            self.unet, self.unet, self.schedule, self.device, shards=shards, tf32=self.tf32
+        ) as (_, denoise):
+            to_x0 = denoiser(denoise, self.schedule, self.predicts)
+            if labels is None:
+                yield to_x0
+            else:
+                there = backend.to_device(labels, self.device)
+                yield guided(to_x0, there, len(self.config.class_names), guidance)
 
 
-def _read(path):
-    """The Checkpoint in a file, or in a run folder its best, or its newest if none was evaluated yet; and where it lay."""
+def chain_length(T: int, sampler: str, steps: int | None = None, eta: float = 0.0) -> int:
+    """How many steps a chain takes from T down.
+
+    Raises:
+        ValueError: the sampler does not go with this many steps or this eta.
+    """
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta: expected 0 to 1, got {eta}")
+    if sampler == "ddpm":
+        if steps not in (None, T):
+            raise ValueError(f"steps: ddpm takes all T = {T} steps; choose ddim for {steps}")
+        if eta:
+            raise ValueError(f"eta: ddpm always adds its noise; choose ddim for {eta}")
+        return T
+    if sampler != "ddim":
+        raise ValueError(f"sampler: expected ddpm or ddim, got {sampler!r}")
+    return len(timestep_grid(T, min(50, T) if steps is None else steps))
+
+
+def _check_number(n: int, shape: tuple[int, ...]) -> None:
+    most = MAX_BYTES // (4 * math.prod(shape))
+    if not isinstance(n, int) or not 1 <= n <= most:
+        raise ValueError(
+            f"n: expected at least 1, and at most the {most} images that fit in "
+            f"{MAX_BYTES} bytes, got {n}"
+        )
+
+
+def _labels(config: Config, n: int, label: str | int | None) -> Array | None:
+    """The class of each image (n,), or None for a run without classes."""
+    if not config.classes:
+        if label is not None:
+            raise ValueError(
+                "class: expected a run that was trained with --classes, got one without"
+            )
+        return None
+    if label is None:
+        return np.arange(n) % len(config.class_names)
+    return np.full(n, number(str(label), config.class_names))
+
+
+def _weight(config: Config, guidance: float | None) -> float:
+    """The weight of the class."""
+    if guidance is None:
+        return 1.0
+    if not config.classes:
+        raise ValueError(
+            "guidance: expected a run that was trained with --classes, got one without"
+        )
+    if not math.isfinite(guidance):
+        raise ValueError(f"guidance: expected a finite number, got {guidance}")
+    if guidance != 1 and not config.class_dropout:
+        raise ValueError(
+            "guidance: expected 1 for a run trained with class_dropout = 0, which knows no "
+            f"image without its class, got {guidance}"
+        )
+    return guidance
+
+
+class _Network(NamedTuple):
+    unet: UNet
+    schedule: Schedule
+    predicts: str
+    variance: Array | None
+
+
+def _network(saved: Checkpoint, path: Path) -> _Network:
+    """The network in a checkpoint, ours or an imported one, and how to sample from it."""
+    imported = network(saved.state, saved.ema)
+    if imported:
+        unet, scheduler = imported
+        variance = scheduler.schedule.beta if scheduler.large_variance else None
+        return _Network(unet, scheduler.schedule, scheduler.predicts, variance)
+    unet = saved.config.make_unet()
+    checkpoint.check(unet, saved.ema, path)  # before there is room for what the file claims
+    unet.bind(np.zeros(unet.theta_size(), np.float32))
+    checkpoint.fill(unet, saved.ema, path)
+    return _Network(unet, saved.config.make_schedule(), "x0", None)
+
+
+def _find(path: Path) -> tuple[str, Path, Checkpoint]:
+    """What to call the model at `path`, the file that it is in, and its Checkpoint."""
+    if shipped.is_meant(path):
+        file = shipped.file(path)
+        return f"{path}, which comes with tinyddpm", file, checkpoint.load(file)
     if not path.exists():
-        raise checkpoint.CheckpointError(f"{path}: there is no such file; of the models that come with tinyddpm there are {', '.join(shipped.names())}")
-    if not path.is_dir():
-        return path, checkpoint.load(path)
-    if not (path / BEST).exists():
-        found = RunFolder(path).newest()
-        if found:
-            return found.path, found.checkpoint
-        raise checkpoint.CheckpointError(f"{path}: there is no such file in it as a checkpoint: expected a run folder")
+        names = ", ".join(shipped.names())
+        raise CheckpointError(
+            f"{path}: there is no such file, and no shipped model of this name; there are {names}"
+        )
+    if path.is_dir():
+        return str(path), *_best(path)
+    return str(path), path, checkpoint.load(path)
+
+
+def _best(folder: Path) -> tuple[Path, Checkpoint]:
+    """The best checkpoint of a run folder; its newest if it was never evaluated."""
+    if not (folder / BEST).exists():
+        found = RunFolder(folder).newest()
+        if not found:
+            raise CheckpointError(f"{folder}: expected a run folder, there is no checkpoint in it")
+        return found.path, found.checkpoint
     try:
-        return path / BEST, checkpoint.load(path / BEST)
-    except checkpoint.CheckpointError as error:
-        others = [other for other in RunFolder(path).checkpoints() if other.name != BEST]
-        raise checkpoint.CheckpointError(f"{error}" + (f"; {others[0]} can be given instead" if others else "")) from None
+        return folder / BEST, checkpoint.load(folder / BEST)
+    except CheckpointError as error:
+        others = [path for path in RunFolder(folder).checkpoints() if path.name != BEST]
+        instead = f"; {others[0]} can be given instead" if others else ""
+        raise CheckpointError(f"{error}{instead}") from None

@@ -1,97 +1,138 @@
-"""The recipes: configurations that come with tinyddpm, and the held-out J that a run of each is expected to have on its way.
+"""The recipes: configurations that come with tinyddpm, each with its expected held-out J.
 
     config = from_dict(configuration.read(path("digits")))
     curve = expected(config, fingerprint)      # of the recipe that this configuration is, or None
-    curve.at(500)                              # what the held-out J was after 500 steps
+    curve.at(500)                              # the expected held-out J after 500 steps
 
-`recipes/NAME.toml` is the configuration, `recipes/NAME.csv` the curve of a run that was made of it, and that run's images. A run is
-compared with it if it is the same in all that its held-out J depends on, whether --recipe was given or not: so a run that is resumed
-is compared too. The curve is taken from a run folder by
+`recipes/NAME.toml` is the configuration. `recipes/NAME.csv` is the curve of a run made from it, and
+says which images the run had.
+
+A run is compared with the curve if it has the same images and the same options, as far as they
+change its held-out J. It makes no difference whether --recipe was given, so a resumed run is
+compared too. This takes the curve from a run folder:
 
     python -m tinyddpm.runs.recipes digits runs/digits
 """
+
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from . import checkpoint, config as configuration
 from ..files import replacing
+from . import checkpoint, config as configuration
+from .config import Config
 from .folder import BEST, METRICS, read_metrics
 
 FOLDER = Path(__file__).parent.parent / "recipes"
-TOLERANCE = 0.03  # four seeds of digits were up to 0.6 % apart after 200 and 300 steps; after 100, while β still rose, 7 %
-# What changes only when a run stops, or its last digits, or what numbers it draws; and what the images' fingerprint says better.
-CURVE_STAYS = {*configuration.MAY_CHANGE, "seed", "shards", "every", "data", "size", "channels", *configuration.THE_DATA_SAYS}
+# Four seeds of digits were up to 0.6 % apart after 200 and 300 steps. After 100 steps, while β was
+# still rising, they were 7 % apart.
+TOLERANCE = 0.03
+# Options that change only when a run stops, its last digits, or which numbers it draws. The
+# fingerprint says better than the last four whether the images are the same.
+CURVE_STAYS = {
+    *configuration.MAY_CHANGE,
+    *("seed", "shards", "every"),
+    *("data", "size", "channels", *configuration.THE_DATA_SAYS),
+}
 
 
-def names():
+def names() -> list[str]:
+    """The names of all recipes, sorted."""
     return sorted(path.stem for path in FOLDER.glob("*.toml"))
 
 
-def path(name):
-    """The recipe's TOML file. ValueError if there is none of that name."""
+def path(name: str) -> Path:
+    """The recipe's TOML file. ValueError if there is none of this name."""
     if name not in names():
         raise ValueError(f"--recipe: expected one of {', '.join(names())}, got {name!r}")
     return FOLDER / f"{name}.toml"
 
 
 class Curve:
-    """The held-out J of a recipe's run: steps, J (n,) each, and the fingerprint of the run's images."""
+    """The held-out J of a recipe's run.
 
-    def __init__(self, name):
+    Attributes:
+        name: the recipe.
+        images: the fingerprint of the run's images.
+        steps: (n,), when it was evaluated.
+        J: (n,), the held-out J at these steps.
+    """
+
+    def __init__(self, name: str) -> None:
         self.name, file = name, FOLDER / f"{name}.csv"
-        self.images = file.read_text(encoding="utf-8").splitlines()[0].removeprefix("# images ")
+        first = file.read_text(encoding="utf-8").splitlines()[0]
+        self.images = first.removeprefix("# images ")
         self.steps, self.J = np.loadtxt(file, delimiter=",", skiprows=2, ndmin=2).T
 
-    def at(self, step):
-        """J after so many steps; None where the run was not evaluated."""
+    def at(self, step: int) -> float | None:
+        """J after this many steps; None where the run was not evaluated."""
         found = np.flatnonzero(self.steps == step)
         return float(self.J[found[0]]) if found.size else None
 
 
-def expected(config, fingerprint):
+def expected(config: Config, fingerprint: str) -> Curve | None:
     """The Curve of the recipe that a run of this Config on these images is, or None."""
-    return next((Curve(name) for name in names() if not why_not(name, config, fingerprint)), None)
+    same = (name for name in names() if not why_not(name, config, fingerprint))
+    return next((Curve(name) for name in same), None)
 
 
-def why_not(name, config, fingerprint):
-    """In words: why a run cannot be compared with this recipe's curve. Empty if it can."""
+def why_not(name: str, config: Config, fingerprint: str) -> str:
+    """Why a run cannot be compared with this recipe's curve, in words. Empty if it can."""
     if not (FOLDER / f"{name}.csv").exists():
         return "no curve was stored with it yet"
-    own, theirs = configuration.to_dict(config), configuration.to_dict(configuration.from_dict(configuration.read(path(name))))
-    changed = sorted(n for n in (own.keys() | theirs.keys()) - CURVE_STAYS if own.get(n) != theirs.get(n))
+    own = configuration.to_dict(config)
+    theirs = configuration.to_dict(configuration.from_dict(configuration.read(path(name))))
+    compared = (own.keys() | theirs.keys()) - CURVE_STAYS
+    changed = sorted(option for option in compared if own.get(option) != theirs.get(option))
     if changed:
         return f"{', '.join(changed)} {'is' if len(changed) == 1 else 'are'} not the recipe's"
-    return "" if Curve(name).images == fingerprint else "the images are not those of the recipe's run"
+    return "" if Curve(name).images == fingerprint else "its run had other images"
 
 
 class Comparison:
-    """Holds the held-out J of a run against the Curve (or None), evaluation by evaluation; `warmup` as in the Config."""
+    """Compares the held-out J of a run with a Curve, evaluation by evaluation.
 
-    def __init__(self, curve, warmup=0):
-        self.curve, self.warmup, self.off = curve, warmup, False
+    Args:
+        curve: the curve; None: there is nothing to compare with.
+        warmup: the steps in which β rises. No warning comes before their end.
+    """
 
-    def see(self, step, J):
-        """(what to add to the line of this evaluation, a warning or None). It warns when the run leaves the track, not at each evaluation
-        after, and not while β still rises."""
+    def __init__(self, curve: Curve | None, warmup: int = 0) -> None:
+        self.curve, self.warmup, self.off_track = curve, warmup, False
+
+    def see(self, step: int, held_out: float) -> tuple[str, str | None]:
+        """Compare one evaluation.
+
+        Returns:
+            What to add to its line, and a warning or None. The warning comes when the run leaves
+            the track, and not at each evaluation after that.
+        """
         known = self.curve and self.curve.at(step)
-        if not known:
+        if not self.curve or not known:
             return "", None
-        was_off, self.off = self.off, step >= self.warmup and not J <= (1 + TOLERANCE) * known
-        warning = (f"warning: after {step} steps the held-out J is {J / known - 1:.1%} above that of the recipe {self.curve.name}; chance explains "
-                   f"{TOLERANCE:.0%}: something differs from the recipe's run") if self.off and not was_off else None
+        was_off = self.off_track
+        self.off_track = step >= self.warmup and not held_out <= (1 + TOLERANCE) * known
+        warning = None
+        if self.off_track and not was_off:
+            warning = (
+                f"warning: after {step} steps the held-out J is {held_out / known - 1:.1%} "
+                f"above the curve of the recipe {self.curve.name}; chance explains "
+                f"{TOLERANCE:.0%}: something differs from the recipe's run"
+            )
         return f", expected {known:.4f}", warning
 
 
-def store(name, folder):
-    """Make `recipes/NAME.csv` of the record of a run folder. Returns its path."""
-    evaluations = read_metrics(Path(folder) / METRICS)[1]
+def store(name: str, folder: str | Path) -> Path:
+    """Make `recipes/NAME.csv` from the record of a run folder. Returns its path."""
+    _, evaluations = read_metrics(Path(folder) / METRICS)
     images = checkpoint.load(Path(folder) / BEST).state["data"]
-    lines = [f"# images {images}", "step,held-out J", *(f"{e['k']},{e['held_out']:.5f}" for e in evaluations)]
-    with replacing(FOLDER / f"{path(name).stem}.csv") as beside:
+    rows = [f"{e['k']},{e['held_out']:.5f}" for e in evaluations]
+    file = path(name).with_suffix(".csv")
+    with replacing(file) as beside:
+        lines = [f"# images {images}", "step,held-out J", *rows]
         beside.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return FOLDER / f"{name}.csv"
+    return file
 
 
 if __name__ == "__main__":

@@ -1,11 +1,13 @@
-"""Trained models that come with tinyddpm, so that there is something to draw with before there is a run.
+"""Trained models that come with tinyddpm, so that there is something to draw with at once.
 
-    Run("fashion")           # the shipped model, unless there is a file or a folder called fashion here
+    Run("fashion")           # the shipped model, unless a file or folder here is called fashion
 
-Each is a checkpoint of the averaged θ alone, in half precision; `data/README.md` says where it comes from. One is made of a run folder by
+Each is a checkpoint of the EMA of θ alone, in half precision; `assets/README.md` says where it
+comes from. This makes one from a run folder:
 
     python -m tinyddpm.runs.shipped fashion runs/fashion
 """
+
 import dataclasses
 import sys
 from pathlib import Path
@@ -18,23 +20,25 @@ from .folder import BEST
 FOLDER, PREFIX = Path(__file__).parent.parent / "assets", "model-"
 
 
-def names():
+def names() -> list[str]:
+    """The names of all of them, sorted."""
     return sorted(path.stem.removeprefix(PREFIX) for path in FOLDER.glob(f"{PREFIX}*.safetensors"))
 
 
-def file(name):
+def file(name: str | Path) -> Path:
+    """The path of one of them."""
     return FOLDER / f"{PREFIX}{name}.safetensors"
 
 
-def is_meant(path):
-    """Whether this path, at which nothing lies, is the name of a shipped model. What lies in the way wins."""
+def is_meant(path: Path) -> bool:
+    """Whether this path is the name of a shipped model. A file or folder of the name wins."""
     return not path.exists() and str(path) in names()
 
 
-def ship(name, folder):
-    """Make the file of the best model in a run folder. Returns its path."""
+def ship(name: str, folder: str | Path) -> Path:
+    """Make the file from the best model in a run folder. Returns its path."""
     saved = checkpoint.load(Path(folder) / BEST)
-    half = {n: a.astype(np.float16) for n, a in saved.ema.items()}
+    half = {name: array.astype(np.float16) for name, array in saved.ema.items()}
     checkpoint.save(file(name), dataclasses.replace(saved, theta={}, ema=half))
     return file(name)
 

@@ -1,0 +1,103 @@
+"""The commands that make a run folder, and what they start from: train, import, data."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..runs import config as configuration, recipes
+from ..runs.folder import CONFIG
+from .models import draw_pictures
+from .options import Folder, of_configuration
+
+
+@click.command()
+@click.option("--out", type=Folder(), required=True, help="the run folder")
+@click.option("--resume", is_flag=True, help="go on with the run in --out, if there is one")
+@click.option(
+    "--recipe",
+    help="start from a configuration that comes with tinyddpm: " + ", ".join(recipes.names()),
+)
+@click.option(
+    "--config",
+    "file",
+    type=click.Path(path_type=Path),
+    help="start from a TOML file, such as another run's config.toml",
+)
+@click.option(
+    "--pictures/--no-pictures", default=True, help="draw samples and curves at the end [true]"
+)
+@of_configuration
+def train(
+    out: Path,
+    resume: bool,
+    recipe: str | None,
+    file: Path | None,
+    pictures: bool,
+    **given: Any,
+) -> None:
+    """Train a model.
+
+    Its folder then holds the model, a record of every step, and pictures. Options count most, then
+    --config or --recipe, then the defaults in brackets. The folder's config.toml records them all.
+    A run of a recipe shows the expected held-out J beside its own, and warns you if it falls
+    behind.
+    """
+    from ..runs import training
+
+    if recipe is not None and file:
+        raise ValueError("--recipe and --config: expected one of them, not both")
+    if recipe is not None:
+        file = recipes.path(recipe)
+    elif not file and resume and (out / CONFIG).exists():
+        file = out / CONFIG
+    values = configuration.read(file) if file else {}
+    values |= {name: value for name, value in given.items() if value is not None}
+    click.echo(training.run(configuration.from_dict(values), out, resume, recipe))
+    if pictures:
+        draw_pictures(out)
+
+
+@click.command()
+@click.argument("name")
+@click.option(
+    "--folder",
+    type=click.Path(path_type=Path),
+    help="where the files lie already; they are copied into the cache",
+)
+def data(name: str, folder: Path | None) -> None:
+    """Find or download the data set NAME, and check it.
+
+    After this `tinyddpm train --data NAME` works. NAME is fashion-mnist, mnist, cifar-10, emoji-16
+    or emoji-32.
+    """
+    from ..data import datasets, has_test_set, load, load_test
+
+    if name not in datasets.SOURCES:
+        raise ValueError(f"NAME: expected {', '.join(datasets.SOURCES)}, got {name!r}")
+    for path in datasets.fetch(name, folder):
+        click.echo(f"  {path}")
+    images, test = load(name).images, load_test(name).images
+    use = "to test with" if has_test_set(name) else "of them held out"
+    click.echo(
+        f"{name}: {len(images):,} images to train on, {len(test):,} {use}, "
+        f"(C, H, W) = {images.shape[1:]}. tinyddpm train --data {name}"
+    )
+
+
+@click.command("import")
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option("--out", type=Folder(), required=True, help="the run folder to make")
+def import_(path: Path, out: Path) -> None:
+    """Make a run folder from a diffusers model.
+
+    PATH is the folder of a UNet2DModel. The run folder is to sample from, not to train on.
+    """
+    from ..runs.diffusers import import_folder
+
+    unet, scheduler = import_folder(path, out)
+    size = sum(p.size for p in unet.parameters().values())
+    click.echo(
+        f"{path}: {size:,} parameters, predicts {scheduler.predicts}, "
+        f"T = {scheduler.schedule.T}: {out}"
+    )

@@ -1,0 +1,219 @@
+"""The commands that take a trained model: sample, eval, plot, info, explore, export."""
+
+import json
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ..runs import config as configuration
+from .options import Folder
+
+RUN = click.argument("run", type=click.Path(path_type=Path))
+SAMPLER = click.option(
+    "--sampler",
+    type=click.Choice(["ddpm", "ddim"]),
+    default="ddim",
+    help="ddpm: all T steps; ddim: fewer [ddim]",
+)
+STEPS = click.option("--steps", type=int, help="steps of ddim [50]")
+DEVICE = click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
+
+
+def with_bar(chain: Iterable[Any], total: int) -> Iterator[Any]:
+    """The chain, with a progress bar of `total` steps."""
+    from tqdm import tqdm
+
+    return tqdm(chain, total=total, unit=" steps", desc="sampling", leave=False, disable=None)
+
+
+@click.command()
+@RUN
+@click.option("--n", default=64, help="how many images [64]")
+@SAMPLER
+@STEPS
+@click.option("--eta", default=0.0, help="noise of ddim, from 0 to 1 [0]")
+@click.option(
+    "--class",
+    "label",
+    help="draw this class, by name or number, if RUN was trained with --classes [each in turn]",
+)
+@click.option(
+    "--guidance",
+    type=float,
+    help="weight of the class: 0: none, 1: as learned, 3: clearer images with less variety [1]",
+)
+@click.option(
+    "--clip",
+    type=click.Choice(["yes", "no"]),
+    default="yes",
+    help="hold x̂_0 within [-1, 1] [yes]",
+)
+@click.option("--seed", default=0, help="the images are a function of it [0]")
+@DEVICE
+@click.option(
+    "--tf32/--no-tf32",
+    default=False,
+    help="on a GPU: multiply on tensor cores, faster and a little less exact [false]",
+)
+@click.option(
+    "--out",
+    type=click.Path(dir_okay=False, path_type=Path),
+    default="samples.png",
+    help="a grid (.png), the chain (.gif), or the arrays (.npz) [samples.png]",
+)
+def sample(
+    run: Path,
+    n: int,
+    sampler: str,
+    steps: int | None,
+    eta: float,
+    label: str | None,
+    guidance: float | None,
+    clip: str,
+    seed: int,
+    device: str,
+    tf32: bool,
+    out: Path,
+) -> None:
+    """Draw images from the model in RUN.
+
+    RUN is a run folder or a checkpoint file. Where nothing has this name, it may also be digits or
+    fashion: trained models that come with tinyddpm.
+    """
+    from ..pictures import images as pictures
+    from ..runs.opening import Run, chain_length
+
+    if out.suffix not in pictures.WRITERS:
+        endings = ", ".join(pictures.WRITERS)
+        raise ValueError(f"--out: expected a name that ends in {endings}, got {out}")
+    if not out.parent.is_dir():
+        raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
+    model = Run(run, device, tf32)
+    bound = 1.0 if clip == "yes" else None
+    chain = model.sample(n, sampler, steps, seed, eta, bound, label, guidance)
+    total = chain_length(model.schedule.T, sampler, steps, eta)
+    pictures.write_samples(with_bar(chain, total), out)
+    of_class = "" if label is None else f", class {label}"
+    click.echo(
+        f"{n} images, {total} steps of {sampler}, seed {seed}{of_class}, from {model.called}: {out}"
+    )
+
+
+@click.command("eval")
+@RUN
+@click.option("--n", default=1000, help="samples, and as many real images if there are [1000]")
+@SAMPLER
+@STEPS
+@click.option("--seed", default=0, help="the samples are a function of it [0]")
+@DEVICE
+@click.option(
+    "--baselines/--no-baselines",
+    default=True,
+    help="measure noise, blur, Gaussians and copies too [true]",
+)
+@click.option("--out", type=Folder(), help="the folder to write to [RUN]")
+def evaluate(
+    run: Path,
+    n: int,
+    sampler: str,
+    steps: int | None,
+    seed: int,
+    device: str,
+    baselines: bool,
+    out: Path | None,
+) -> None:
+    """Measure how good the samples of RUN are.
+
+    They are compared with real images, and the J of RUN with the ideal denoiser's. The tables are
+    printed and written to a folder, with a picture of samples beside the training images nearest to
+    them.
+    """
+    from ..evaluation.evaluate import evaluate
+
+    result = evaluate(run, n, sampler, steps, seed, device, baselines, with_bar, out)
+    click.echo(result.text())
+    for path in result.write():
+        click.echo(f"  {path}")
+
+
+@click.command()
+@RUN
+def plot(run: Path) -> None:
+    """Draw the pictures of the run folder RUN again."""
+    draw_pictures(run)
+
+
+def draw_pictures(folder: Path) -> None:
+    """Draw the pictures of a run folder and say where they are."""
+    from ..pictures.report import draw
+
+    for path in draw(folder, with_bar):
+        click.echo(f"  {path}")
+
+
+@click.command()
+@RUN
+def info(run: Path) -> None:
+    """Say what the model in RUN is and how far its training came."""
+    from ..runs.opening import Run
+    from ..runs.training import Progress
+
+    model = Run(run)
+    progress, parameters = Progress.of(model.saved, run), model.saved.ema
+    click.echo(
+        f"{model.called}: step {model.step}, "
+        f"best held-out J {progress.best:.4f} at step {progress.best_step}"
+    )
+    size = sum(array.size for array in parameters.values())
+    click.echo(f"{size:,} parameters in {len(parameters)} arrays")
+    for name, value in configuration.to_dict(model.config).items():
+        click.echo(f"  {name} = {json.dumps(value)}")
+
+
+@click.command()
+@RUN
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8765,
+    help="of the page's address; 0: any that is free [8765]",
+)
+@click.option("--open/--no-open", "browser", default=True, help="show the page in a browser [true]")
+def explore(run: Path, port: int, browser: bool) -> None:
+    """Look into the model in RUN, in a browser.
+
+    The page shows x̂_0 at every t, chains, what becomes of a drawing of yours, and one training
+    step. It is for this machine alone, and needs no internet. Ctrl-C ends it.
+    """
+    if find_spec("nicegui") is None:
+        raise ValueError(
+            "explore: expected NiceGUI, which is not installed: "
+            f"{sys.executable} -m pip install 'tinyddpm[explore]'"
+        )
+    from ..explore.explorer import Explorer
+    from ..explore.server import serve
+
+    def started(url: str) -> None:
+        click.echo(f"{run}: {url} (Ctrl-C ends it)")
+        if browser:
+            click.launch(url)
+
+    serve(Explorer(run), port, started)
+
+
+@click.command()
+@RUN
+@click.argument("path", type=click.Path(path_type=Path))
+def export(run: Path, path: Path) -> None:
+    """Write the model in RUN as diffusers stores its models.
+
+    PATH is a new folder.
+    """
+    from ..runs.diffusers import export_run
+
+    export_run(run, path)
+    click.echo(f"{path}: diffusers.DDPMPipeline.from_pretrained loads it")

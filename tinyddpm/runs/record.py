@@ -1,0 +1,65 @@
+"""The record of a run, metrics.jsonl: one JSON object a line.
+
+{"k": 100, "J": 0.31, "seconds": 4.2}          # each step
+{"k": 100, "held_out": 0.30, "bands": […]}     # each evaluation
+
+record({"k": 1, "J": 0.5})
+steps, evaluations = read_metrics("runs/x/metrics.jsonl")
+"""
+
+import errno
+import json
+import math
+import os
+from pathlib import Path
+from typing import Any
+
+from ..files import replacing
+
+
+class Record:
+    """Writes one JSON object a line to an unbuffered file.
+
+    If the disk is full, it writes nothing of the line and raises OSError.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self.file = file
+
+    def __call__(self, values: dict[str, Any]) -> None:
+        """Append one line."""
+        line = json.dumps(values).encode() + b"\n"
+        end = self.file.seek(0, os.SEEK_END)
+        try:
+            if self.file.write(line) < len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        except OSError as error:
+            self.file.truncate(end)
+            raise OSError(error.errno, error.strerror, str(self.file.name)) from None
+
+    def sync(self) -> None:
+        """Bring it to the disk."""
+        os.fsync(self.file.fileno())
+
+
+def read_metrics(path: str | Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The records of the steps and those of the evaluations."""
+    records = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    return [r for r in records if "J" in r], [r for r in records if "held_out" in r]
+
+
+def cut_after(path: Path, step: int) -> None:
+    """Drop the lines of later steps and whatever is no line of ours. An absent file is made."""
+    lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
+    wanted = [line for line in lines if line.endswith(b"\n") and _step_of(line) <= step]
+    if wanted != lines or not path.exists():
+        with replacing(path) as beside:
+            beside.write_bytes(b"".join(wanted))
+
+
+def _step_of(line: bytes) -> float:
+    """The step of a line; infinite if it has none, such as half a line after a power cut."""
+    try:
+        return json.loads(line)["k"] + 0
+    except (ValueError, KeyError, TypeError, RecursionError):
+        return math.inf

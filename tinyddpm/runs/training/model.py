@@ -1,0 +1,97 @@
+"""What a run changes with every step, and a checkpoint keeps."""
+
+import math
+from pathlib import Path
+
+from autograd import backend
+
+from ...nn.module import Module
+from .. import checkpoint, config as configuration
+from ..checkpoint import Checkpoint
+from ..config import Config
+from ..folder import BEST, RunFolder
+from .progress import Progress, tell
+
+
+class Model:
+    """A U-Net with its θ, a second one with the EMA of θ, the steps done, and the progress.
+
+    Args:
+        config: the configuration, completed by the data.
+        fingerprint: of the images and labels.
+    """
+
+    def __init__(self, config: Config, fingerprint: str) -> None:
+        self.config, self.fingerprint = config, fingerprint
+        self.unet = config.make_unet().initialise(config.seed)
+        self.ema = config.make_unet().bind(self.unet.theta.copy())
+        self.step, self.progress = 0, Progress()
+
+    def move(self, device: str) -> None:
+        """Move both networks to the device."""
+        theta, grad = self.unet.theta, self.unet.grad
+        self.unet.bind(backend.to_device(theta, device), backend.to_device(grad, device))
+        self.ema.bind(backend.to_device(self.ema.theta, device))
+
+    def checkpoint(self) -> Checkpoint:
+        """All of it, for `become`.
+
+        Raises:
+            FloatingPointError: θ is no longer finite. Such a state is not worth keeping.
+        """
+        if not (_finite(self.unet) and _finite(self.ema)):
+            beta = self.config.step_size(self.step)
+            raise FloatingPointError(
+                f"θ is no longer finite after step {self.step}: β = {beta} is probably too large"
+            )
+        theta, ema = (
+            {name: backend.to_numpy(array) for name, array in net.state().items()}
+            for net in (self.unet, self.ema)
+        )
+        state = {"progress": vars(self.progress), "data": self.fingerprint}
+        return Checkpoint(self.config, self.step, theta, ema, state)
+
+    def become(self, saved: Checkpoint, path: str | Path) -> None:
+        """Take over everything from a Checkpoint, which comes from the file `path`.
+
+        Raises:
+            ValueError: it is a checkpoint of another run.
+        """
+        self._check_same_run(saved)
+        checkpoint.fill(self.unet, saved.theta, path)
+        checkpoint.fill(self.ema, saved.ema, path)
+        self.step, self.progress = saved.step, Progress.of(saved, path)
+
+    def go_on(self, folder: RunFolder) -> None:
+        """Become what the folder's newest whole checkpoint says, if there is one."""
+        found = folder.newest()
+        if not found:
+            return
+        self.become(found.checkpoint, found.path)
+        for line in folder.go_on_from(found):
+            tell(line)
+        if self.progress.best_step and not folder.has_best(self.progress.best_step):
+            self.progress.best = math.inf
+            tell(
+                f"{folder.path / BEST} is not whole: "
+                "the next evaluation will be the best until there is a better one"
+            )
+
+    def _check_same_run(self, saved: Checkpoint) -> None:
+        """Only a run that is the same in all that its numbers depend on may go on."""
+        before, now = configuration.to_dict(saved.config), configuration.to_dict(self.config)
+        for name in sorted((before.keys() | now.keys()) - set(configuration.MAY_CHANGE)):
+            if before.get(name) != now.get(name):
+                raise ValueError(
+                    f"{name}: the run to resume has {before.get(name)!r}, not {now.get(name)!r}"
+                )
+        if saved.state.get("data") != self.fingerprint:
+            what = "images and labels" if self.config.classes else "images"
+            raise ValueError(
+                f"data: {self.config.data} no longer holds the {what} "
+                "that the run to resume was trained on"
+            )
+
+
+def _finite(net: Module) -> bool:
+    return bool(backend.array_module(net.theta).isfinite(net.theta).all())

@@ -1,0 +1,54 @@
+"""What a run needs before its first step: data, network, schedule and held-out draws."""
+
+from dataclasses import dataclass
+
+from autograd import backend
+
+from ... import data
+from ...data import labels
+from ...more.classes import dropped
+from ...schedule import Schedule
+from ...types import Array, Cond
+from ..config import Config
+from ..heldout import Draws
+from .model import Model
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What `prepare` makes.
+
+    Attributes:
+        config: the configuration, with what the data say: the images' shape and the classes.
+        model: the network and its EMA, in main memory, before the first step.
+        schedule: the noise schedule.
+        images: (n, C, H, W) to train on, on the device.
+        cond: the classes of a mini-batch's images, for `train`; None: the network takes none.
+        draws: the held-out draws.
+    """
+
+    config: Config
+    model: Model
+    schedule: Schedule
+    images: Array
+    cond: Cond | None
+    draws: Draws
+
+
+def prepare(config: Config) -> Setup:
+    """Load the data and make the rest for them. Writes nothing.
+
+    Raises:
+        ValueError: the data or the configuration are bad, or do not fit each other.
+    """
+    dataset, names = config.load_data()
+    training, held_out = data.split(dataset)
+    config = config.for_images(training.images.shape[1:], names)
+    schedule = config.make_schedule()
+    model = Model(config, labels.fingerprint(dataset))
+    images, cond = backend.to_device(training.images, config.device), None
+    if config.classes:
+        classes = backend.to_device(training.labels, config.device)
+        cond = dropped(classes, len(names), config.class_dropout, config.seed)
+    draws = Draws(held_out.images, schedule, labels=held_out.labels)
+    return Setup(config, model, schedule, images, cond, draws)

@@ -1,0 +1,152 @@
+"""The loop of a run, and what is done between its steps."""
+
+import time
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import numpy as np
+from tqdm import tqdm
+
+from ... import train
+from ...objective import divisor
+from ...train import Step
+from ...types import Gradient
+from .. import ema
+from ..computing import Denoise, computing
+from ..divergence import Divergence, Watched
+from ..folder import RunFolder
+from ..heldout import mean_image
+from ..recipes import Comparison, Curve
+from ..record import Record
+from .interrupts import interruptible
+from .prepare import Setup
+from .progress import Limits, Summary, held_out_in_words, tell
+
+
+class Trainer:
+    """Takes a model from the step where it is to the step where there is a reason to stop.
+
+    Args:
+        setup: the model, on the device, and everything that it is trained with.
+        folder: the run folder, locked.
+        curve: the held-out J that is expected on the way, or None.
+    """
+
+    def __init__(self, setup: Setup, folder: RunFolder, curve: Curve | None) -> None:
+        config = setup.config
+        self.setup, self.config, self.model, self.folder = setup, config, setup.model, folder
+        self.start = self.model.step
+        self.limits = Limits(config.steps, config.minutes, config.patience)
+        self.comparison = Comparison(curve, config.warmup)
+        self.mean = float(setup.draws.evaluate(mean_image(setup.images)).mean())
+        self.divergence = Divergence(self.mean)
+        # The record has J in the form "mse", whatever the objective is.
+        M, D = config.batch_size, setup.images[0].size
+        self.to_mse = divisor(config.objective, M, D) / divisor("mse", M, D)
+
+    def train(self) -> Summary:
+        """Take steps until there is a reason to stop, and save the last state."""
+        model, began = self.model, time.monotonic()
+        with (
+            self.computing() as (gradient, denoise),
+            self.folder.metrics(self.start) as record,
+            interruptible() as interrupted,
+            np.errstate(over="ignore", invalid="ignore"),  # whatever comes of it shows in J
+            self.progress_bar() as bar,
+        ):
+            steps = self.steps(gradient)
+            stop = self.limits.reached(model.step, 0.0, model.progress.waited)
+            while not stop:
+                step = next(steps)
+                seconds = time.monotonic() - began
+                record({"k": step.k, "J": step.J * self.to_mse, "seconds": round(seconds, 3)})
+                self.show(step, seconds, bar)
+                # Only at these steps: to evaluate wherever a run happens to be interrupted would
+                # make it another run.
+                if step.k % self.config.every == 0:
+                    self.evaluate(step, denoise, record)
+                stop = self.limits.reached(model.step, seconds, model.progress.waited)
+                if interrupted():
+                    stop = "interrupted"
+            if self.folder.held != model.step:
+                record.sync()
+                self.folder.save(model.checkpoint(), best=False)
+            held_out = float(self.setup.draws.evaluate(denoise).mean())
+        return Summary(model.step, stop, held_out, self.mean, model.progress)
+
+    def steps(self, gradient: Gradient) -> Iterator[Step]:
+        """The steps of the algorithm from `start` on. After each, the model is up to date."""
+        setup, config, model = self.setup, self.config, self.model
+        watched = Watched(gradient)
+        algorithm = train.train(
+            model.unet,
+            setup.images,
+            setup.schedule,
+            config.step_size,
+            seed=config.seed,
+            batch_size=config.batch_size,
+            form=config.objective,
+            start=self.start,
+            gradient=watched,
+            cond=setup.cond,
+        )
+        try:
+            for step in algorithm:
+                model.step = step.k
+                ema.update(model.ema.theta, model.unet.theta, config.ema_decay, step.k)
+                yield step
+        except FloatingPointError as error:  # before the update: θ is that of the step before
+            account = watched.account(model.unet, setup.schedule)
+            advice = f"Try --beta {config.beta / 3:.2g}, or a longer --warmup"
+            kept = self.keep_last_good()
+            raise FloatingPointError(f"{error}. {account}. {advice}. {kept}") from error
+
+    def evaluate(self, step: Step, denoise: Denoise, record: Record) -> None:
+        """Measure the held-out J, record and save it, and say how it compares."""
+        model = self.model
+        bands = self.setup.draws.evaluate(denoise)
+        J = float(bands.mean())
+        record({"k": step.k, "held_out": J, "bands": bands.tolist()})
+        best = model.progress.see(J, step.k)
+        record.sync()
+        self.folder.save(model.checkpoint(), best)
+
+        expected, off_track = self.comparison.see(step.k, J)
+        held_out = held_out_in_words(J, self.mean)
+        tqdm.write(f"step {step.k:6d}   J {step.J:.4g}   {held_out}{expected}")
+        for warning in (off_track, self.divergence.see(J, self.config.beta)):
+            if warning:
+                tell(warning)
+
+    def keep_last_good(self) -> str:
+        """Save the model if θ is finite. Says which state is kept."""
+        try:
+            if self.folder.held != self.model.step:
+                self.folder.save(self.model.checkpoint(), best=False)
+            return f"The state after step {self.model.step} is kept"
+        except FloatingPointError:  # θ is lost, and all steps since the last checkpoint with it
+            if self.folder.whole is None:
+                return "No checkpoint was written yet"
+            return f"The checkpoint of step {self.folder.whole} is kept"
+
+    def computing(self) -> AbstractContextManager[tuple[Gradient, Denoise]]:
+        """The gradient of the U-Net and the denoiser of its EMA, where the configuration says."""
+        config, model, schedule = self.config, self.model, self.setup.schedule
+        where = config.device, config.workers, config.shards, config.tf32
+        return computing(model.unet, model.ema, schedule, *where)
+
+    def progress_bar(self) -> tqdm:
+        """A progress bar, if standard error is a terminal."""
+        return tqdm(
+            total=self.config.steps,
+            initial=self.start,
+            unit=" steps",
+            desc="training",
+            disable=None,
+        )
+
+    def show(self, step: Step, seconds: float, bar: tqdm) -> None:
+        """Move the progress bar."""
+        speed = (step.k - self.start) * self.config.batch_size / seconds
+        bar.update()
+        bar.set_postfix_str(f"J {step.J:.4g}, {speed:.0f} images/s", refresh=False)
