@@ -204,7 +204,7 @@ def test_the_curves_compare_it_with_denoisers_that_are_time_conditioninghe_class
     seen = {}
     monkeypatch.setattr(report.plots, "loss", lambda *args, **names: seen.update(names))
     list(report.draw(trained))
-    assert (trained / "samples.png").exists() and seen["note"] == ", all told the class"
+    assert (trained / "samples.png").exists() and seen["note"] == ", all conditioned on the class"
     training, held = data.split(data.load(Run(trained).config.data))
     of_class = [training.images[training.labels == c].mean(axis=0) for c in held.labels]
     assert seen["mean_J"] == pytest.approx(np.square(held.images - of_class).mean(), rel=1e-5)
