@@ -71,7 +71,7 @@ def window(browser):
 
     By the end it must have asked nobody but the server, and met no error.
     """
-    contexts, amiss = [], []
+    contexts, problems = [], []
 
     def opened(served, width=1280, colours="light"):
         context = browser.new_context(
@@ -83,11 +83,13 @@ def window(browser):
 
         def on_request(request):
             if not request.url.startswith((served.url + "/", "data:")):
-                amiss.append(request.url)
+                problems.append(request.url)
 
         page.on("request", on_request)
-        page.on("console", lambda message: message.type == "error" and amiss.append(message.text))
-        page.on("pageerror", lambda error: amiss.append(str(error)))
+        page.on(
+            "console", lambda message: message.type == "error" and problems.append(message.text)
+        )
+        page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(served.url)
         page.wait_for_selector("[data-testid=look-xt] img[src^=data]")
         return Page(page)
@@ -95,4 +97,4 @@ def window(browser):
     yield opened
     for context in contexts:
         context.close()
-    assert not amiss
+    assert not problems

@@ -1,8 +1,10 @@
 """A reverse chain that can be steered: its settings may change from step to step.
 
-chain = Chain(explorer, seed=0)
-while chain.t:
-    chain.step(Settings(sampler="ddim", steps=50))
+    chain = Chain(explorer, seed=0)
+    while chain.t:
+        chain.step(Settings(sampler="ddim", steps=50))
+
+The chain goes on from its x_t, whatever the new settings are.
 """
 
 from collections.abc import Callable, Iterator

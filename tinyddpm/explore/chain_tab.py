@@ -25,7 +25,7 @@ HINT = "You can change all of it while the chain runs: it goes on from its xₜ 
 
 
 class ChainTab:
-    """The tab, built where it is made."""
+    """The tab. Making one puts it on the page."""
 
     def __init__(self, explorer: Explorer) -> None:
         self.explorer, self.T = explorer, explorer.schedule.T

@@ -109,7 +109,7 @@ class Pad:
 
 
 class DrawTab:
-    """The tab, built where it is made."""
+    """The tab. Making one puts it on the page."""
 
     def __init__(self, explorer: Explorer) -> None:
         self.explorer, self.T = explorer, explorer.schedule.T

@@ -78,9 +78,9 @@ class Walk:
 class Explorer:
     """A run, its images, and two denoisers: its network, and the ideal one of its training images.
 
-    Where the run's data are gone, as are those of an imported network, the images are its own
-    samples and there is no ideal denoiser. An Explorer is for one thread at a time: `walk` binds
-    the network to another vector while it lasts.
+    If the run's data cannot be loaded (an imported network has none), the images are its own
+    samples and there is no ideal denoiser. Use an Explorer from one thread at a time: `walk` binds
+    the network to another vector while it computes.
 
     Attributes:
         run: the trained run.

@@ -1,7 +1,9 @@
 """What a browser sends, made safe to compute with.
 
-rasterised([((1.0,), [(0.2, 0.5), (0.8, 0.5)])], (1, 28, 28))      # a stroke -> (1, 28, 28)
-whole("12", 0, 10, otherwise=0)                                    # -> 10
+    rasterised([((1.0,), [(0.2, 0.5), (0.8, 0.5)])], (1, 28, 28))      # a stroke -> (1, 28, 28)
+    whole("12", 0, 10, otherwise=0)                                    # -> 10
+
+A browser may send anything, so nothing here trusts its kind or its size.
 """
 
 from collections.abc import Sequence

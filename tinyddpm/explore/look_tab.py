@@ -23,7 +23,7 @@ from .parts import (
 
 
 class LookTab:
-    """The tab, built where it is made."""
+    """The tab. Making one puts it on the page."""
 
     def __init__(self, explorer: Explorer) -> None:
         self.explorer, self.T = explorer, explorer.schedule.T

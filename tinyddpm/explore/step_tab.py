@@ -34,7 +34,7 @@ PACE = 0.45  # seconds from layer to layer
 
 
 class StepTab:
-    """The tab, built where it is made."""
+    """The tab. Making one puts it on the page."""
 
     def __init__(self, explorer: Explorer) -> None:
         if not explorer.can_walk:

@@ -1,6 +1,8 @@
 """The terms of the variational bound as a picture: which steps the bits are spent on.
 
-bound_terms("bound.png", Bound(terms(…)))
+    bound_terms("bound.png", Bound(terms(…)))
+
+`more/likelihood.py` computes the bound.
 """
 
 from pathlib import Path

@@ -167,7 +167,7 @@ def denoising(
     chosen = evenly_chosen(len(frames), most)
     first_t = max(1, frames[0][0])
     film = [_film_frame(frames[i], first_t, titles) for i in chosen]
-    # How long each frame stays, in milliseconds, of which a GIF counts whole tens.
+    # How long each frame stays, in milliseconds. A GIF counts them in tens.
     each = max(20, round(1000 * seconds / len(film) / 10) * 10)
     durations = [each] * (len(film) - 1) + [2000]
     if film[0].mode == "RGB":

@@ -1,7 +1,9 @@
 """The pictures of a run folder: curves, samples, the reverse chain, the forward process, one step.
 
-for path in draw("runs/x"):
-    print(path)
+    for path in draw("runs/x"):
+        print(path)
+
+`plots.py`, `images.py` and `unet_walk.py` draw them. Here is where their contents come from.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -115,7 +117,7 @@ def _loss_by_t(folder: Path, reference: Reference, draws: Draws, denoise: Denois
 def _reference(
     training: data.Dataset, config: Config, schedule: Schedule, draws: Draws
 ) -> Reference:
-    """J of the mean image and of the ideal denoiser, conditioned on what the model is."""
+    """J of the mean image and of the ideal denoiser, conditioned as the model is."""
     images = training.images
     ideal = _conditioned(training, config, lambda images: ideal_denoiser(images, schedule))
     mean = _conditioned(training, config, mean_image)
