@@ -41,7 +41,7 @@ ALONE: dict[str, Kind] = {
 
 def top_layers(unet: UNet) -> dict[str, Module]:
     """The layers that the U-Net's forward calls, by name, in the order of its calls."""
-    layers = {"first": unet.first}
+    layers: dict[str, Module] = {"first": unet.first}
     layers |= {f"down.{i}": layer for i, layer in enumerate(unet.down)}
     middle = {name: getattr(unet, name) for name in ALONE}
     layers |= {name: layer for name, layer in middle.items() if layer}
