@@ -3,8 +3,6 @@
 import numpy as np
 import pytest
 
-from tinyddpm.nn.equivalents import FASTER
-
 # ---- one image at every t ------------------------------------------------------------------------
 
 
@@ -73,7 +71,16 @@ def test_the_walk_is_conditioned_on_the_class(explorer):
     assert one != other != none
 
 
-def test_the_faster_layers_are_on_only_while_it_computes(explorer):
+def test_the_faster_layers_are_on_only_while_it_computes(explorer, monkeypatch):
+    fast = pytest.importorskip("tinyddpm.fast")
+    unet, on = explorer.run.unet, []
+    denoise = unet.denoise
+
+    def watched(*arguments):
+        on.append(bool(fast.FASTER))
+        return denoise(*arguments)
+
+    monkeypatch.setattr(unet, "denoise", watched)
     explorer.look(0, 5)
     explorer.walk(0, 5)
-    assert not FASTER
+    assert on == [True] and not fast.FASTER
