@@ -1,4 +1,5 @@
 """The command as a process, and the page with words for it."""
+
 import re
 import signal
 import subprocess
@@ -6,11 +7,16 @@ import sys
 
 
 class Served:
-    """The command, running, until the end of a `with` block. Attributes: url, port, process; and errors, what it said there, once it has ended."""
+    """The command, running, until the end of a `with` block.
+
+    Attributes: url, port, process; and errors, what it wrote to stderr, once it has ended.
+    """
 
     def __init__(self, run, *options):
-        self.process = subprocess.Popen([sys.executable, "-c", "import sys; from tinyddpm.cli import main; sys.exit(main())", "explore", str(run),
-                                         "--no-open", *options], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        main = "import sys; from tinyddpm.cli import main; sys.exit(main())"
+        command = [sys.executable, "-c", main, "explore", str(run), "--no-open", *options]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True)
         found = re.search(r"http://127\.0\.0\.1:(\d+)", self.process.stdout.readline())
         if not found:
             raise RuntimeError(self.process.communicate(timeout=60)[1])
@@ -46,24 +52,31 @@ class Page:
         """The data URI that an image shows."""
         return self.at(name).locator("img").get_attribute("src")
 
-    def slide(self, name, share):
-        """Move a slider to a share of its length, as a mouse does; 0 and 1 are its very ends. Again, if the page moved under the mouse meanwhile."""
+    def slide(self, name, fraction):
+        """Move a slider to a fraction of its length, as a mouse does; 0 and 1 are its very ends.
+
+        Again, if the page moved under the mouse meanwhile.
+        """
         for _ in range(20):
-            self._slide(name, share)
-            lowest, now, highest = (float(self.at(name).get_attribute(f"aria-value{which}", timeout=2000)) for which in ("min", "now", "max"))
-            if abs((now - lowest) / ((highest - lowest) or 1) - share) < 0.1:
+            self._slide(name, fraction)
+            values = [f"aria-value{which}" for which in ("min", "now", "max")]
+            control = self.at(name)
+            low, now, high = (float(control.get_attribute(v, timeout=2000)) for v in values)
+            if abs((now - low) / ((high - low) or 1) - fraction) < 0.1:
                 return
             self.page.wait_for_timeout(200)
-        raise AssertionError(f"{name}: it is at {now}, not at {share:.0%}")
+        raise AssertionError(f"{name}: it is at {now}, not at {fraction:.0%}")
 
-    def _slide(self, name, share):
+    def _slide(self, name, fraction):
         track, mouse = self.at(name).locator(".q-slider__track-container"), self.page.mouse
         track.scroll_into_view_if_needed()
         box = track.bounding_box()
         y = box["y"] + box["height"] / 2
         mouse.move(box["x"] + 0.5 * box["width"], y)
         mouse.down()
-        mouse.move(box["x"] + (1.04 * share - 0.02 if share in (0, 1) else share) * box["width"], y, steps=3)
+        if fraction in (0, 1):  # a little beyond the end
+            fraction = 1.04 * fraction - 0.02
+        mouse.move(box["x"] + fraction * box["width"], y, steps=3)
         mouse.up()
 
     def choose(self, name, option):

@@ -1,8 +1,12 @@
-"""The interactive page in a real browser: what each control changes on it, at the width of a desk and of a telephone, light and dark."""
+"""The interactive page in a real browser: what each control changes on it.
+
+At the width of a desktop and of a phone, light and dark.
+"""
+
 import re
 
 import pytest
-from test_explore import a_run, data_of
+from tiny_runs import a_run, data_of
 
 pytestmark = pytest.mark.browser
 TABS = "look", "chain", "draw", "step"
@@ -31,11 +35,12 @@ def test_the_slider_over_t_changes_x_t_and_the_guesses_and_not_x_0(digits, windo
     names = ["look-x0", "look-xt", "look-network", "look-ideal", "look-mean"]
     before = [page.picture(name) for name in names]
     page.slide("look-t", 1.0)
-    page.until(lambda: "says nothing" in page.at("look-caption").inner_text(), "the caption of t = T")
+    caption = page.at("look-caption")
+    page.until(lambda: "says nothing" in caption.inner_text(), "the caption of t = T")
     after = [page.picture(name) for name in names]
     assert [a == b for a, b in zip(before, after)] == [True, False, False, False, True]
     page.slide("look-t", 0.0)
-    page.until(lambda: "little to remove" in page.at("look-caption").inner_text())
+    page.until(lambda: "little to remove" in caption.inner_text())
     assert page.picture("look-ideal") == page.picture("look-x0")  # a training image
 
 
@@ -70,25 +75,29 @@ def test_a_chain_runs_to_its_end_and_its_images_depend_on_the_seed_alone(digits,
         page.until(lambda: t_of(page) == 0, "t = 0")
         results.append([page.picture(f"chain-xt-{i}") for i in range(8)])
         assert page.picture("chain-x0-0") == page.picture("chain-xt-0") != start
-        assert page.at("chain-play").inner_text() == "Again" and "is now" in page.at("chain-caption").inner_text()
+        assert page.at("chain-play").inner_text() == "Again"
+        assert "is now" in page.at("chain-caption").inner_text()
     assert results[0] == results[2] != results[1]
 
 
 def test_everything_can_be_changed_while_the_chain_runs(digits, window):
     page = window(digits).tab("chain")
-    # Slow enough for this test to keep up with; a page that has only just opened may not hear the first try.
-    page.until(lambda: page.slide("chain-seconds", 1.0) or page.page.get_by_text("seconds for a whole chain: 60").is_visible(), "the pace")
+    # Slow enough for this test to keep up. A page that has only just opened may miss the first try.
+    pace = page.page.get_by_text("seconds for a whole chain: 60")
+    page.until(lambda: page.slide("chain-seconds", 1.0) or pace.is_visible(), "the pace")
     page.choose("chain-sampler", "DDPM, all steps")
     page.at("chain-play").click()
     page.until(lambda: t_of(page) < 950)
-    assert "1000, " in page.at("chain-t").inner_text() and page.at("chain-play").inner_text() == "Pause"
+    assert "1000, " in page.at("chain-t").inner_text()
+    assert page.at("chain-play").inner_text() == "Pause"
 
     page.choose("chain-sampler", "Heun")  # another sampler: it goes on from where it is
     page.until(lambda: "Heun" in page.at("chain-caption").inner_text())
     assert 0 < t_of(page) < 950
 
     page.slide("chain-steps", 0.9)  # more steps: more of them are left
-    page.until(lambda: re.search(r"\d\d\d steps to go", page.at("chain-t").inner_text()), "more steps to go")
+    where = page.at("chain-t")
+    page.until(lambda: re.search(r"\d\d\d steps to go", where.inner_text()), "more steps to go")
     t = t_of(page)
     page.choose("chain-class", "3")
     page.slide("chain-guidance", 0.5)
@@ -166,14 +175,15 @@ def test_a_stroke_is_drawn_seen_by_the_network_and_denoised(digits, window):
     assert page.at("draw-pad").locator("polyline").count() == 0
 
 
-def test_a_finger_draws_on_a_telephone(digits, window):
+def test_a_finger_draws_on_a_phone(digits, window):
     page = window(digits, 390).tab("draw")
     page.until(lambda: page.picture("draw-x0"))
     blank, box = page.picture("draw-x0"), page.at("draw-pad").bounding_box()
     fingers = page.page.context.new_cdp_session(page.page)
 
     def touch(kind, *places):
-        points = [{"x": box["x"] + x * box["width"], "y": box["y"] + y * box["height"]} for x, y in places]
+        at = [(box["x"] + x * box["width"], box["y"] + y * box["height"]) for x, y in places]
+        points = [{"x": x, "y": y} for x, y in at]
         fingers.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
         page.page.wait_for_timeout(60)
 
@@ -183,7 +193,8 @@ def test_a_finger_draws_on_a_telephone(digits, window):
     touch("touchEnd")
     page.until(lambda: page.picture("draw-x0") != blank)
     line = page.at("draw-pad").locator("polyline")
-    assert line.count() == 1 and len(line.get_attribute("points").split()) >= 4  # the page did not scroll instead
+    # The page did not scroll instead.
+    assert line.count() == 1 and len(line.get_attribute("points").split()) >= 4
     assert page.page.evaluate("window.scrollY") == 0
 
 
@@ -218,10 +229,12 @@ def test_the_graph_and_each_layers_output_and_gradient(digits, window):
     page.until(lambda: "Back, first" in page.at("step-caption").inner_text())
     page.at("step-gradient").wait_for(state="visible")
     gradient = page.picture("step-gradient")
-    assert page.at("step-graph").locator("rect[fill='#c2362b']").count() == len(names)  # every layer has its bar
+    bars = page.at("step-graph").locator("rect[fill='#c2362b']")
+    assert bars.count() == len(names)  # every layer has its bar
     page.page.locator("[id='layer-up.0']").click()
     page.until(lambda: "Back, up.0" in page.at("step-caption").inner_text())
-    assert page.picture("step-gradient") != gradient and re.search(r"norm \d", page.at("step-gradient-title").inner_text())
+    assert page.picture("step-gradient") != gradient
+    assert re.search(r"norm \d", page.at("step-gradient-title").inner_text())
 
     output, graph = page.picture("step-output"), page.at("step-graph").inner_html()
     page.slide("step-t", 0.9)

@@ -1,4 +1,5 @@
 """Who may ask for the page, and what everybody else gets."""
+
 import http.client
 import os
 import re
@@ -9,10 +10,16 @@ from pathlib import Path
 
 import pytest
 from driving import Served
-from test_explore import a_run
+from tiny_runs import a_run
 
 pytestmark = pytest.mark.browser
 SOCKET = "/_nicegui_ws/socket.io/?EIO=4&transport=websocket"
+UPGRADE = {
+    "Upgrade": "websocket",
+    "Connection": "Upgrade",
+    "Sec_WebSocket_Key": "dGhlIHNhbXBsZSBub25jZQ==",
+    "Sec_WebSocket_Version": "13",
+}
 
 
 def answer(served, method="GET", path="/", **headers):
@@ -29,21 +36,29 @@ def answer(served, method="GET", path="/", **headers):
 
 
 def upgrade(served, **headers):
-    return answer(served, path=SOCKET, Upgrade="websocket", Connection="Upgrade", Sec_WebSocket_Key="dGhlIHNhbXBsZSBub25jZQ==", Sec_WebSocket_Version="13", **headers)[0]
+    """The status of a request for a websocket."""
+    return answer(served, path=SOCKET, **UPGRADE, **headers)[0]
 
 
-@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads the system's list of sockets in /proc")
+linux = sys.platform.startswith("linux")
+
+
+@pytest.mark.skipif(not linux, reason="reads the system's list of sockets in /proc")
 def test_every_socket_it_listens_on_has_the_loopback_address(digits):
     process = Path("/proc") / str(digits.process.pid)
-    own = {os.readlink(fd)[8:-1] for fd in (process / "fd").iterdir() if os.readlink(fd).startswith("socket:")}
-    rows = [line.split() for table in ("tcp", "tcp6") if (process / "net" / table).exists() for line in (process / "net" / table).read_text().splitlines()[1:]]
+    links = [os.readlink(fd) for fd in (process / "fd").iterdir()]
+    own = {link[8:-1] for link in links if link.startswith("socket:")}
+    tables = [process / "net" / name for name in ("tcp", "tcp6")]
+    lines = [line for t in tables if t.exists() for line in t.read_text().splitlines()[1:]]
+    rows = [line.split() for line in lines]
     listening = [row[1] for row in rows if row[3] == "0A" and row[9] in own]
     assert listening == [f"0100007F:{digits.port:04X}"]  # 127.0.0.1
 
 
 def test_the_machines_other_addresses_do_not_answer(digits):
-    others = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
-    for address in others | {"127.0.0.2"}:
+    found = socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+    others = {info[4][0] for info in found} | {"127.0.0.2"}
+    for address in others - {"127.0.0.1"}:
         with pytest.raises(OSError):
             socket.create_connection((address, digits.port), timeout=5).close()
 
@@ -52,18 +67,39 @@ def test_the_page_is_served_with_what_it_may_load(digits):
     for host in (f"127.0.0.1:{digits.port}", f"localhost:{digits.port}"):
         status, headers, body = answer(digits, Host=host)
         assert status == 200 and b"tinyddpm" in body
-        assert "default-src 'self'" in headers["content-security-policy"] and "frame-ancestors 'none'" in headers["content-security-policy"]
+        policy = headers["content-security-policy"]
+        assert "default-src 'self'" in policy and "frame-ancestors 'none'" in policy
         assert not re.findall(rb"(?:src|href)=.?https?://", body)
 
 
-@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1", "127.0.0.1:1", "localhost.evil.example:{port}", "127.0.0.1:{port}.evil.example", ""])
+OTHER_HOSTS = [
+    "evil.example",
+    "127.0.0.1",
+    "127.0.0.1:1",
+    "localhost.evil.example:{port}",
+    "127.0.0.1:{port}.evil.example",
+    "",
+]
+
+
+@pytest.mark.parametrize("host", OTHER_HOSTS)
 def test_another_host_is_refused(digits, host):
     host = host.format(port=digits.port)
     assert answer(digits, Host=host)[0] == 400
     assert upgrade(digits, Host=host) == 403
 
 
-@pytest.mark.parametrize("origin", ["http://evil.example", "null", "https://127.0.0.1:{port}", "http://127.0.0.1:1", "http://localhost:{port}.evil.example", "file://"])
+OTHER_ORIGINS = [
+    "http://evil.example",
+    "null",
+    "https://127.0.0.1:{port}",
+    "http://127.0.0.1:1",
+    "http://localhost:{port}.evil.example",
+    "file://",
+]
+
+
+@pytest.mark.parametrize("origin", OTHER_ORIGINS)
 def test_a_websocket_of_another_origin_is_refused(digits, origin):
     origin = origin.format(port=digits.port)
     assert upgrade(digits, Origin=origin) == 403
@@ -75,26 +111,55 @@ def test_its_own_websocket_is_accepted(digits):
     assert status == 101 or status == 200
 
 
-BAD = ["/nothing", "/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "/_nicegui/../../../etc/passwd", "/_nicegui/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd",
-       "/_nicegui/3/static/..%2f..%2f..%2f..%2fetc%2fpasswd", "/_nicegui/auto/static/x", "/docs", "/openapi.json", "/<script>alert(1)</script>",
-       "/best.safetensors", "/config.toml", "/checkpoint.safetensors", "/favicon.ico/x", "/" + "a" * 5000]
+BAD_PATHS = [
+    "/nothing",
+    "/../../etc/passwd",
+    "/%2e%2e/%2e%2e/etc/passwd",
+    "/_nicegui/../../../etc/passwd",
+    "/_nicegui/%2e%2e/%2e%2e/etc/passwd",
+    "//etc/passwd",
+    "/_nicegui/3/static/..%2f..%2f..%2f..%2fetc%2fpasswd",
+    "/_nicegui/auto/static/x",
+    "/docs",
+    "/openapi.json",
+    "/<script>alert(1)</script>",
+    "/best.safetensors",
+    "/config.toml",
+    "/checkpoint.safetensors",
+    "/favicon.ico/x",
+    "/" + "a" * 5000,
+]
 
 
-@pytest.mark.parametrize("path", BAD)
+@pytest.mark.parametrize("path", BAD_PATHS)
 def test_a_bad_path_gets_an_error_and_nothing_else(digits, path):
     status, _, body = answer(digits, path=path)
     assert 400 <= status < 500 and len(body) < 300
-    assert not any(word in body for word in (b"Traceback", b"root:", b"File \"", b"<script", b"site-packages"))
+    betraying = b"Traceback", b"root:", b'File "', b"<script", b"site-packages"
+    assert not any(word in body for word in betraying)
 
 
-@pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "NONSENSE"])
+BAD_METHODS = ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "NONSENSE"]
+
+
+@pytest.mark.parametrize("method", BAD_METHODS)
 def test_a_bad_method_gets_an_error_and_nothing_else(digits, method):
     status, _, body = answer(digits, method)
     assert status in (400, 405) and len(body) < 300  # 400: no method that HTTP knows
 
 
-@pytest.mark.parametrize("raw", [b"GET / HTTP/9.9\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET /\r\n\r\n", b"\0" * 100, b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
-                                 b"POST /_nicegui_ws/socket.io/?EIO=4&transport=polling&sid=x HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 3\r\n\r\nabc"])
+POLLING = b"/_nicegui_ws/socket.io/?EIO=4&transport=polling&sid=x"
+NO_REQUESTS = [
+    b"GET / HTTP/9.9\r\n\r\n",
+    b"\x16\x03\x01\x02\x00\x01",
+    b"GET /\r\n\r\n",
+    b"\0" * 100,
+    b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n",
+    b"POST " + POLLING + b" HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nContent-Length: 3\r\n\r\nabc",
+]
+
+
+@pytest.mark.parametrize("raw", NO_REQUESTS)
 def test_what_is_not_a_request_gets_an_error_or_nothing(digits, raw):
     with socket.create_connection(("127.0.0.1", digits.port), timeout=20) as connection:
         connection.sendall(raw.replace(b"{port}", str(digits.port).encode()))
@@ -102,22 +167,32 @@ def test_what_is_not_a_request_gets_an_error_or_nothing(digits, raw):
         said = b""
         while part := connection.recv(65536):
             said += part
-    assert (not said or b" 400 " in said.split(b"\r\n")[0]) and b"Traceback" not in said and b"site-packages" not in said
+    assert not said or b" 400 " in said.split(b"\r\n")[0]
+    assert b"Traceback" not in said and b"site-packages" not in said
     assert answer(digits)[0] == 200
+
+
+NONSENSE = """() => {
+    let sent = 0;
+    for (const [id, element] of Object.entries(mounted_app.elements))
+        for (const event of element.events || [])
+            for (const value of [null, "x", -5, 1e300, [1, 2], {a: 1}, true, ""]) {
+                sent += 1;
+                window.socket.emit("event", {
+                    id: Number(id),
+                    client_id: window.clientId,
+                    listener_id: event.listener_id,
+                    args: [JSON.stringify(value)],
+                });
+            }
+    return sent;
+}"""
 
 
 def test_events_that_no_page_sends_change_nothing(tmp_path, window):
     """Through the page's own socket: values of the wrong kind for every control."""
     with Served(a_run(tmp_path / "run", data="digits"), "--port", "0") as served:
-        sent = window(served).page.evaluate("""() => {
-            let sent = 0;
-            for (const [id, element] of Object.entries(mounted_app.elements)) for (const event of element.events || [])
-                for (const value of [null, "x", -5, 1e300, [1, 2], {a: 1}, true, ""]) {
-                    sent += 1;
-                    window.socket.emit("event", {id: Number(id), client_id: window.clientId, listener_id: event.listener_id, args: [JSON.stringify(value)]});
-                }
-            return sent;
-        }""")
+        sent = window(served).page.evaluate(NONSENSE)
         assert sent > 200
         page = window(served)
         xt = page.picture("look-xt")
@@ -126,7 +201,8 @@ def test_events_that_no_page_sends_change_nothing(tmp_path, window):
 
 
 def test_a_port_that_is_taken_is_named(digits, tmp_path):
-    with pytest.raises(RuntimeError, match=rf"^tinyddpm: --port: expected one that is free, {digits.port} is not: give another one, or 0 for any\n$"):
+    said = rf"^tinyddpm: --port: expected one that is free, got {digits.port}: choose another, "
+    with pytest.raises(RuntimeError, match=said + r"or 0 for any\n$"):
         Served(a_run(tmp_path / "run", data="digits"), "--port", str(digits.port))
 
 

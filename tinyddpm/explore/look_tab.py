@@ -1,45 +1,98 @@
-"""The tab "Every t": a slider over t, with x_t and what the network and the ideal denoiser make of it."""
+"""The tab "Every t": a slider over t, with x_t and the guesses of network and ideal denoiser."""
+
 from nicegui import ui
 
-from . import drawing as draw
-from . import words
-from .explorer import whole
-from .parts import caption_line, computed, image_text, marked, newest, number_field, on_change, seed_of, slider, tile
+from ..types import Array
+from . import drawing as draw, words
+from .explorer import Explorer, Look
+from .inputs import whole
+from .parts import (
+    Tile,
+    caption_line,
+    computed,
+    image_of,
+    image_slider,
+    marked,
+    newest,
+    number_field,
+    on_change,
+    seed_of,
+    slider,
+    tile,
+)
 
 
-def build(explorer):
-    T, last = explorer.schedule.T, len(explorer.images) - 1
-    with ui.element("div").classes("side"):
-        with ui.column().classes("sheet"):
-            t = slider("t, how much noise", "look-t", 1, T, min(T, max(1, round(0.3 * T))))
-            image = slider(image_text(explorer), "look-image", 0, last, 0)
-            seed = number_field("seed of ε", "look-seed")
-            told = marked(ui.switch("tell both the class"), "look-class") if explorer.labels is not None else None
-        with ui.column().classes("sheet"):
-            with ui.element("div").classes("tiles"):
-                tiles = {"x0": tile("x₀", "look-x0"), "xt": tile("xₜ", "look-xt"), "network": tile("x̂₀, network", "look-network", draw.COLOURS["network"])}
-                if explorer.training:
-                    tiles |= {"ideal": tile("x̂₀, ideal", "look-ideal", draw.COLOURS["ideal"]), "mean": tile("mean image", "look-mean")}
-            caption = caption_line("look-caption")
-            curves = marked(ui.html(sanitize=False), "look-curves").style("width: 100%; max-width: 480px")
-            ui.label(words.of_curves(explorer)).classes("quiet")
-    curve = {}  # of the image, seed and class that it was computed for: it does not depend on t
+class LookTab:
+    """The tab. Making one puts it on the page."""
 
-    @newest
-    async def show():
-        at, number, s = whole(t.value, 1, T, 1), whole(image.value, 0, last, 0), seed_of(seed)
-        label = int(explorer.labels[number]) if told and told.value else None
-        look = await computed(explorer.look, number, at, s, label)
-        if (number, s, label) != curve.get("of"):
-            curve.update(of=(number, s, label), curve=await computed(explorer.errors, number, s, label))
-        for name, place in tiles.items():
+    def __init__(self, explorer: Explorer) -> None:
+        self.explorer, self.T = explorer, explorer.schedule.T
+        # The errors over t do not depend on t: (image, seed, label), and the curve of these.
+        self.of: tuple[int, int, int | None] | None = None
+        self.curve: tuple[Array, dict[str, Array]]
+        with ui.element("div").classes("side"):
+            with ui.column().classes("sheet"):
+                self._controls()
+            with ui.column().classes("sheet"):
+                self._figures()
+        on_change(newest(self.show), self.t, self.image, self.seed, self.conditioned)
+
+    def _controls(self) -> None:
+        self.t = slider("t, how much noise", "look-t", 1, self.T, max(1, round(0.3 * self.T)))
+        self.image = image_slider(self.explorer, "look-image")
+        self.seed = number_field("seed of ε", "look-seed")
+        self.conditioned = None
+        if self.explorer.labels is not None:
+            self.conditioned = marked(ui.switch("condition on the class"), "look-class")
+
+    def _figures(self) -> None:
+        with ui.element("div").classes("tiles"):
+            self.tiles = self._tiles()
+        self.caption = caption_line("look-caption")
+        curves = ui.html(sanitize=False).style("width: 100%; max-width: 480px")
+        self.curves = marked(curves, "look-curves")
+        ui.label(words.of_curves(self.explorer)).classes("quiet")
+
+    def _tiles(self) -> dict[str, Tile]:
+        """By the names of a Look."""
+        tiles = {
+            "x0": tile("x₀", "look-x0"),
+            "xt": tile("xₜ", "look-xt"),
+            "network": tile("x̂₀, network", "look-network", draw.COLOURS["network"]),
+        }
+        if self.explorer.training:
+            tiles["ideal"] = tile("x̂₀, ideal", "look-ideal", draw.COLOURS["ideal"])
+            tiles["mean"] = tile("mean image", "look-mean")
+        return tiles
+
+    async def show(self) -> None:
+        """Compute and show what the controls stand at."""
+        t, image = whole(self.t.value, 1, self.T, 1), image_of(self.image, self.explorer)
+        seed, label = seed_of(self.seed), self._label(image)
+        look = await computed(self.explorer.look, image, t, seed, label)
+        if self.of != (image, seed, label):
+            self.curve = await computed(self.explorer.errors, image, seed, label)
+            self.of = image, seed, label
+        self._fill_tiles(look, image, t)
+        self.caption.set_text(words.of_look(self.explorer, image, t, label is not None))
+        self.curves.set_content(draw.curves(*self.curve, t))
+
+    def _label(self, image: int) -> int | None:
+        """The class that both denoisers are conditioned on, or None."""
+        if self.explorer.labels is None or not (self.conditioned and self.conditioned.value):
+            return None
+        return int(self.explorer.labels[image])
+
+    def _fill_tiles(self, look: Look, image: int, t: int) -> None:
+        explorer = self.explorer
+        for name, place in self.tiles.items():
             place.image.set_source(draw.picture(getattr(look, name)))
             if name in look.errors:
                 place.note.set_text(f"error {look.errors[name]:.4f}")
-        kind = "" if not explorer.training else "trained on" if number < explorer.known else "held out"
-        tiles["x0"].note.set_text(kind + (f", class {explorer.names[explorer.labels[number]]}" if explorer.labels is not None else ""))
-        tiles["xt"].note.set_text(f"t = {at}")
-        caption.set_text(words.of_look(explorer, number, at, label is not None))
-        curves.set_content(draw.curves(*curve["curve"], at))
-
-    on_change(show, t, image, seed, told)
+        note = ""
+        if explorer.training:
+            note = "trained on" if image < explorer.known else "held out"
+        if explorer.labels is not None:
+            note += f", class {explorer.names[explorer.labels[image]]}"
+        self.tiles["x0"].note.set_text(note)
+        self.tiles["xt"].note.set_text(f"t = {t}")

@@ -1,91 +1,139 @@
-"""The tab "One step": the network as a graph, the way forward and back through it, each layer's output and gradient."""
+"""The tab "One step": the network as a graph, and each layer's output and gradient in it."""
+
 from nicegui import ui
+from nicegui.events import GenericEventArguments
 
-from . import drawing as draw
-from . import words
-from .explorer import whole
-from .parts import caption_line, computed, image_text, marked, newest, on_change, slider, tile
+from . import drawing as draw, words
+from .explorer import Explorer, Walk
+from .inputs import whole
+from .parts import (
+    bold_line,
+    button,
+    caption_line,
+    computed,
+    image_of,
+    image_slider,
+    marked,
+    newest,
+    on_change,
+    slider,
+    tile,
+)
+
+NO_WALK = (
+    "This network was imported, or it predicts something other than x̂₀. "
+    "Its training step is a different one and is not shown."
+)
+LEGEND = (
+    "One training step on one image. Down the left side the resolution falls, up the right side it "
+    "rises again, and the dashed lines carry detail across. Filled: computed. Red: the norm of the "
+    "gradient that has come back."
+)
+WALK, STOP = "Walk through it", "Stop"
+PACE = 0.45  # seconds from layer to layer
 
 
-def build(explorer):
-    if not explorer.steps_back:
-        ui.label("This network came from elsewhere, or predicts something other than x̂₀: its training step is another one, and not shown.").classes("sheet")
-        return
-    T, last, state = explorer.schedule.T, len(explorer.images) - 1, {}
-    with ui.column().classes("sheet"):
+class StepTab:
+    """The tab. Making one puts it on the page."""
+
+    def __init__(self, explorer: Explorer) -> None:
+        if not explorer.can_walk:
+            ui.label(NO_WALK).classes("sheet")
+            return
+        self.explorer, self.T = explorer, explorer.schedule.T
+        self.walk: Walk | None = None
+        with ui.column().classes("sheet"):
+            self._controls()
         with ui.element("div").classes("two"):
-            t = slider("t", "step-t", 1, T, max(1, round(0.3 * T)))
-            image = slider(image_text(explorer), "step-image", 0, last, 0)
-        place = slider("how far the step has come", "step-place", 0, 2, 0)
-        with ui.row().style("gap: 8px"):
-            play = marked(ui.button("Walk through it").props("no-caps dense padding='4px 14px'"), "step-play")
-            ui.label("or click a layer").classes("quiet").style("align-self: center")
-    with ui.element("div").classes("two"):
-        with ui.column().classes("sheet"):
-            graph = marked(ui.interactive_image(size=(1, 1), sanitize=False).classes("graph"), "step-graph")
-            ui.label("One training step on one image. Down the left side the resolution falls, up the right side it rises again, and the dashed lines carry "
-                     "detail across. Filled: computed. Red: the norm of the gradient that has come back.").classes("quiet")
-        with ui.column().classes("sheet"):
-            with ui.element("div").classes("tiles"):
-                pictures = tile("x₀", "step-x0"), tile("xₜ", "step-xt"), tile("x̂₀", "step-guess")
-            caption = caption_line("step-caption").style("min-height: 9em")
-            titles, maps = [], []
-            for name, text in (("output", "the layer's output"), ("gradient", "∂J/∂output")):
-                titles.append(marked(ui.label(text), f"step-{name}-title").style("font-weight: 600"))
-                maps.append(marked(ui.interactive_image().classes("maps"), f"step-{name}"))
+            with ui.column().classes("sheet"):
+                self._graph()
+            with ui.column().classes("sheet"):
+                self._figures()
+        self.timer = ui.timer(PACE, self.forward, active=False)
+        on_change(newest(self.show), self.t, self.image)
 
-    def redraw():
-        if not (walk := state.get("walk")):
+    def _controls(self) -> None:
+        with ui.element("div").classes("two"):
+            self.t = slider("t", "step-t", 1, self.T, max(1, round(0.3 * self.T)))
+            self.image = image_slider(self.explorer, "step-image")
+        self.place = slider("how far the step has come", "step-place", 0, 2, 0)
+        self.place.on_value_change(self.redraw)
+        with ui.row().style("gap: 8px"):
+            self.play = button(WALK, "step-play").on_click(self.toggle)
+            ui.label("or click a layer").classes("quiet").style("align-self: center")
+
+    def _graph(self) -> None:
+        graph = ui.interactive_image(size=(1, 1), sanitize=False).classes("graph")
+        self.graph = marked(graph, "step-graph")
+        self.graph.on("svg:pointerdown", self.click)
+        ui.label(LEGEND).classes("quiet")
+
+    def _figures(self) -> None:
+        with ui.element("div").classes("tiles"):
+            self.x0, self.xt = tile("x₀", "step-x0"), tile("xₜ", "step-xt")
+            self.x0_hat = tile("x̂₀", "step-guess")
+        self.caption = caption_line("step-caption").style("min-height: 9em")
+        self.output_title = bold_line("step-output-title")
+        self.output = marked(ui.interactive_image().classes("maps"), "step-output")
+        self.gradient_title = bold_line("step-gradient-title")
+        self.gradient = marked(ui.interactive_image().classes("maps"), "step-gradient")
+
+    async def show(self) -> None:
+        """Compute and show the step that the controls stand at."""
+        image, t = image_of(self.image, self.explorer), whole(self.t.value, 1, self.T, 1)
+        labels = self.explorer.labels
+        label = None if labels is None else int(labels[image])
+        self.walk = walk = await computed(self.explorer.walk, image, t, 0, label)
+        self.place.props["max"] = len(draw.positions(walk)) - 1
+        for place, x in ((self.x0, walk.x0), (self.xt, walk.xt), (self.x0_hat, walk.x0_hat)):
+            place.image.set_source(draw.picture(x))
+        self.xt.note.set_text(f"t = {t}")
+        self.x0_hat.note.set_text(f"J = {walk.J:.4f}")
+        self.redraw()
+
+    def redraw(self) -> None:
+        """Show how far the step has come."""
+        if not (walk := self.walk):
             return
         steps = draw.positions(walk)
-        position = whole(place.value, 0, len(steps) - 1, 0)
+        position = whole(self.place.value, 0, len(steps) - 1, 0)
         way, name = steps[position]
         *size, content = draw.graph(walk, position)
-        graph.props["size"] = size
-        graph.set_content(content)
-        caption.set_text(words.of_step(walk, way, name))
+        self.graph.props["size"] = size
+        self.graph.set_content(content)
+        self.caption.set_text(words.of_step(walk, way, name))
+
         layer = walk.layers[name or "last"]
-        maps[0].set_source(draw.channels(layer.output))
-        come_back = position > len(walk.layers) and way == "back"
-        titles[0].set_text(f"the output of {name or 'last'}, {' × '.join(map(str, layer.output.shape))}")
-        titles[1].set_text(f"∂J/∂(the output of {name}), norm {layer.norm:.2g}" if come_back else "the gradient comes by here on the way back")
-        maps[1].set_source(draw.channels(layer.gradient) if come_back else "")
-        maps[1].set_visibility(come_back)
+        shape = " × ".join(map(str, layer.output.shape))
+        self.output_title.set_text(f"the output of {name or 'last'}, {shape}")
+        self.output.set_source(draw.channels(layer.output))
+        back = way == "back"
+        norm = f"∂J/∂(the output of {name}), norm {layer.norm:.2g}"
+        self.gradient_title.set_text(norm if back else "the gradient passes here on the way back")
+        self.gradient.set_source(draw.channels(layer.gradient) if back else "")
+        self.gradient.set_visibility(back)
 
-    @newest
-    async def show():
-        number, at = whole(image.value, 0, last, 0), whole(t.value, 1, T, 1)
-        label = int(explorer.labels[number]) if explorer.labels is not None else None
-        state["walk"] = walk = await computed(explorer.walk, number, at, 0, label)
-        place.props["max"] = len(draw.positions(walk)) - 1
-        for picture, x in zip(pictures, (walk.x0, walk.xt, walk.x0_hat)):
-            picture.image.set_source(draw.picture(x))
-        pictures[1].note.set_text(f"t = {at}")
-        pictures[2].note.set_text(f"J = {walk.J:.4f}")
-        redraw()
-
-    def click(event):
-        name, walk = str(event.args.get("element_id", "")).removeprefix("layer-"), state.get("walk")
+    def click(self, event: GenericEventArguments) -> None:
+        """Go to the layer that was clicked: on the way back if the step has turned back."""
+        name, walk = str(event.args.get("element_id", "")).removeprefix("layer-"), self.walk
         if walk and name in walk.layers:
-            steps = draw.positions(walk)
-            back = place.value > len(walk.layers)
-            place.set_value(steps.index(("back" if back else "forward", name)))
+            way = "back" if self.place.value > len(walk.layers) else "forward"
+            self.place.set_value(draw.positions(walk).index((way, name)))
 
-    def forward():
-        if place.value >= place.props["max"]:
-            timer.active = False
+    def forward(self) -> None:
+        """One layer further, until the end."""
+        if self._at_the_end():
+            self.timer.active = False
         else:
-            place.set_value(place.value + 1)
-        play.set_text("Stop" if timer.active else "Walk through it")
+            self.place.set_value(self.place.value + 1)
+        self.play.set_text(STOP if self.timer.active else WALK)
 
-    def toggle():
-        timer.active = not timer.active
-        if timer.active and place.value >= place.props["max"]:
-            place.set_value(0)
-        play.set_text("Stop" if timer.active else "Walk through it")
+    def toggle(self) -> None:
+        """Walk or stop, and begin again after the end."""
+        self.timer.active = not self.timer.active
+        if self.timer.active and self._at_the_end():
+            self.place.set_value(0)
+        self.play.set_text(STOP if self.timer.active else WALK)
 
-    timer = ui.timer(0.45, forward, active=False)
-    play.on_click(toggle)
-    graph.on("svg:pointerdown", click)
-    place.on_value_change(redraw)
-    on_change(show, t, image)
+    def _at_the_end(self) -> bool:
+        return self.place.value >= self.place.props["max"]

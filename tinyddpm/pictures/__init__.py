@@ -1,1 +1,1 @@
-"""Plots, grids and films, and the pictures that a run folder is given. It imports `runs`."""
+"""Plots, grids and films, and the pictures of a run folder. It imports `runs`."""

@@ -1,79 +1,197 @@
-"""The pictures that a run folder is given: curves, samples, the reverse chain, the forward process, one step through the U-Net.
+"""The pictures of a run folder: curves, samples, the reverse chain, the forward process, one step.
 
     for path in draw("runs/x"):
         print(path)
+
+`plots.py`, `images.py` and `unet_walk.py` draw them. Here is where their contents come from.
 """
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from autograd.backend import to_numpy
 
-from .. import noise
-from ..more.ideal import ideal_denoiser
-from ..more.classes import by_class
-from .. import data
+from .. import data, noise
 from ..data import labels
-from . import images as pictures, plots
+from ..more.classes import by_class
+from ..more.ideal import ideal_denoiser
 from ..runs import recipes
-from ..runs.heldout import Draws, mean_image
+from ..runs.config import Config
 from ..runs.folder import METRICS, read_metrics
+from ..runs.heldout import Draws, mean_image
 from ..runs.opening import Run
+from ..schedule import Schedule
+from ..types import Array
+from . import images as pictures, plots
 from .unet_walk import unet_walk
 
 SAMPLES, FILM = 64, 16  # images in samples.png and in the film
+FORWARD = (0, 0.05, 0.1, 0.2, 0.35, 0.5, 1)  # the timesteps of forward.png, as fractions of T
+
+# denoise(xt, t), or denoise(xt, t, labels) of one that is conditioned on the class -> x̂_0.
+Denoise = Callable[..., Array]
+
+# watch(chain, total): the same chain of `total` steps, with a progress bar.
+Watch = Callable[[Iterable[pictures.Frame], int], Iterable[pictures.Frame]]
 
 
-def draw(folder, watch=lambda chain, total: chain):
-    """Draw all pictures of the run in `folder`; yields the path of each once it is there.
+@dataclass(frozen=True)
+class Reference:
+    """What the model's held-out J is compared with.
 
-    watch  called with the sampling chain and its number of steps, returns the chain: a progress bar
+    Attributes:
+        mean: J in each band of t of predicting the training images' mean, on held-out draws.
+        ideal: J in each band of the ideal denoiser of the training set, on held-out draws.
+        floor: J of this ideal denoiser on training draws.
+        note: text for the titles, where all of them are conditioned on the class.
+    """
+
+    mean: Array
+    ideal: Array
+    floor: float
+    note: str
+
+
+def draw(folder: str | Path, watch: Watch = lambda chain, total: chain) -> Iterator[Path]:
+    """Draw all pictures of a run.
+
+    Args:
+        folder: the run folder.
+        watch: called with the sampling chain and its number of steps, returns the chain: the place
+            for a progress bar.
+
+    Yields:
+        The path of each picture once it is there.
     """
     run, folder = Run(folder), Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a run folder, to draw the pictures of its record in")
-    config, schedule = run.config, run.schedule
-    dataset, _ = config.load_data()
+    dataset, _ = run.config.load_data()
     training, held_out = data.split(dataset)
-    images, draws = training.images, Draws(held_out.images, schedule, labels=held_out.labels)
-    memoriser = _told(training, config, lambda images: ideal_denoiser(images, schedule))
-    mean, memorised = draws.evaluate(_told(training, config, mean_image)), draws.evaluate(memoriser)
-    shares = [(1 - config.class_dropout, training.labels), (config.class_dropout, None)] if config.classes else [(1, None)]  # as in training
-    floor = sum(share * Draws(images, schedule, purpose="training", labels=cond).evaluate(memoriser).mean() for share, cond in shares)
-    note = ", all told the class" if config.classes else ""
+    draws = Draws(held_out.images, run.schedule, labels=held_out.labels)
+    reference = _reference(training, run.config, run.schedule, draws)
 
-    steps, evaluations = read_metrics(folder / METRICS)
-    curve = recipes.expected(config, labels.fingerprint(dataset))
-    plots.loss(folder / "loss.png", [s["k"] for s in steps], [s["J"] for s in steps],
-               [e["k"] for e in evaluations], [e["held_out"] for e in evaluations],
-               mean_J=mean.mean(), floor_J=floor, memoriser_J=memorised.mean(), expected=(curve.steps, curve.J) if curve else ((), ()), note=note)
-    yield folder / "loss.png"
-    bands = list(zip(draws.edges[:-1] + 1, draws.edges[1:]))
-    plots.loss_by_t(folder / "loss_by_t.png", bands, draws.evaluate(run.unet.denoise), mean, memorised, note)
-    yield folder / "loss_by_t.png"
+    curve = recipes.expected(run.config, labels.fingerprint(dataset))
+    yield _loss(folder, reference, curve)
+    yield _loss_by_t(folder, reference, draws, run.unet.denoise)
+    yield _forward(folder, training.images[0], run.schedule, run.config.seed)
+    yield _walk(folder, run, training.images[:1])
 
-    x0, t, eps = images[:1], np.array([schedule.T // 5]), noise.normal(config.seed, "forward.png", 0, np.arange(1), images.shape[1:])
-    ts = [round(schedule.T * share) for share in (0, 0.05, 0.1, 0.2, 0.35, 0.5, 1)]
-    pictures.forward(folder / "forward.png", x0[0], schedule, ts, eps[0])
-    yield folder / "forward.png"
-    unet_walk(folder / "unet_walk.png", config.make_unet().bind(run.unet.theta.copy(), np.zeros_like(run.unet.theta)),
-                   schedule, x0, t, eps)
-    yield folder / "unet_walk.png"
-
-    film = []
-    for t, xt, x0_hat in watch(run.sample(SAMPLES), schedule.T):
-        film.append((t, to_numpy(xt[:FILM]), to_numpy(x0_hat[:FILM])))
-    spread = np.linspace(0, len(images) - 1, min(SAMPLES, len(images))).astype(int)  # some data sets are sorted, so not the first ones
-    pictures.samples_beside_real(to_numpy(xt), images[spread], folder / "samples.png", (f"{SAMPLES} samples", f"real {dataset.name}"))
-    yield folder / "samples.png"
-    pictures.denoising(folder / "denoising.gif", film)
-    yield folder / "denoising.gif"
+    samples, film = _sampled(run, watch)
+    yield _samples(folder, samples, training.images, dataset.name)
+    yield _film(folder, film)
 
 
-def _told(training, config, make):
-    """The denoiser that `make` makes of the images; where the network is told their class, so is this: it is made of those of the class."""
+# ---- the model's J -------------------------------------------------------------------------------
+
+
+def _loss(folder: Path, reference: Reference, expected: recipes.Curve | None) -> Path:
+    """J of every step and held-out J of every evaluation, with what was expected of the recipe."""
+    path, (steps, evaluations) = folder / "loss.png", read_metrics(folder / METRICS)
+    plots.loss(
+        path,
+        [s["k"] for s in steps],
+        [s["J"] for s in steps],
+        [e["k"] for e in evaluations],
+        [e["held_out"] for e in evaluations],
+        mean_J=reference.mean.mean(),
+        floor_J=reference.floor,
+        ideal_J=reference.ideal.mean(),
+        expected=(expected.steps, expected.J) if expected else ((), ()),
+        note=reference.note,
+    )
+    return path
+
+
+def _loss_by_t(folder: Path, reference: Reference, draws: Draws, denoise: Denoise) -> Path:
+    """The model's held-out J in each band of t."""
+    path, bands = folder / "loss_by_t.png", list(zip(draws.edges[:-1] + 1, draws.edges[1:]))
+    model = draws.evaluate(denoise)
+    plots.loss_by_t(path, bands, model, reference.mean, reference.ideal, reference.note)
+    return path
+
+
+def _reference(
+    training: data.Dataset, config: Config, schedule: Schedule, draws: Draws
+) -> Reference:
+    """J of the mean image and of the ideal denoiser, conditioned as the model is."""
+    images = training.images
+    ideal = _conditioned(training, config, lambda images: ideal_denoiser(images, schedule))
+    mean = _conditioned(training, config, mean_image)
+    mean_J, ideal_J = draws.evaluate(mean), draws.evaluate(ideal)
+
+    # (fraction of the draws, their labels): in training a fraction of the labels is dropped.
+    parts: list[tuple[float, Array | None]] = [(1, None)]
+    if config.classes:
+        parts = [(1 - config.class_dropout, training.labels), (config.class_dropout, None)]
+    floor = sum(
+        fraction * Draws(images, schedule, purpose="training", labels=cond).evaluate(ideal).mean()
+        for fraction, cond in parts
+    )
+    return Reference(mean_J, ideal_J, floor, ", all conditioned on the class" * config.classes)
+
+
+def _conditioned(
+    training: data.Dataset, config: Config, make: Callable[[Array], Denoise]
+) -> Denoise:
+    """The denoiser that `make` makes of the training images.
+
+    Where the network is conditioned on the class, so is this denoiser: it is one of the images of
+    each class, and one of all images for the null class.
+    """
     images = training.images
     if not config.classes:
         return make(images)
     of_class = [images[training.labels == c] for c in range(len(config.class_names))]
     return by_class([make(some if len(some) else images) for some in (*of_class, images)])
+
+
+# ---- images --------------------------------------------------------------------------------------
+
+
+def _forward(folder: Path, x0: Array, schedule: Schedule, seed: int) -> Path:
+    """One training image (C, H, W) on its way to noise."""
+    path, ts = folder / "forward.png", [round(schedule.T * fraction) for fraction in FORWARD]
+    pictures.forward(path, x0, schedule, ts, _eps(seed, x0.shape)[0])
+    return path
+
+
+def _walk(folder: Path, run: Run, x0: Array) -> Path:
+    """One training step on x0 (1, C, H, W), by a copy of the network that can have a gradient."""
+    path, theta = folder / "unet_walk.png", run.unet.theta
+    unet = run.config.make_unet().bind(theta.copy(), np.zeros_like(theta))
+    t, eps = np.array([run.schedule.T // 5]), _eps(run.config.seed, x0.shape[1:])
+    unet_walk(path, unet, run.schedule, x0, t, eps)
+    return path
+
+
+def _eps(seed: int, shape: tuple[int, ...]) -> Array:
+    """The noise (1, C, H, W) of both pictures."""
+    return noise.normal(seed, "forward.png", 0, np.arange(1), shape)
+
+
+def _sampled(run: Run, watch: Watch) -> tuple[Array, list[pictures.Frame]]:
+    """The samples (n, C, H, W), and the whole chain of the first few of them."""
+    film = []
+    for t, xt, x0_hat in watch(run.sample(SAMPLES), run.schedule.T):
+        film.append((t, to_numpy(xt[:FILM]), to_numpy(x0_hat[:FILM])))
+    return to_numpy(xt), film
+
+
+def _samples(folder: Path, samples: Array, real: Array, name: str) -> Path:
+    """The samples beside as many real images, evenly chosen: some data sets are sorted."""
+    path, n = folder / "samples.png", min(SAMPLES, len(real))
+    chosen = np.linspace(0, len(real) - 1, n).astype(int)
+    titles = f"{SAMPLES} samples", f"real {name}"
+    pictures.samples_beside_real(samples, real[chosen], path, titles)
+    return path
+
+
+def _film(folder: Path, film: list[pictures.Frame]) -> Path:
+    """The reverse chain."""
+    path = folder / "denoising.gif"
+    pictures.denoising(path, film)
+    return path

@@ -1,252 +1,267 @@
-"""The lecture's picture of one training step: forward through the U-Net, and the gradient's way back.
+"""The lecture's picture of one training step: forward through the U-Net, and the gradient back.
 
     unet_walk("unet_walk.png", unet, schedule, x0, t, eps)
 
-The shapes and gradients are those of a real step, taken by `train.gradient` and overheard at each layer.
+The shapes and gradients are those of a real step, overheard at each layer (`overhearing.py`).
 """
+
 import math
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch, Rectangle
 
-from autograd import primitive
-from autograd.backend import array_module, to_numpy
+from autograd.backend import to_numpy
 
 from ..diffusion import q_sample
-from ..nn.block import Downsample, Upsample
-from ..train import gradient
+from ..nn.unet import UNet
+from ..schedule import Schedule
+from ..types import Array
 from .images import pixels, show
-from .plots import GREY, INK, RED, save_figure
+from .overhearing import Kind, kinds_of, norm, overheard, u_shape, walk_gradient
+from .plots import GREY, INK, RED, Style, save_figure
 
-KINDS = {"convolution": "#cfe2f3", "residual block": "#d9ead3", "residual block + attention": "#fce5b5", "attention": "#f9cb9c",
-         "half the resolution": "#d9d2e9", "twice the resolution": "#ead1dc"}
-WIDE, HIGH, PITCH, BAR = 1.9, 0.46, 0.72, 1.15  # of a box, from one box to the next, of the longest bar: inches
+# The colour of each kind of layer.
+KINDS: dict[Kind, str] = {
+    "convolution": "#cfe2f3",
+    "residual block": "#d9ead3",
+    "residual block + attention": "#fce5b5",
+    "attention": "#f9cb9c",
+    "half the resolution": "#d9d2e9",
+    "twice the resolution": "#ead1dc",
+}
+# In inches: a box, from one box to the next, the longest bar, an image.
+WIDE, HIGH, PITCH, BAR, SIDE = 1.9, 0.46, 0.72, 1.15, 0.95
+
+Shapes = dict[str, tuple[int, int, int]]  # (C, H, W) by the layer's name
+Norms = dict[str, float]  # ‖∂J/∂output‖ by the layer's name
+Point = tuple[float, float]  # inches from the left and from the bottom
 
 
-def unet_walk(path, unet, schedule, x0, t, eps):
-    """One training step on x0, eps (N, C, H, W) and t (N,), drawn as a U; the little images are the first of the batch.
+def unet_walk(
+    path: str | Path, unet: UNet, schedule: Schedule, x0: Array, t: Array, eps: Array
+) -> tuple[float, Shapes, Norms]:
+    """One training step, drawn as a U. The little images are the first of the batch.
 
-    In each box: the layer's name in `UNet` and the shape of its output, C × H × W. Beside it in red: ‖∂J/∂output‖, the
-    gradient of this batch's J (form "mse") with respect to that output, as a number and, on a logarithmic scale, a bar. A
-    new network's last convolution is zero, so that nothing flows back beyond it: there the norms are 0.
-    θ and its gradient are left as they are. Returns J and, by the layer's name, the shapes (C, H, W) and the norms.
+    In each box stand the layer's name in `UNet` and the shape of its output, C × H × W. Beside it,
+    in red, stands ‖∂J/∂output‖, the gradient of this batch's J (form "mse") with respect to that
+    output: as a number and as a bar on a logarithmic scale. A new network's last convolution is
+    zero, so nothing flows back beyond it and the norms there are 0.
+
+    Args:
+        path: where the PNG goes.
+        unet: the network. Its θ and its gradient are left as they are.
+        schedule: how much noise there is at each t.
+        x0: clean images (N, C, H, W).
+        t: timesteps (N,), integers in {1..T}.
+        eps: noise (N, C, H, W).
+
+    Returns:
+        J, and by the layer's name the shapes (C, H, W) of the outputs and the norms of their
+        gradients.
     """
     with overheard(unet) as (outputs, gradients):
         J = walk_gradient(unet, schedule, x0, t, eps)
-    shapes = {name: (h.shape[3], *h.shape[:2]) for name, h in outputs.items()}
+    shapes = {name: (h.shape[3], h.shape[0], h.shape[1]) for name, h in outputs.items()}
     norms = {name: norm(g) for name, g in gradients.items()}
     xt, x0_hat = q_sample(schedule, x0, t, eps), outputs["last"].transpose(2, 3, 0, 1)
-    images = [pixels(to_numpy(x[:1]))[0] for x in (xt, x0_hat, x0)]
-    _Drawing(unet, shapes, norms).save(path, images, int(t[0]), J, len(x0))
+    drawing = _Drawing(kinds_of(unet), shapes, norms)
+    drawing.layers()
+    firsts = [pixels(to_numpy(x[:1]))[0] for x in (xt, x0_hat, x0)]
+    drawing.images(firsts, int(t[0]), J)
+    drawing.words(unet.time is not None)
+    drawing.legend(len(x0))
+    save_figure(drawing.figure, path)
     return J, shapes, norms
 
 
-def norm(g):
-    """‖g‖, as a Python float."""
-    return math.sqrt(float((g * g).sum()))
-
-
-def walk_gradient(unet, schedule, x0, t, eps, cond=None):
-    """J of one step, with the gradients going to a vector that is thrown away, not to `unet.grad`. For `given` see `UNet.forward`."""
-    theta, grad = unet.theta, unet.grad
-    unet.bind(theta, array_module(theta).zeros_like(theta))
-    try:
-        return float(gradient(unet, schedule, x0, t, eps, cond=cond)[0])
-    finally:
-        unet.bind(theta, grad)
-
-
-def top_layers(unet):
-    """The layers that the U-Net's forward calls, by name, in the order of its calls."""
-    layers = {"first": unet.first}
-    layers |= {f"down.{i}": layer for i, layer in enumerate(unet.down)}
-    layers |= {name: getattr(unet, name) for name in ("middle1", "middle2", "middle3") if getattr(unet, name)}
-    layers |= {f"up.{i}": layer for i, layer in enumerate(unet.up)}
-    return layers | {"last": unet.last}
-
-
-@primitive
-def overhear(x, *, tell):
-    """x itself. On the way back, `tell` is handed the gradient that passes."""
-    def pullback(g):
-        tell(g)
-        return (g,)
-
-    return x, pullback
-
-
-@contextmanager
-def overheard(unet):
-    """Within it, each top layer's call leaves, by the layer's name, its output (H, W, N, C), and later the gradient with respect to it."""
-    outputs, gradients = {}, {}
-    layers = top_layers(unet)
-    before = {name: vars(layer).get("forward") for name, layer in layers.items()}
-
-    def listen(name, forward):
-        def heard(*args):
-            h = overhear(forward(*args), tell=lambda g: gradients.update({name: g}))
-            outputs[name] = h.data
-            return h
-        return heard
-
-    for name, layer in layers.items():
-        layer.forward = listen(name, layer.forward)  # of this object only: the class stays as it is
-    try:
-        yield outputs, gradients
-    finally:
-        for name, layer in layers.items():
-            del layer.forward
-            if before[name] is not None:
-                layer.forward = before[name]
-
-
-def u_shape(kinds):
-    """Where the layers stand in the U, from name -> kind in the order of the calls: rows counted from the top.
-
-    Returns place, name -> (0, row) on the way down or (1, row) on the way up; skips, pairs of names; the number of rows. "last" and the
-    layers of the middle have no place: they stand above the way up, and below.
-    """
-    partners = ["first", *(name for name in kinds if name.startswith("down"))]
-    place, skips, row = {}, [], 0
-    for name in [name for name in kinds if name.startswith("up")][::-1]:  # from the top
-        if kinds[name] != "twice the resolution":  # opposite to each block the output that it gets by a skip; an Upsample is opposite to none
-            partner = partners.pop(0)
-            place[partner] = (0, row)
-            skips.append((partner, name))
-        place[name] = (1, row)
-        row += 1
-    return place, skips, row
-
-
-def kind_of(layer):
-    if isinstance(layer, Downsample):
-        return "half the resolution"
-    if isinstance(layer, Upsample):
-        return "twice the resolution"
-    name = type(layer).__name__
-    if name == "Stage":
-        return "residual block + attention" if layer.attention else "residual block"
-    return {"ResidualBlock": "residual block", "SelfAttention": "attention"}.get(name, "convolution")
-
-
 class _Drawing:
-    """The U: the way down in a column at the left, the middle in a row below, the way up at the right, in inches."""
+    """The U, in inches: the way down at the left, the middle in a row below, the way up right."""
 
-    def __init__(self, unet, shapes, norms):
-        self.shapes, self.norms, self.time_conditioning = shapes, norms, unet.time is not None
-        self.kinds = {name: kind_of(layer) for name, layer in top_layers(unet).items()}
-        self.place, self.skips, self.rows = u_shape(self.kinds)
-        left = [name for name, (side, _) in self.place.items() if not side]
-        right = [name for name, (side, _) in self.place.items() if side]  # from the top
-        middle = [name for name in shapes if name.startswith("middle")]
-        self.x = (2.3, 2.3 + WIDE * 3.35 + 0.9)  # centres of the two columns
-        self.width, self.height = self.x[1] + self.x[0], (self.rows + 4) * PITCH + 1.95
+    def __init__(self, kinds: dict[str, Kind], shapes: Shapes, norms: Norms) -> None:
+        self.kinds, self.shapes, self.norms = kinds, shapes, norms
+        place, self.skips, rows = u_shape(kinds)
+        self.left, self.right = 2.3, 2.3 + WIDE * 3.35 + 0.9  # centres of the two columns
+        self.width, self.height = self.right + self.left, (rows + 4) * PITCH + 1.95
         self.top = self.height - 2.75  # y of row 0
-        self.centre = {name: (self.x[side], self.top - PITCH * row) for name, (side, row) in self.place.items()}
-        self.centre["last"] = (self.x[1], self.top + PITCH)
-        span = self.x[1] - self.x[0]
-        for i, name in enumerate(middle):
-            self.centre[name] = (self.x[0] + span * (i + 0.5) / len(middle), self.top - PITCH * (self.rows + 0.35))
-        self.order = left + middle + right[::-1] + ["last"]
+        self.centre = self._centres(place, rows)
         positive = [n for n in norms.values() if n > 0]
         self.scale = (min(positive), max(positive)) if positive else (1, 1)
+        self.figure = Figure(figsize=(self.width, self.height), dpi=100)
+        self.axes = self.figure.add_axes((0, 0, 1, 1))
+        self.axes.set_xlim(0, self.width)
+        self.axes.set_ylim(0, self.height)
+        self.axes.set_axis_off()
 
-    def save(self, path, images, t, J, batch):
-        figure = Figure(figsize=(self.width, self.height), dpi=100)
-        self.axes = axes = figure.add_axes((0, 0, 1, 1))
-        axes.set_xlim(0, self.width)
-        axes.set_ylim(0, self.height)
-        axes.set_axis_off()
-        middle = self.width / 2
-        axes.text(0.3, self.height - 0.42, "One training step through the U-Net", fontsize=14, fontweight="bold", color=INK)
+    def _centres(self, place: Mapping[str, tuple[int, int]], rows: int) -> dict[str, Point]:
+        """The centre of each layer's box, in the order in which the step passes them."""
+        middle = [name for name in self.kinds if name.startswith("middle")]
+        centres = {}
+        for name in self.kinds:
+            if name in place:
+                side, row = place[name]
+                x, row_from_top = self.right if side else self.left, float(row)
+            elif name == "last":
+                x, row_from_top = self.right, -1.0
+            else:
+                part = (middle.index(name) + 0.5) / len(middle)
+                x, row_from_top = self.left + (self.right - self.left) * part, rows + 0.35
+            centres[name] = x, self.top - PITCH * row_from_top
+        return centres
+
+    # ---- the layers and the arrows between them --------------------------------------------------
+
+    def layers(self) -> None:
+        """The boxes, the skip connections, and the way forward and back."""
         for a, b in self.skips:
             self._skip(a, b)
-        for a, b in zip(self.order, self.order[1:]):
+        names = list(self.centre)
+        for a, b in zip(names, names[1:]):
             self._arrows(a, b)
-        for name in self.order:
+        for name in names:
             self._box(name)
+            self._bar(name)
 
-        size, x = 0.95, self.x[0]
-        self._image(images[0], x - size / 2, self.top + 0.55, size, f"$x_t$,  t = {t}")
-        axes.annotate("", (x, self.top + HIGH / 2), (x, self.top + 0.53), arrowprops=_arrow(INK))
-        x, y = self.x[1], self.top + PITCH + 0.6
-        self._image(images[1], x - size / 2, y, size, r"$\hat{x}_0$")
-        self._image(images[2], x - size / 2 - 2.6, y, size, "$x_0$")
-        axes.annotate("", (x - 0.12, y - 0.02), (x - 0.12, self.top + PITCH + HIGH / 2), arrowprops=_arrow(INK))
-        axes.annotate("", (x + 0.12, self.top + PITCH + HIGH / 2), (x + 0.12, y - 0.02), arrowprops=_arrow(RED))
-        axes.text(x - 1.3, y + size / 2, r"$J = \|\hat{x}_0 - x_0\|^2$" + f"\n= {J:.3f} per value", ha="center", va="center", fontsize=10.5,
-                  color=INK, linespacing=1.5)
-        if self.time_conditioning:
-            axes.text(middle, self.top + 0.5 * PITCH, "t → time embedding → added in every residual block", ha="center", va="center",
-                      fontsize=9.5, color=GREY, style="italic")
-        axes.text(middle, self.top + 0.22, "skip connections: the output, concatenated to the input of the block opposite",
-                  ha="center", va="center", fontsize=8.2, color=GREY)
-        self._legend(batch)
-        save_figure(figure, path)
-
-    def _box(self, name):
+    def _box(self, name: str) -> None:
         x, y = self.centre[name]
-        self.axes.add_patch(FancyBboxPatch((x - WIDE / 2, y - HIGH / 2), WIDE, HIGH, boxstyle="round,pad=0,rounding_size=0.07",
-                                           facecolor=KINDS[self.kinds[name]], edgecolor=GREY, linewidth=0.8, zorder=3))
-        self.axes.text(x - WIDE / 2 + 0.1, y, name, ha="left", va="center", fontsize=9.5, fontweight="bold", color=INK, zorder=4)
-        self.axes.text(x + WIDE / 2 - 0.1, y, " × ".join(map(str, self.shapes[name])), ha="right", va="center", fontsize=9,
-                       color=INK, zorder=4)
+        corner = x - WIDE / 2, y - HIGH / 2
+        style: Style = {"boxstyle": "round,pad=0,rounding_size=0.07", "linewidth": 0.8}
+        style |= {"facecolor": KINDS[self.kinds[name]], "edgecolor": GREY, "zorder": 3}
+        self.axes.add_patch(FancyBboxPatch(corner, WIDE, HIGH, **style))
+        style = {"va": "center", "color": INK, "zorder": 4}
+        self.axes.text(corner[0] + 0.1, y, name, fontsize=9.5, fontweight="bold", **style)
+        shape = " × ".join(map(str, self.shapes[name]))
+        self.axes.text(x + WIDE / 2 - 0.1, y, shape, ha="right", fontsize=9, **style)
+
+    def _bar(self, name: str) -> None:
+        """The norm of the gradient: under a box of the middle row, at the outer side of others."""
+        x, y = self.centre[name]
         norm = self.norms.get(name, 0.0)
-        low, high = (math.log(n) for n in self.scale)
-        length = BAR * (0.08 + 0.92 * (math.log(norm) - low) / (high - low) if high > low else 1.0) if norm else 0.0
-        text = f"{norm:.2g}" if norm else "0"
-        if name.startswith("middle"):  # under the box; elsewhere beside it, away from the skips
-            away, start, bar, writing = 1, x - WIDE / 2, y - HIGH / 2 - 0.19, y - HIGH / 2 - 0.39
+        if name.startswith("middle"):
+            away, start = 1, x - WIDE / 2
+            bar, writing = y - HIGH / 2 - 0.19, y - HIGH / 2 - 0.39
         else:
             away = -1 if x < self.width / 2 else 1
-            start, bar, writing = x + away * (WIDE / 2 + 0.1), y - 0.13, y + 0.02
-        self.axes.add_patch(Rectangle((start, bar), away * length, 0.10, color=RED, alpha=0.85, linewidth=0, zorder=3))
-        self.axes.text(start, writing, text, fontsize=8.5, color=RED, ha="left" if away > 0 else "right")
+            start = x + away * (WIDE / 2 + 0.1)
+            bar, writing = y - 0.13, y + 0.02
+        length = away * self._length(norm)
+        style: Style = {"color": RED, "alpha": 0.85, "linewidth": 0, "zorder": 3}
+        self.axes.add_patch(Rectangle((start, bar), length, 0.10, **style))
+        text, ha = f"{norm:.2g}" if norm else "0", "left" if away > 0 else "right"
+        self.axes.text(start, writing, text, fontsize=8.5, color=RED, ha=ha)
 
-    def _arrows(self, a, b):
+    def _length(self, norm: float) -> float:
+        """Of a bar: logarithmic from the smallest norm to the largest."""
+        if not norm:
+            return 0.0
+        low, high = (math.log(n) for n in self.scale)
+        if high <= low:
+            return BAR
+        return BAR * (0.08 + 0.92 * (math.log(norm) - low) / (high - low))
+
+    def _skip(self, a: str, b: str) -> None:
+        (xa, y), (xb, _) = self.centre[a], self.centre[b]
+        style = _arrow(GREY) | {"linestyle": (0, (4, 3)), "alpha": 0.8}
+        self.axes.annotate("", (xb - WIDE / 2, y), (xa + WIDE / 2, y), arrowprops=style)
+
+    def _arrows(self, a: str, b: str) -> None:
         """A dark arrow from a to b, the way forward, and beside it a red one back."""
         (xa, ya), (xb, yb) = self.centre[a], self.centre[b]
-        if xa == xb:  # in a column
-            half = math.copysign(HIGH / 2, yb - ya)
-            ends = [((xa + d, ya + half), (xb + d, yb - half)) for d in (-0.12, 0.12)]
-        elif abs(ya - yb) < 1e-9:  # in the middle row
-            ends = [((xa + WIDE / 2, ya + d), (xb - WIDE / 2, yb + d)) for d in (0.07, -0.07)]
-        elif yb < ya:  # into the middle row
-            ends = [((xa + d, ya - HIGH / 2), (xb - WIDE / 2, yb - d)) for d in (-0.12, 0.12)]
-        else:  # out of it
-            ends = [((xa + WIDE / 2, ya + d), (xb + d, yb - HIGH / 2)) for d in (-0.12, 0.12)]
-        for (start, end), colour in zip(ends, (INK, RED)):
+        around_a_corner = xa != xb and abs(ya - yb) > 1e-9
+        for (start, end), colour in zip(_ends(self.centre[a], self.centre[b]), (INK, RED)):
+            style = _arrow(colour)
+            if around_a_corner:
+                vertical_first = (colour == INK) == (yb < ya)
+                first, then = (90, 0) if vertical_first else (0, 90)
+                style["connectionstyle"] = f"angle,angleA={first},angleB={then},rad=6"
             if colour == RED:
                 start, end = end, start
-            style = _arrow(colour)
-            if xa != xb and abs(ya - yb) > 1e-9:
-                vertical_first = abs(start[1] - ya) < HIGH and yb < ya and colour == INK or colour == RED and yb > ya
-                style["connectionstyle"] = f"angle,angleA={90 if vertical_first else 0},angleB={0 if vertical_first else 90},rad=6"
             self.axes.annotate("", end, start, arrowprops=style)
 
-    def _skip(self, a, b):
-        (xa, y), (xb, _) = self.centre[a], self.centre[b]
-        self.axes.annotate("", (xb - WIDE / 2, y), (xa + WIDE / 2, y), arrowprops=_arrow(GREY) | {"linestyle": (0, (4, 3)), "alpha": 0.8})
+    # ---- what stands around them -----------------------------------------------------------------
 
-    def _image(self, picture, x, y, size, title):
-        axes = self.axes.figure.add_axes((x / self.width, y / self.height, size / self.width, size / self.height))
+    def images(self, pictures: Sequence[Array], t: int, J: float) -> None:
+        """x_t above the way down; x_0 and x̂_0, with J between them, above the way up.
+
+        Args:
+            pictures: x_t, x̂_0 and x_0, each (H, W, C) uint8.
+            t: the timestep of x_t.
+            J: of the whole batch.
+        """
+        xt, x0_hat, x0 = pictures
+        edge = self.top + HIGH / 2
+        self._image(xt, self.left - SIDE / 2, self.top + 0.55, f"$x_t$,  t = {t}")
+        self._straight((self.left, self.top + 0.53), (self.left, edge), INK)
+        x, y, edge = self.right, self.top + PITCH + 0.6, self.top + PITCH + HIGH / 2
+        self._image(x0_hat, x - SIDE / 2, y, r"$\hat{x}_0$")
+        self._image(x0, x - SIDE / 2 - 2.6, y, "$x_0$")
+        self._straight((x - 0.12, edge), (x - 0.12, y - 0.02), INK)
+        self._straight((x + 0.12, y - 0.02), (x + 0.12, edge), RED)
+        equation = r"$J = \|\hat{x}_0 - x_0\|^2$" + f"\n= {J:.3f} per value"
+        style: Style = {"ha": "center", "va": "center", "linespacing": 1.5}
+        self.axes.text(x - 1.3, y + SIDE / 2, equation, fontsize=10.5, color=INK, **style)
+
+    def _image(self, picture: Array, x: float, y: float, title: str) -> None:
+        place = x / self.width, y / self.height, SIDE / self.width, SIDE / self.height
+        axes = self.figure.add_axes(place)
         show(axes, picture)
         axes.set_title(title, fontsize=11, color=INK, pad=5)
 
-    def _legend(self, batch):
-        y, x = 0.62, 0.3
-        used = [kind for kind in KINDS if kind in self.kinds.values()]
-        for kind in used:
-            self.axes.add_patch(Rectangle((x, y), 0.2, 0.16, facecolor=KINDS[kind], edgecolor=GREY, linewidth=0.6))
+    def _straight(self, start: Point, end: Point, colour: str) -> None:
+        self.axes.annotate("", end, start, arrowprops=_arrow(colour))
+
+    def words(self, time_conditioning: bool) -> None:
+        """The title, and between the columns what goes into the layers besides."""
+        heading: Style = {"fontsize": 14, "fontweight": "bold", "color": INK}
+        self.axes.text(0.3, self.height - 0.42, "One training step through the U-Net", **heading)
+        small: Style = {"ha": "center", "va": "center", "color": GREY}
+        middle = self.width / 2
+        if time_conditioning:
+            text = "t → time embedding → added in every residual block"
+            small |= {"fontsize": 9.5, "style": "italic"}
+            self.axes.text(middle, self.top + 0.5 * PITCH, text, **small)
+        text = "skip connections: the output, concatenated to the input of the block opposite"
+        small |= {"fontsize": 8.2, "style": "normal"}
+        self.axes.text(middle, self.top + 0.22, text, **small)
+
+    def legend(self, batch: int) -> None:
+        """The kinds of layers that there are, and what the red numbers and the boxes say."""
+        x, y = 0.3, 0.62
+        for kind, colour in KINDS.items():
+            if kind not in self.kinds.values():
+                continue
+            box = Rectangle((x, y), 0.2, 0.16, facecolor=colour, edgecolor=GREY, linewidth=0.6)
+            self.axes.add_patch(box)
             self.axes.text(x + 0.27, y + 0.08, kind, fontsize=8.5, va="center", color=INK)
             x += 0.55 + 0.078 * len(kind)
-        note = (f"In red, the way back: the norm of ∂J/∂output of each layer ({batch} image{'s' * (batch > 1)}); "
-                "bars are logarithmic. In each box: C × H × W.")
+        images = f"{batch} image{'s' * (batch > 1)}"
+        note = (
+            f"In red, the way back: the norm of ∂J/∂output of each layer ({images}); "
+            "bars are logarithmic. In each box: C × H × W."
+        )
         if not self.norms.get("first"):
-            note += "\n0: the last convolution of a new network is zero, so nothing flows back beyond it yet."
+            note += (
+                "\n0: the last convolution of a new network is zero, "
+                "so nothing flows back beyond it yet."
+            )
         self.axes.text(0.3, 0.42, note, fontsize=8.5, va="top", color=GREY, linespacing=1.4)
 
 
-def _arrow(colour):
-    return {"arrowstyle": "-|>,head_length=0.28,head_width=0.13", "color": colour, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0}
+def _ends(a: Point, b: Point) -> list[tuple[Point, Point]]:
+    """From box a to box b: the two ends of an arrow, and those of a second one beside it."""
+    (xa, ya), (xb, yb) = a, b
+    if xa == xb:  # in a column
+        half = math.copysign(HIGH / 2, yb - ya)
+        return [((xa + d, ya + half), (xb + d, yb - half)) for d in (-0.12, 0.12)]
+    right_of_a, left_of_b = xa + WIDE / 2, xb - WIDE / 2
+    if abs(ya - yb) < 1e-9:  # in the middle row
+        return [((right_of_a, ya + d), (left_of_b, yb + d)) for d in (0.07, -0.07)]
+    if yb < ya:  # into the middle row
+        return [((xa + d, ya - HIGH / 2), (left_of_b, yb - d)) for d in (-0.12, 0.12)]
+    return [((right_of_a, ya + d), (xb + d, yb - HIGH / 2)) for d in (-0.12, 0.12)]  # out of it
+
+
+def _arrow(colour: str) -> Style:
+    head = "-|>,head_length=0.28,head_width=0.13"
+    return {"arrowstyle": head, "color": colour, "linewidth": 1.1, "shrinkA": 0, "shrinkB": 0}

@@ -1,0 +1,71 @@
+"""What the page draws, and the captions under it."""
+
+import dataclasses
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from tiny_runs import opened
+
+from tinyddpm import noise
+from tinyddpm.explore import drawing, words
+from tinyddpm.explore.chain import SAMPLERS, Chain, Settings
+
+BAR = "#c2362b"  # the colour of a gradient's norm
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 7), (3, 4, 6)])
+def test_a_picture_holds_the_images_own_pixels(shape):
+    grey = noise.integers(0, "grey", 0, [0], 256, shape)[0].astype(np.uint8)
+    got = opened(drawing.picture((grey / 127.5 - 1).astype(np.float32)))
+    np.testing.assert_array_equal(got.reshape(*shape[1:], shape[0]), grey.transpose(1, 2, 0))
+
+
+def test_channels_are_orange_above_zero_blue_below_and_clear_at_it():
+    h = np.zeros((2, 32, 32), np.float32)
+    h[0, :16], h[1, :16] = 2.0, -0.5
+    got = opened(drawing.channels(h)).astype(int)
+    assert got.shape == (38 if got.shape[0] < 70 else 73, got.shape[1], 4)
+    first = got[3:19, 3:35]
+    second = got[3:19, 38:70] if got.shape[1] > 60 else got[38:54, 3:35]
+    assert (first[..., 0] > first[..., 2]).all() and (second[..., 2] > second[..., 0]).all()
+    assert (first[..., 3] == 255).all() and (second[..., 3] < 255).all()
+    assert (got[19:35, 3:35, 3] == 0).all()
+    nothing_to_scale_by = np.zeros((3, 2, 2), np.float32)
+    assert opened(drawing.channels(nothing_to_scale_by)).ndim == 3
+
+
+def test_the_graph_fills_on_the_way_forward_and_gets_its_bars_on_the_way_back(explorer):
+    walk = explorer.walk(0, 20)
+    count = len(walk.layers)
+
+    def boxes(position):
+        """How many boxes are filled, and how many bars there are."""
+        root = ElementTree.fromstring(f"<svg>{drawing.graph(walk, position)[2]}</svg>")
+        ids = [e.get("id") for e in root.iter("rect") if e.get("id")]
+        assert ids and set(ids) == {f"layer-{name}" for name in walk.layers}
+        fills = [e.get("fill") for e in root.iter("rect")]
+        filled = sum(fill.startswith("#") and fill != BAR for fill in fills)
+        return filled, fills.count(BAR)
+
+    assert boxes(0) == (1, 0) and boxes(count - 1) == boxes(count) == (count, 0)
+    assert boxes(count + 1) == (count, 1) and boxes(2 * count) == (count, count)
+
+
+def test_the_captions_say_what_is_so_at_this_t(explorer):
+    T = explorer.schedule.T
+
+    def of_look(image, t, conditioned=False):
+        return words.of_look(explorer, image, t, conditioned)
+
+    assert "mean image" in of_look(0, T)
+    assert "mean image of the class" in of_look(0, T, conditioned=True)
+    assert "mean image" not in of_look(0, 1)
+    assert "training image" in of_look(0, 1) and "held out" in of_look(explorer.known, 1)
+
+    chain = Chain(explorer, 0)
+    start = words.of_chain(chain, Settings(), T)
+    chain.step(Settings(steps=1))
+    assert "pure noise" in start and "is now x̂₀" in words.of_chain(chain, Settings(), T)
+    each = [dataclasses.replace(Settings(), sampler=sampler) for sampler in SAMPLERS]
+    assert len({words.of_chain(chain, settings, T) for settings in each}) == len(SAMPLERS)

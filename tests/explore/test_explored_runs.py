@@ -1,0 +1,99 @@
+"""All that the page shows, of runs of every kind; and the command."""
+
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+
+import numpy as np
+import pytest
+from tiny_runs import DIGITS, a_run, data_of, opened
+
+from tinyddpm import cli
+from tinyddpm.explore import drawing, words
+from tinyddpm.explore.chain import SAMPLERS, Chain, Settings
+from tinyddpm.explore.explorer import Explorer
+from tinyddpm.explore.inputs import rasterised
+
+# ---- runs ----------------------------------------------------------------------------------------
+
+
+def all_of_it(explorer):
+    """Everything once, at both ends of every control."""
+    T, last = explorer.schedule.T, len(explorer.images) - 1
+    for image, t in ((0, 1), (last, T)):
+        look, walk = explorer.look(image, t), explorer.walk(image, t)
+        assert look.network.shape == walk.x0_hat.shape == explorer.shape
+        assert words.of_look(explorer, image, t, False) and words.of_curves(explorer)
+        assert words.of_drawing(explorer, t, True)
+        for position, (way, name) in enumerate(drawing.positions(walk)):
+            width, height, content = drawing.graph(walk, position)
+            assert ElementTree.fromstring(f"<svg>{content}</svg>") is not None
+            assert words.of_step(walk, way, name)
+        for layer in walk.layers.values():
+            opened(drawing.channels(layer.output))
+        ElementTree.fromstring(drawing.curves(*explorer.errors(image), t))
+    stroke = ((1.0,) * explorer.shape[0], [(0.5, 0.5)])
+    sheet = rasterised([stroke], explorer.shape, explorer.paper)
+    for sampler in SAMPLERS:
+        for t in (1, T):
+            start = t, explorer.noised(sheet[None].repeat(2, 0), t, 0)
+            chain = Chain(explorer, 0, n=2, start=start)
+            for _ in chain.rest(Settings(sampler, steps=T if t == 1 else 1)):
+                assert words.of_chain(chain, Settings(sampler), T)
+            assert chain.xt.shape == (2, *explorer.shape) and np.isfinite(chain.xt).all()
+
+
+@pytest.mark.parametrize("image", [(3, 16, 16), (1, 28, 28), (1, 8, 12)])
+def test_runs_of_other_images_without_classes(tmp_path, image):
+    run = a_run(tmp_path / "run", image, data=data_of(tmp_path / "x.npy", image))
+    explorer = Explorer(run)
+    assert explorer.names == () and explorer.labels is None and explorer.note == ""
+    assert explorer.look(0, 3).ideal is not None
+    all_of_it(explorer)
+
+
+SETTINGS = [{"T": 1}, {"time_conditioning": False}, {"noise_schedule": "cosine", "T": 7}]
+
+
+@pytest.mark.parametrize("values", SETTINGS)
+def test_runs_with_other_settings(tmp_path, values):
+    all_of_it(Explorer(a_run(tmp_path / "run", data="digits", **values)))
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_run_whose_data_are_gone_shows_its_own_samples(tmp_path, lost):
+    if lost:
+        run = a_run(tmp_path / "run", names=("a", "b"), data=str(tmp_path / "lost.npy"))
+    else:  # other images by now
+        run = a_run(tmp_path / "run", data=data_of(tmp_path / "x.npy", (1, 4, 4)))
+    explorer = Explorer(run)
+    assert "own samples" in explorer.note and "\n" not in explorer.note
+    assert explorer.images.shape == (8, 1, 8, 8)
+    assert explorer.look(0, 5).ideal is None and set(explorer.errors(0)[1]) == {"network"}
+    all_of_it(explorer)
+
+
+def test_a_run_that_never_saw_an_image_without_its_class_is_not_guided(tmp_path):
+    run = a_run(tmp_path / "run", names=DIGITS, data="digits", class_dropout=0.0)
+    assert not Explorer(run).guidable
+
+
+# ---- the command ---------------------------------------------------------------------------------
+
+
+def test_without_the_extra_the_command_says_how_to_install_it(monkeypatch, capsys, tmp_path):
+    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    assert cli.main(["explore", str(tmp_path)]) == 2
+    problem = "explore: expected NiceGUI, which is not installed"
+    install = f"{sys.executable} -m pip install 'tinyddpm[explore]'"
+    assert capsys.readouterr().err.splitlines() == [f"tinyddpm: {problem}: {install}"]
+
+
+def test_the_command_line_loads_nothing_of_the_page():
+    program = (
+        "import sys; from tinyddpm.cli import main; main(['explore', '--help']); "
+        "page = {'nicegui', 'fastapi', 'uvicorn', 'tinyddpm.explore'}; "
+        "sys.exit(bool(page & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0 and "--port" in done.stdout, done.stderr
