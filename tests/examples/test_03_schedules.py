@@ -33,7 +33,7 @@ def test_cosine_has_half_its_steps_on_either_side_of_snr_1_and_linear_a_quarter(
 def test_the_shares_are_of_all_steps_and_something_remains_at_T_of_scaled_linear(quick):
     for row in quick["schedules"].values():
         assert row["much"] + row["middle"] + row["little"] == pytest.approx(1)
-    assert quick["schedules"]["scaled linear"]["alpha_bar_T"] > 100 * quick["schedules"]["linear"]["alpha_bar_T"]
+    assert quick["schedules"]["scaled_linear"]["alpha_bar_T"] > 100 * quick["schedules"]["linear"]["alpha_bar_T"]
 
 
 def test_the_picture_is_there(quick):

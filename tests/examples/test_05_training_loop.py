@@ -31,13 +31,13 @@ def unet():
 
 
 def test_it_learns_more_than_the_mean_digit(quick):
-    assert [k for k, _ in quick["looks"]] == [25, 50, 75, 100]
-    assert quick["looks"][-1][1] < 0.97 * quick["mean_J"]
+    assert [k for k, _ in quick["evaluations"]] == [25, 50, 75, 100]
+    assert quick["evaluations"][-1][1] < 0.97 * quick["mean_J"]
     assert np.mean(quick["J"][-10:]) < 0.5 * np.mean(quick["J"][:10])
 
 
 def test_samples_come_out_nearer_to_digits_than_noise_and_not_as_near_as_digits(quick):
-    assert quick["real"] < quick["drawn"] < 0.5 < quick["noise"]
+    assert quick["real"] < quick["samples"] < 0.5 < quick["noise"]
     assert 0 < quick["spread"] < 0.5 * quick["real_spread"]  # so soon they are little more than the mean digit
 
 
@@ -79,8 +79,8 @@ def test_its_chain_is_the_ancestral_sampler():
 
 def test_it_stops_when_held_out_J_no_longer_improves(unet, capsys):
     images = np.random.default_rng(0).uniform(-1, 1, (20, 1, 8, 8)).astype(np.float32)
-    J, looks, converged = EXAMPLE["train"](unet, images, images[:2], np.random.default_rng(0), 50, batch_size=4, beta=0.0, look=1, patience=3)
-    assert converged and len(J) == len(looks) == 4  # with β = 0 nothing moves: the first look stays the lowest
+    J, evaluations, converged = EXAMPLE["train"](unet, images, images[:2], np.random.default_rng(0), 50, batch_size=4, beta=0.0, every=1, patience=3)
+    assert converged and len(J) == len(evaluations) == 4  # with β = 0 nothing moves: the first J stays the lowest
 
 
 def test_every_t_from_1_to_T_is_drawn_and_no_other(capsys):
@@ -95,5 +95,5 @@ def test_every_t_from_1_to_T_is_drawn_and_no_other(capsys):
             return xt
 
     images = np.zeros((3, 1, 8, 8), np.float32)
-    EXAMPLE["train"](Listener(), images, images[:1], np.random.default_rng(0), 5, batch_size=3000, look=5)
+    EXAMPLE["train"](Listener(), images, images[:1], np.random.default_rng(0), 5, batch_size=3000, every=5)
     assert np.array_equal(np.unique(Listener.heard), np.arange(1, 1001))
