@@ -16,8 +16,8 @@ def quick(tmp_path_factory):
 
 
 def test_sum_and_mean_are_one_run_if_beta_is_divided_and_the_sum_breaks_if_it_is_not(quick):
-    assert quick[0].apart < 1e-4
-    assert quick[0].broke is not None
+    assert quick[0].difference < 1e-4
+    assert quick[0].diverged is not None
 
 
 def test_a_mini_batch_errs_as_one_over_the_root_of_its_size(quick):

@@ -25,15 +25,15 @@ def test_solvers_of_second_order_are_sooner_where_they_go(quick):
 
 
 def test_guidance_asks_for_the_class_and_takes_variety_away(quick):
-    obeyed, spread = quick[0].guidance
+    obeyed, variety = quick[0].guidance
     assert obeyed[0] == pytest.approx(0.1)  # ten times the same images, whatever is asked for
     assert min(obeyed[w] for w in (1, 3, 6)) > 0.95
-    assert spread[0] > spread[1] > spread[3]
+    assert variety[0] > variety[1] > variety[3]
 
 
 def test_resampling_makes_what_is_painted_go_with_what_is_known(quick):
-    kept, right = quick[0].inpainting
-    assert kept and right[10] > right[1]
+    unchanged, right = quick[0].inpainting
+    assert unchanged and right[10] > right[1]
 
 
 def test_a_blend_of_pixels_is_paler_than_a_digit_and_one_made_again_from_t_is_not(quick):
@@ -41,7 +41,7 @@ def test_a_blend_of_pixels_is_paler_than_a_digit_and_one_made_again_from_t_is_no
     assert contrast["in pixels"] < min(contrast["by way of x_T"], contrast["at t = 200"], contrast["at t = 350"], contrast["at t = 500"])
 
 
-def test_a_memoriser_finds_no_short_code_for_digits_that_it_never_saw(quick):
+def test_the_ideal_denoiser_of_the_training_set_finds_no_short_code_for_digits_that_it_never_saw(quick):
     bound = quick[0].bound
     assert bound.total - 2 * bound.error > np.log2(17)
 
