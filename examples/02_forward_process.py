@@ -95,11 +95,9 @@ def same_distribution(x0, n):
 
 
 def report(found, n):
-    print(
-        f"1. {n:,} draws of x_t for one image, by the chain and in closed form. Errors of mean and"
-    )
-    print("   variance are those of the worst of 64 pixels, in standard errors: 2.5 is usual, 4.5")
-    print("   is rare. p compares the draws of each form with the chain's.")
+    print(f"1. {n:,} draws of x_t for one image, by the chain and in closed form. Errors of mean")
+    print("   and variance are those of the worst of 64 pixels, in standard errors: 2.5 is usual,")
+    print("   4.5 is rare. p compares the draws of each form with the chain's.")
     for t, row in found.items():
         chain, closed = (f"{mean:.1f} {var:.1f}" for mean, var in (row["chain"], row["closed"]))
         p = ", ".join(f"{name} {p:.2g}" for name, p in row["p"].items())
@@ -151,9 +149,7 @@ def cost(x0, repeats):
     print(f"2. For 64 images at t = 1000 the chain draws {many:,} normal numbers, the closed form")
     ratio = chain / closed
     chain, closed = f"{1000 * chain:.0f} ms", f"{1000 * closed:.2f} ms"
-    print(
-        f"   {few:,}. The chain takes {chain}, the closed form {closed}: {ratio:.0f} times as long."
-    )
+    print(f"   {few:,}. They take {chain} and {closed}: the chain is {ratio:.0f} times as slow.")
     return rows
 
 

@@ -78,10 +78,8 @@ def describe(schedules, low, high):
 
 
 def report(found, low, high):
-    print(
-        f"The ideal denoiser is certain (J below {CERTAIN:.0%} of predict-the-mean's) at a log-SNR"
-    )
-    print(f"above {high:.1f}, and ignorant (above {IGNORANT:.0%}) below {low:.1f}.")
+    print(f"The ideal denoiser is certain (J below {CERTAIN:.0%} of predict-the-mean's) at a")
+    print(f"log-SNR above {high:.1f}, and ignorant (J above {IGNORANT:.0%}) below {low:.1f}.")
     for name, row in found.items():
         print(
             f"   {name:14} ᾱ_T = {row['alpha_bar_T']:.1e}, SNR < 1 from t = {row['half']};"

@@ -147,10 +147,10 @@ def judge(noise, samples, held_out, digits):
         "spread": float(samples.std(axis=0).mean()),  # 0 if all samples are the same
         "real_spread": float(digits.std(axis=0).mean()),
     }
-    print("Distance to the nearest training digit (RMS over pixels):", end=" ")
-    print("noise {noise:.2f}, samples {samples:.2f}, held-out {real:.2f}.".format(**found))
-    print("Standard deviation of a pixel:", end=" ")
-    print("samples {spread:.2f}, real digits {real_spread:.2f}.".format(**found))
+    print("Distance to the nearest training digit (RMS over pixels):")
+    print("   noise {noise:.2f}, samples {samples:.2f}, held-out {real:.2f}".format(**found))
+    print("Standard deviation of a pixel:")
+    print("   samples {spread:.2f}, real digits {real_spread:.2f}".format(**found))
     return found
 
 
@@ -203,7 +203,7 @@ def main(arguments=None):
     digits, held_out = training_set.images, held_out.images  # float32 (n, 1, 8, 8) in [−1, 1]
     size = {"base": 8, "groups": 4} if options.quick else {}
     unet = UNet(UNetConfig(image=(1, 8, 8), blocks=1, **size)).initialise(seed=0)
-    print(f"A U-Net of {unet.theta.size:,} parameters,", end=" ")
+    print(f"A U-Net of {unet.theta.size:,} parameters.")
     print(f"{len(digits)} digits to train on, {len(held_out)} held out.")
 
     if options.quick:
@@ -214,9 +214,7 @@ def main(arguments=None):
     J, evaluations, converged = result
     mean_J = float(np.square(held_out - digits.mean(axis=0)).mean())
     fraction = evaluations[-1][1] / mean_J
-    print(
-        f"{'Converged' if converged else 'Stopped before convergence'} at step {len(J)}.", end=" "
-    )
+    print(f"{'Converged' if converged else 'Stopped before convergence'} at step {len(J)}.")
     print(f"Held-out J is {fraction:.3f} of what predicting the mean digit scores.")
 
     shown = (T, 600, 300, 100, 0)

@@ -78,18 +78,18 @@ def compare(name, nets, training, held_out, n, clip):
     mean_J = draws.evaluate(mean_image(training)).mean()
     found = {which: judge(net, draws, training, n, clip) for which, net in nets.items()}
     for which, result in found.items():
-        print(f"   {which}: held-out J by tenths of t" + "".join(f" {J:.3f}" for J in result.J))
-        print(f"      on average {result.J.mean() / mean_J:.3f} of predict-the-mean's;", end=" ")
-        print(f"samples are {result.distance:.3f} from the nearest real one")
+        print(f"   {which}: held-out J by tenths of t")
+        print("     " + "".join(f" {J:.3f}" for J in result.J))
+        print(f"      on average {result.J.mean() / mean_J:.3f} of predict-the-mean's")
+        print(f"      samples are {result.distance:.3f} from the nearest real one")
 
     with_t, without_t = found[WITH_T].J, found[WITHOUT_T].J
     percent = 100 * (without_t.sum() / with_t.sum() - 1)
     by_tenths = 100 * (without_t / with_t - 1)
-    print(
-        f"   Without t, J on {name} changes by {percent:+.1f} %. In the tenths of t it changes by"
-    )
-    print(f"   {by_tenths.min():+.1f} to {by_tenths.max():+.1f} %,", end=" ")
-    print(f"and rises most in tenth number {by_tenths.argmax() + 1}.")
+    worst = 1 + by_tenths.argmax()
+    print(f"   Without t, J on {name} changes by {percent:+.1f} %: in the tenths of t by")
+    print(f"   {by_tenths.min():+.1f} to {by_tenths.max():+.1f} %.")
+    print(f"   The tenth that needs t most is number {worst}.")
     return found, mean_J
 
 
@@ -195,14 +195,10 @@ def main(arguments=None):
     points, _ = compare("points", point_nets, x0, fresh, 10 * size.samples, clip=None)
 
     J, seen = lie_about_t(unets[WITH_T], held_out)
-    print(
-        f"3. On digits of t = {TRUE_T} the U-Net has its lowest J, {min(J):.3f}, when it gets",
-        end=" ",
-    )
-    print(f"t = {CLAIMED[int(np.argmin(J))]}.")
-    print(
-        f"   With t = {CLAIMED[0]} its J is {J[0]:.3f}, and with t = {CLAIMED[-1]} it is {J[-1]:.3f}."
-    )
+    best = int(np.argmin(J))
+    print(f"3. On digits of t = {TRUE_T} the U-Net has its lowest J, {J[best]:.3f}, when it gets")
+    print(f"   t = {CLAIMED[best]}. With t = {CLAIMED[0]} its J is {J[0]:.3f}, and with")
+    print(f"   t = {CLAIMED[-1]} it is {J[-1]:.3f}.")
 
     options.out.mkdir(parents=True, exist_ok=True)
     draw(options.out / "role_of_t.png", digits, points, J, seen)

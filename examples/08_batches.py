@@ -77,10 +77,9 @@ def sum_against_mean(steps, M=50, beta=0.3):
     diverged = run(steps, M, beta, "sum")[1]
 
     outcome = f"diverges at step {diverged}" if diverged else "holds"
-    print(
-        "1. With β divided by D for the mean over the batch, and by M·D for the sum, θ is the same"
-    )
-    print(f"   up to {difference:.0e} of the way it went. With the undivided β the sum {outcome}.")
+    print("1. With β divided by D for the mean over the batch, and by M·D for the sum, θ is the")
+    print(f"   same up to {difference:.0e} of the way it went.")
+    print(f"   With the undivided β the sum {outcome}.")
     return difference, diverged
 
 
@@ -109,8 +108,8 @@ def gradient_errors(sizes, batches):
     slope = float(np.polyfit(np.log(sizes), np.log(errors), 1)[0])
 
     by_M = ", ".join(f"{error:.2g} (M = {M})" for M, error in zip(sizes, errors))
-    print(f"2. As a multiple of the true gradient, a mini-batch's is off by {by_M}.")
-    print(f"   This falls as M to the power {slope:.2f}.")
+    print("2. As a multiple of the true gradient, a mini-batch's is off by")
+    print(f"   {by_M}. This falls as M to the power {slope:.2f}.")
     return errors, slope
 
 
@@ -129,20 +128,16 @@ def learning_curve(points, M, beta, draws, mean_J):
 
 def report_curves(size, ends, best, largest):
     """ends: {(M, β): the last J}; best and largest: {M: the best β, the largest that holds}."""
-    print(
-        f"3. Held-out J after {size.points:,} points, as a fraction of predict-the-mean's", end=" "
-    )
-    print("(×: diverged):")
+    print(f"3. Held-out J after {size.points:,} points, as a fraction of predict-the-mean's")
+    print("   (×: diverged):")
     print("       β " + "".join(f"{beta:8g}" for beta in size.beta))
     for M in size.M:
         cells = [f"{J:8.3f}" if np.isfinite(J := ends[M, b]) else f"{'×':>8}" for b in size.beta]
-        print(f"   M {M:4d} {''.join(cells)}   {size.points // M} steps;", end=" ")
-        print(f"best β {best[M]:g}, largest that holds {largest[M]:g}")
+        remark = f"best β {best[M]:g}, largest that holds {largest[M]:g}"
+        print(f"   M {M:4d} {''.join(cells)}   {size.points // M} steps; {remark}")
     M = size.M[-1]
-    print(
-        f"4. One at a time works: with β = {best[1]:g} J falls to {ends[1, best[1]]:.3f}.", end=" "
-    )
-    print(f"M = {M} with its best β gets to {ends[M, best[M]]:.3f}.")
+    print(f"4. One at a time works: with β = {best[1]:g} J falls to {ends[1, best[1]]:.3f}.")
+    print(f"   M = {M} with its best β gets to {ends[M, best[M]]:.3f}.")
 
 
 # ---- the picture ---------------------------------------------------------------------------------

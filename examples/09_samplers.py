@@ -138,8 +138,9 @@ def report_real(images, n):
     parts = [images[i :: len(images) // n] for i in range(len(images) // n)]
     others = lambda i: np.concatenate(parts[:i] + parts[i + 1 :])
     found = [distance(part, others(i)) for i, part in enumerate(parts[:10])]
-    print(f"   {n} digits of each. As many real ones are {np.mean(found):.3f} ±", end=" ")
-    print(f"{np.std(found):.3f} from the other real ones.")
+    mean, deviation = np.mean(found), np.std(found)
+    print(f"   {n} digits of each. For as many real ones the energy distance from the rest is")
+    print(f"   {mean:.3f} ± {deviation:.3f}.")
 
 
 # ---- 2. guidance ---------------------------------------------------------------------------------
@@ -159,10 +160,8 @@ def guidance(model, real, size, path):
         cells.append([x[:4] for x in of_class])
     of_real = np.mean([distance_within(real.images[real.labels == c]) for c in CLASSES])
     save(path, cells, [f"w = {w}" for w in WEIGHTS], [str(c) for c in CLASSES], in_a_row=2)
-    print(
-        f"2. Of {len(labels)} digits, how many are judged to be the digit asked for, and the mean"
-    )
-    print(f"   distance of two of one class (real ones: {of_real:.2f}):")
+    print(f"2. Of {len(labels)} digits, how many are judged to be the digit asked for; and the")
+    print(f"   mean distance of two of one class (real ones: {of_real:.2f}):")
     for weight in WEIGHTS:
         print(f"   w = {weight}: {100 * obeyed[weight]:5.1f} %   {variety[weight]:.2f}")
     return obeyed, variety
@@ -191,8 +190,8 @@ def inpainting(model, held_out, real, size, path):
             cells += [[x] for x in np.split(images, tries)]
     rows = ["original", "what is known", "once", "", "", "ten times", "", ""]
     save(path, cells, rows, columns=[""], in_a_row=10)
-    print(f"3. Known pixels are {'unchanged to the bit' if unchanged else 'CHANGED'}.", end=" ")
-    print(f"Of {len(image)} painted digits {100 * right[1]:.0f} % are judged to be the original")
+    print(f"3. Known pixels are {'unchanged to the bit' if unchanged else 'CHANGED'}.")
+    print(f"   Of {len(image)} painted digits {100 * right[1]:.0f} % are judged to be the original")
     print(f"   without resampling, {100 * right[10]:.0f} % with ten times of it.")
     return unchanged, right
 
@@ -216,7 +215,8 @@ def interpolation(model, held_out, size, path):
     save(path, [[x] for x in rows.values()], list(rows), columns=[""], in_a_row=len(fractions))
     print(f"4. To noise and back, the two ends are {ends:.3f} from the digits (RMS over pixels).")
     halfway = ", ".join(f"{value:.2f} {name}" for name, value in contrast.items())
-    print(f"   Halfway the mean contrast |x| is {halfway}.")
+    print("   Halfway the mean contrast |x| is")
+    print(f"   {halfway}.")
     print(f"   That of real digits is {abs(held_out.images).mean():.2f}.")
     return ends, contrast
 
@@ -231,10 +231,8 @@ def bound(model, held_out, size, path):
         eps = lambda t: normal("bound", len(images), t)
         found = Bound(terms(denoiser, model.schedule, images, eps, levels))
     bound_terms(path, found)
-    print(
-        f"5. Bits per dimension of {len(images)} held-out digits of {levels} grey levels", end=" "
-    )
-    print(f"({np.log2(levels):.2f} bits if all are equally likely):")
+    print(f"5. Bits per dimension of {len(images)} held-out digits of {levels} grey levels")
+    print(f"   ({np.log2(levels):.2f} bits if all are equally likely):")
     print("   " + str(found).replace("\n", "\n   "))
     return found
 
@@ -281,9 +279,7 @@ def main(arguments=None):
     out = options.out
     out.mkdir(parents=True, exist_ok=True)
     right = (judge(held_out.images, real) == held_out.labels).mean()
-    print(
-        f"The judge knows the training digits, and is right about {100 * right:.1f} % of others.\n"
-    )
+    print(f"The judge knows the training digits. It is right on {100 * right:.1f} % of others.\n")
     found = SimpleNamespace(
         samplers=samplers(model, real, size, out / "samplers.png"),
         guidance=guidance(model, real, size, out / "guidance.png"),

@@ -26,14 +26,14 @@ def test_the_right_pullback_stands_and_the_hasty_one_is_named(quick):
 
 
 def test_numerical_differences_approach_the_right_derivative_alone(quick):
-    misses = quick[0].misses
-    assert min(misses["mish"]) < 1e-9 and misses["mish"][0] > 1e-6 < misses["mish"][-1]  # best in the middle: rounding and curvature
-    assert min(misses["hasty_mish"]) > 0.1
+    differences = quick[0].differences
+    assert min(differences["mish"]) < 1e-9 and differences["mish"][0] > 1e-6 < differences["mish"][-1]  # best in the middle: rounding and curvature
+    assert min(differences["hasty_mish"]) > 0.1
 
 
 def test_the_network_of_the_new_op_learns(quick):
-    _, shares = quick[0].curves["Mish"]
-    assert np.all(np.diff(shares) < 0) and shares[-1] < 1
+    _, fractions = quick[0].curves["Mish"]
+    assert np.all(np.diff(fractions) < 0) and fractions[-1] < 1
 
 
 def test_the_check_of_the_whole_network_finds_the_forgotten_term(monkeypatch):
