@@ -175,7 +175,7 @@ def draw_distributions(figure, x0, found):
         axes.hist(chain, bins, color=ORANGE, alpha=0.55, density=True, label="chain")
         outline = {"histtype": "step", "linewidth": 1.4}
         axes.hist(closed, bins, color=BLUE, density=True, label="closed form", **outline)
-        axes.plot(bins, density, color=INK, linewidth=1, label="as computed")
+        axes.plot(bins, density, color=INK, linewidth=1, label="by the formula")
         axes.set_title(f"t = {t}, p = {row['p']['closed form']:.2f}", fontsize=10, color=INK)
         axes.set_yticks([])
         tidy(axes)

@@ -171,7 +171,7 @@ def draw(path, steps, differences, curves):
     for (name, curve), colour in zip(curves.items(), (GREY, RED)):
         style = {"color": colour, "linewidth": 1.8, "marker": "o", "markersize": 3}
         right.plot(*curve, label=f"a U-Net with {name}", **style)
-    finish(right, "Held-out J, as a fraction of predict-the-mean's", "step k")
+    finish(right, "Held-out J over predict-the-mean's", "step k")
     save_figure(figure, path)
 
 

@@ -151,7 +151,8 @@ def report(size, same, milliseconds, mover):
     passes = milliseconds["U-Net, forward"] + milliseconds["backward"]
     print(f"1. After {size.steps} steps θ is {'to the bit' if same else 'NOT'} that of `train`.")
     print(f"2. A step of {size.M} digits takes {whole:.1f} ms:")
-    print("   " + ", ".join(f"{part} {ms:.2f}" for part, ms in milliseconds.items()) + ".")
+    for part, ms in milliseconds.items():
+        print(f"   {part:20} {ms:6.2f}")
     print(f"   Forward and backward are {100 * passes / whole:.0f} % of it.")
     verb = "move" if mover.device == "cuda" else "would move"
     print(f"3. Bytes that {verb}, to the device and back:")
