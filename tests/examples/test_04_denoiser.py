@@ -1,4 +1,5 @@
 """What examples/04_denoiser.py finds, in its quick setting."""
+
 import runpy
 
 import pytest

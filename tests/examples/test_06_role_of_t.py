@@ -1,4 +1,5 @@
 """What examples/06_role_of_t.py finds, in its quick setting."""
+
 import runpy
 
 import pytest

@@ -1,4 +1,5 @@
 """What examples/11_your_own_images.py finds, in its quick setting."""
+
 import runpy
 
 import pytest
