@@ -41,7 +41,7 @@ def op_calls(side, c, n):
     }
 
 
-OPS = tuple(op_calls(1, 8, 1))
+OPS = tuple(op_calls(1, 8, 1))  # their names
 
 
 def milliseconds(functions, repeats):
