@@ -1,4 +1,6 @@
-"""What is fast, against what. Needs PyTorch as the peer: `make bench` installs it and runs `step.py` and `sample.py`.
+"""How fast we are, and against what.
 
-Nothing here is a test: times are ratios measured in one run, on one machine, and say so.
+PyTorch is the peer: `make bench` installs it and runs `step.py`, `sample.py` and `ops.py`.
+
+Nothing here is a test. Times are ratios, measured in one run on one machine.
 """

@@ -1,4 +1,5 @@
-"""The networks that are timed, ours and PyTorch's, with the same numbers in both."""
+"""The networks that we time: ours and PyTorch's, with the same parameters in both."""
+
 import numpy as np
 
 from tinyddpm import schedule
@@ -7,18 +8,24 @@ from tinyddpm.fast.premultiplied import layer_of
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.equivalents import FASTER
 
-# name -> (configuration, batch of the training step, shards that it is cut into)
+
+def network(side, base, levels, attention):
+    """A U-Net for grey images (1, side, side), with attention at one resolution."""
+    return UNetConfig(image=(1, side, side), base=base, levels=levels, attention=(attention,))
+
+
+# name -> (configuration, batch of the training step, number of shards that the batch is cut into)
 CASES = {
-    "base 32, 32×32": (UNetConfig(image=(1, 32, 32), base=32, levels=(1, 2, 2), attention=(8,)), 64, 4),
-    "base 64, 32×32": (UNetConfig(image=(1, 32, 32), base=64, levels=(1, 2, 2), attention=(8,)), 64, 4),
-    "base 32, 28×28": (UNetConfig(image=(1, 28, 28), base=32, levels=(1, 2, 2), attention=(7,)), 128, 4),
-    "base 32, 8×8": (UNetConfig(image=(1, 8, 8), base=32, levels=(1, 2), attention=(4,)), 128, 2),
-    "make train": (UNetConfig(image=(1, 8, 8), base=16, levels=(1, 2), attention=(4,)), 64, 2),
+    "base 32, 32×32": (network(32, 32, (1, 2, 2), 8), 64, 4),
+    "base 64, 32×32": (network(32, 64, (1, 2, 2), 8), 64, 4),
+    "base 32, 28×28": (network(28, 32, (1, 2, 2), 7), 128, 4),
+    "base 32, 8×8": (network(8, 32, (1, 2), 4), 128, 2),
+    "make train": (network(8, 16, (1, 2), 4), 64, 2),
 }
 
 
 class Case:
-    """Our network and its peer, a batch for both, and the peer's functions in either memory format."""
+    """Our network, a batch, and the peer with the same parameters and the same batch."""
 
     def __init__(self, name, batch=None):
         self.config, self.batch, self.shards = CASES[name]
@@ -26,36 +33,48 @@ class Case:
         self.schedule = schedule.linear(1000)
         rng = np.random.default_rng(0)
         self.unet = UNet(self.config).initialise(0)
-        for name, value in self.unet.state().items():  # away from the zeros of initialisation, where most gradients are 0
-            value += rng.normal(0, 0.05 / layer_of(self.unet, name).c, value.shape).astype(np.float32)
+        # Some layers start at 0, where most gradients are 0, so we move θ away from there.
+        for parameter, value in self.unet.state().items():
+            spread = 0.05 / layer_of(self.unet, parameter).c
+            value += rng.normal(0, spread, value.shape).astype(np.float32)
         self.x0 = rng.uniform(-1, 1, (self.batch, *self.config.image)).astype(np.float32)
         self.eps = rng.normal(size=self.x0.shape).astype(np.float32)
         self.t = rng.integers(1, 1001, self.batch)
         self.xt = q_sample(self.schedule, self.x0, self.t, self.eps)
 
     def peers(self, compiled=False):
-        """name -> (network, x0, xt, t) as PyTorch wants them. It is imported here, so that it takes no memory where ours is measured."""
+        """name -> (network, x0, xt, t), in PyTorch's types.
+
+        PyTorch is imported here, so it takes no memory where we measure ours alone.
+        """
         import torch
 
         from .peer import Peer
+
+        eager, last = "PyTorch eager", "PyTorch eager, channels last"
         found = {}
-        for name, memory in (("PyTorch eager", torch.contiguous_format), ("PyTorch eager, channels last", torch.channels_last)):
-            tensors = [torch.from_numpy(a).contiguous(memory_format=memory) for a in (self.x0, self.xt)]
-            found[name] = (Peer(self.unet).to(memory_format=memory), *tensors, torch.from_numpy(self.t))
+        for name, memory in ((eager, torch.contiguous_format), (last, torch.channels_last)):
+            net = Peer(self.unet).to(memory_format=memory)
+            x0, xt, t = (torch.from_numpy(a) for a in (self.x0, self.xt, self.t))
+            x0, xt = (x.contiguous(memory_format=memory) for x in (x0, xt))
+            found[name] = (net, x0, xt, t)
         if compiled:
-            net, *tensors = found["PyTorch eager, channels last"]
-            found["torch.compile"] = (torch.compile(Peer(self.unet).to(memory_format=torch.channels_last)), *tensors)
+            net = Peer(self.unet).to(memory_format=torch.channels_last)
+            found["torch.compile"] = (torch.compile(net), *found[last][1:])
         return found
 
     def flops(self):
-        """Multiplications and additions of all convolutions of a forward pass, as if computed directly; a training step has three times as many."""
+        """Multiplications and additions of all convolutions of a forward pass.
+
+        They are counted as if computed directly. A training step has three times as many.
+        """
         counted = []
 
         def count(x, w, *, stride=1, padding=1):
             kh, kw, c_in, c_out = w.shape
             h, width, n = x.shape[:3]
             counted.append(2 * (h // stride) * (width // stride) * n * kh * kw * c_in * c_out)
-            return False  # not accepted: the definition computes it
+            return False  # refuse, so that the definition computes it
 
         before = dict(FASTER)
         FASTER.clear()

@@ -1,9 +1,13 @@
-"""Times on a GPU, by its own clock: `python -m benchmarks.gpu`, or `make bench-gpu`.
+"""Times on a GPU, by its own clock.
 
-First each op that has kernels of its own, forward and backward, beside its definition. Then the training step, ours and PyTorch's
-(eager, channels last with TF32, torch.compile), in turn; J and every gradient are compared before. Needs a GPU, CuPy and a PyTorch
-with CUDA; `--ours` does without PyTorch.
+    python -m benchmarks.gpu        # or make bench-gpu
+
+First each op that has kernels of its own, forward and backward, beside its definition. Then the
+training step, ours and PyTorch's in turn: eager, channels last, torch.compile, each with and
+without TF32. Before that we compare J and every gradient. Needs a GPU, CuPy and a PyTorch with
+CUDA; `--ours` does without PyTorch.
 """
+
 import argparse
 import statistics
 
@@ -19,19 +23,34 @@ from tinyddpm.train import gradient
 
 from .cases import CASES, Case
 from .step import ours, theirs
+from .timing import check_agreement
 
-# What the op is called with, at (side, channels, batch); all in H W N C.
-OPS = {
-    "conv2d": lambda side, c, n: (conv2d, [(side, side, n, c), (3, 3, c, c)], {}),
-    "conv2d, stride 2": lambda side, c, n: (conv2d, [(side, side, n, c), (3, 3, c, c)], {"stride": 2}),
-    "group_norm": lambda side, c, n: (group_norm, [(side, side, n, c), (c,), (c,)], {"groups": 8}),
-    "norm_silu_conv": lambda side, c, n: (lambda *a, **o: norm_silu_conv(*a, None, **o), [(side, side, n, c), (c,), (c,), (3, 3, c, c), (c,), (n, c)], {"groups": 8}),
-}
+
+def half_block(*arrays, groups):
+    return norm_silu_conv(*arrays, None, groups=groups)
+
+
+def op_calls(side, c, n):
+    """name -> (op, shapes of its arguments, options), for images (side, side, n, c)."""
+    image, kernel = (side, side, n, c), (3, 3, c, c)
+    return {
+        "conv2d": (conv2d, [image, kernel], {}),
+        "conv2d, stride 2": (conv2d, [image, kernel], {"stride": 2}),
+        "group_norm": (group_norm, [image, (c,), (c,)], {"groups": 8}),
+        "norm_silu_conv": (half_block, [image, (c,), (c,), kernel, (c,), (n, c)], {"groups": 8}),
+    }
+
+
+OPS = tuple(op_calls(1, 8, 1))  # their names
 
 
 def milliseconds(functions, repeats):
-    """Run each in turn: name -> the median of what the GPU took, by events around it. Each is called twice, and the second call counts."""
+    """Run all functions in turn: name -> median time on the GPU, by events around the call.
+
+    Each is called twice, and the second call counts.
+    """
     import cupy
+
     start, end = cupy.cuda.Event(), cupy.cuda.Event()
     found = {name: [] for name in functions}
     for i in range(2 + repeats):
@@ -47,43 +66,55 @@ def milliseconds(functions, repeats):
 
 
 def both_ways(function):
-    """It, with the definitions and with the fast equivalents."""
+    """The function with our definitions, and with the fast equivalents."""
+
     def run(choose):
         choose()
         function()
+
     return {"definition": lambda: run(fast.disable), "fast": lambda: run(fast.enable)}
 
 
-def time_ops(side, channels, batch, repeats):
-    rng = np.random.default_rng(0)
-    for name, make in OPS.items():
-        op, shapes, options = make(side, channels, batch)
-        leaves = [leaf(to_device(rng.standard_normal(shape).astype(np.float32), "cuda")) for shape in shapes]
+def forward_and_backward(op, leaves, options):
+    def run():
+        out = op(*leaves, **options)
+        out.backward(out.data)
 
-        def forward_and_backward():
-            out = op(*leaves, **options)
-            out.backward(out.data)
-        yield name, milliseconds(both_ways(forward_and_backward), repeats)
+    return run
+
+
+def time_ops(side, channels, batch, repeats):
+    """Yields (name, {how: milliseconds}) of each op, and of drawing noise."""
+    rng = np.random.default_rng(0)
+    for name, (op, shapes, options) in op_calls(side, channels, batch).items():
+        arrays = [rng.standard_normal(shape).astype(np.float32) for shape in shapes]
+        leaves = [leaf(to_device(array, "cuda")) for array in arrays]
+        runs = both_ways(forward_and_backward(op, leaves, options))
+        yield name, milliseconds(runs, repeats)
     index = array_module(leaves[0].data).arange(batch)
-    yield "noise.normal", milliseconds({"fast": lambda: noise.normal(0, "eps", 1, index, (channels, side, side))}, repeats)
+    draw = lambda: noise.normal(0, "eps", 1, index, (channels, side, side))
+    yield "noise.normal", milliseconds({"fast": draw}, repeats)
 
 
 def time_step(name, batch, repeats, alone):
-    """Milliseconds of a training step; the worst difference of a gradient from PyTorch's, or None."""
+    """{run: milliseconds} of a training step; the worst difference from PyTorch's, or None."""
     case, worst = Case(name, batch), None
     peers = {} if alone else on_gpu(case.peers(compiled=True))
     case.unet.bind(to_device(case.unet.theta, "cuda"), to_device(case.unet.grad, "cuda"))
     case.x0, case.t, case.eps = (to_device(a, "cuda") for a in (case.x0, case.t, case.eps))
     J, step = ours(case, gradient)
-    runs = {f"ours, {how}": run for how, run in both_ways(step).items()} | {"ours, fast, TF32": with_tf32(both_ways(step)["fast"])}
+    runs = {f"ours, {how}": run for how, run in both_ways(step).items()}
+    runs["ours, fast, TF32"] = with_tf32(both_ways(step)["fast"])
     if peers:
         from .peer import difference
+
         torch_tf32(False)
-        worst = difference(case.unet, peers["PyTorch eager"][0], J, theirs(*peers["PyTorch eager"])[0])
-        if worst > 1e-3:
-            raise RuntimeError(f"{name}: ours and PyTorch's gradients differ by {worst:.1e}: nothing to compare")
+        eager = peers["PyTorch eager"]
+        worst = difference(case.unet, eager[0], J, theirs(*eager)[0])
+        check_agreement(f"{name}, gradients", worst, most=1e-3)
         for peer, parts in peers.items():
-            runs |= {peer: in_torch(theirs(*parts)[1], False), f"{peer}, TF32": in_torch(theirs(*parts)[1], True)}
+            runs[peer] = in_torch(theirs(*parts)[1], False)
+            runs[f"{peer}, TF32"] = in_torch(theirs(*parts)[1], True)
     return milliseconds(runs, repeats), worst
 
 
@@ -91,17 +122,20 @@ def with_tf32(step):
     def run():
         with backend.tf32():
             step()
+
     return run
 
 
 def on_gpu(peers):
     import torch
+
     torch.backends.cudnn.benchmark = True
     return {name: tuple(part.to("cuda") for part in parts) for name, parts in peers.items()}
 
 
 def torch_tf32(on):
     import torch
+
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = on
 
 
@@ -109,6 +143,7 @@ def in_torch(step, tf32):
     def run():
         torch_tf32(tf32)
         step()
+
     return run
 
 
@@ -116,17 +151,21 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
-    parser.add_argument("--op", type=int, nargs=3, default=(32, 64, 64), metavar=("SIDE", "CHANNELS", "BATCH"), help="size of the single ops [32 64 64]")
+    size = {"type": int, "nargs": 3, "metavar": ("SIDE", "CHANNELS", "BATCH")}
+    parser.add_argument("--op", default=(32, 64, 64), help="size of single ops [32 64 64]", **size)
     parser.add_argument("--batch", type=int, help="images in the training step [each case's own]")
     parser.add_argument("--ours", action="store_true", help="ours alone: PyTorch is not needed")
     options = parser.parse_args(arguments)
-    device = array_module(to_device(np.zeros(1), "cuda")).cuda.runtime.getDeviceProperties(0)["name"].decode()
+    cupy = array_module(to_device(np.zeros(1), "cuda"))
+    device = cupy.cuda.runtime.getDeviceProperties(0)["name"].decode()
     print(f"{device}, median of {options.repeats}, times of the GPU in ms", flush=True)
     for name, ms in time_ops(*options.op, options.repeats):
         print(f"{name:20}" + ", ".join(f"{how} {t:.3f}" for how, t in ms.items()), flush=True)
     for name in options.cases:
         ms, worst = time_step(name, options.batch, options.repeats, options.ours)
-        print(f"{name}: " + ", ".join(f"{run} {t:.2f}" for run, t in ms.items()) + (f"; gradients differ by {worst:.0e}" if worst is not None else ""), flush=True)
+        times = ", ".join(f"{run} {t:.2f}" for run, t in ms.items())
+        differ = "" if worst is None else f"; gradients differ by {worst:.0e}"
+        print(f"{name}: {times}{differ}", flush=True)
 
 
 if __name__ == "__main__":

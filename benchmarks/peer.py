@@ -1,8 +1,9 @@
-"""The same U-Net in PyTorch, with the same numbers: what ours is measured against.
+"""The same U-Net in PyTorch, with the same parameters: what we measure ours against.
 
-    peer = Peer(unet)                     # takes over the effective weights of our network
-    difference(unet, peer, x0, xt, t)     # worst relative difference of J and of each gradient
+peer = Peer(unet)                         # takes over the effective weights of our network
+difference(unet, peer, ours, theirs)      # worst relative difference of J and each gradient
 """
+
 import math
 
 import numpy as np
@@ -17,7 +18,10 @@ from tinyddpm.fast.premultiplied import layer_of
 class Half(nn.Module):
     def __init__(self, inputs, outputs, groups):
         super().__init__()
-        self.norm, self.conv = nn.GroupNorm(groups, inputs), nn.Conv2d(inputs, outputs, 3, padding=1)
+        self.norm, self.conv = (
+            nn.GroupNorm(groups, inputs),
+            nn.Conv2d(inputs, outputs, 3, padding=1),
+        )
 
     def forward(self, x):
         return self.conv(F.silu(self.norm(x)))
@@ -26,7 +30,8 @@ class Half(nn.Module):
 class Block(nn.Module):
     def __init__(self, inputs, outputs, time, groups):
         super().__init__()
-        self.half1, self.half2 = Half(inputs, outputs, groups), Half(outputs, outputs, groups)
+        self.half1 = Half(inputs, outputs, groups)
+        self.half2 = Half(outputs, outputs, groups)
         self.time = nn.Linear(time, outputs)
         self.shortcut = nn.Conv2d(inputs, outputs, 1) if inputs != outputs else nn.Identity()
 
@@ -59,7 +64,10 @@ class Stage(nn.Module):
 
 
 class Peer(nn.Module):
-    """Our `UNet` (one head, told t, no dropout), written as a user of PyTorch would write it, in N C H W."""
+    """Our `UNet` (one head, conditioned on t, no dropout), written as a user of PyTorch would.
+
+    Images are N C H W.
+    """
 
     def __init__(self, unet):
         super().__init__()
@@ -69,20 +77,25 @@ class Peer(nn.Module):
         self.time1, self.time2 = nn.Linear(c.base, time), nn.Linear(time, time)
         self.first = nn.Conv2d(c.image[0], c.base, 3, padding=1)
         self.down, self.up, skips = nn.ModuleList(), nn.ModuleList(), [channels]
+
+        def stage(inputs, outputs):
+            return Stage(inputs, outputs, time, c.groups, resolution in c.attention)
+
         for i, multiple in enumerate(c.levels):
             for _ in range(c.blocks):
-                self.down.append(Stage(channels, c.base * multiple, time, c.groups, resolution in c.attention))
+                self.down.append(stage(channels, c.base * multiple))
                 channels = c.base * multiple
                 skips.append(channels)
             if i < len(c.levels) - 1:
                 self.down.append(nn.Conv2d(channels, channels, 3, stride=2, padding=1))
                 skips.append(channels)
                 resolution //= 2
-        self.middle1, self.middle3 = Block(channels, channels, time, c.groups), Block(channels, channels, time, c.groups)
+        self.middle1 = Block(channels, channels, time, c.groups)
+        self.middle3 = Block(channels, channels, time, c.groups)
         self.middle2 = Attention(channels, c.groups)
         for i, multiple in reversed(list(enumerate(c.levels))):
             for _ in range(c.blocks + 1):
-                self.up.append(Stage(channels + skips.pop(), c.base * multiple, time, c.groups, resolution in c.attention))
+                self.up.append(stage(channels + skips.pop(), c.base * multiple))
                 channels = c.base * multiple
             if i > 0:
                 self.up.append(nn.Conv2d(channels, channels, 3, padding=1))
@@ -91,9 +104,7 @@ class Peer(nn.Module):
         take_over(self, unet)
 
     def forward(self, x, t):
-        half = self.base // 2
-        angles = t[:, None].float() * torch.exp(-math.log(10_000) * torch.arange(half, device=t.device) / half)
-        temb = F.silu(self.time2(F.silu(self.time1(torch.cat([angles.sin(), angles.cos()], 1)))))
+        temb = self.embed(t)
         h = self.first(x)
         skips = [h]
         for layer in self.down:
@@ -107,15 +118,25 @@ class Peer(nn.Module):
                 h = layer(F.interpolate(h, scale_factor=2, mode="nearest"))
         return self.last(h)
 
+    def embed(self, t):
+        half = self.base // 2
+        i = torch.arange(half, device=t.device)
+        angles = t[:, None].float() * torch.exp(-math.log(10_000) * i / half)
+        waves = torch.cat([angles.sin(), angles.cos()], 1)
+        return F.silu(self.time2(F.silu(self.time1(waves))))
+
 
 def name_in_peer(name):
     """Our parameter's name in the peer."""
-    return name.replace("time.linear1.", "time1.").replace("time.linear2.", "time2.").replace(".gain", ".weight")
+    name = name.replace("time.linear1.", "time1.").replace("time.linear2.", "time2.")
+    return name.replace(".gain", ".weight")
 
 
 def in_peer_layout(array):
     """kh kw Cin Cout -> Cout Cin kh kw; inputs, outputs -> outputs, inputs."""
-    return array.transpose(3, 2, 0, 1) if array.ndim == 4 else array.T if array.ndim == 2 else array
+    if array.ndim == 4:
+        return array.transpose(3, 2, 0, 1)
+    return array.T  # a vector stays as it is
 
 
 def take_over(peer, unet):
@@ -130,7 +151,10 @@ def take_over(peer, unet):
 
 
 def difference(unet, peer, ours, theirs):
-    """Worst relative difference of J and of any parameter's gradient. `ours` and `theirs` compute J and leave gradients."""
+    """The worst relative difference of J and of any parameter's gradient.
+
+    `ours` and `theirs` compute J and leave gradients.
+    """
     unet.grad[...] = 0
     peer.zero_grad()
     J, J_peer = float(ours()), theirs().item()
@@ -138,10 +162,12 @@ def difference(unet, peer, ours, theirs):
     grads = {name: p.grad.cpu().numpy() for name, p in peer.named_parameters()}
     slices, grad = unet.slices(), to_numpy(unet.grad)
     for name, value in unet.state().items():
-        if name.endswith(".k.bias"):  # the same number added to all keys changes no softmax: the gradient is 0 but for rounding
+        # The same number added to all keys changes no softmax: the gradient is rounding alone.
+        if name.endswith(".k.bias"):
             continue
-        g = grad[slices[name]].reshape(value.shape)
         reference = grads[name_in_peer(name)]
-        assert np.abs(reference).max() > 0, f"{name}: the reference gradient is zero, so nothing is compared"
-        worst = max(worst, np.abs(in_peer_layout(g) / layer_of(unet, name).c - reference).max() / np.abs(reference).max())
+        largest = np.abs(reference).max()
+        assert largest > 0, f"{name}: the reference gradient is zero, so nothing is compared"
+        g = in_peer_layout(grad[slices[name]].reshape(value.shape)) / layer_of(unet, name).c
+        worst = max(worst, np.abs(g - reference).max() / largest)
     return worst

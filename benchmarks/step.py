@@ -1,8 +1,11 @@
-"""The training step, forward, backward and θ ← θ − β∇J, against PyTorch's: `python -m benchmarks.step`.
+"""The training step (forward, backward and θ ← θ − β∇J) against PyTorch's.
 
-Before anything is timed, J and every gradient are compared. Then all run in turn in one process group, and the ratio is
-that of ours to PyTorch eager in the faster of its two memory formats.
+    python -m benchmarks.step
+
+First we compare J and every gradient. Then all run in turn in one process group. The ratio is ours
+to PyTorch eager in the faster of its two memory formats.
 """
+
 import argparse
 import statistics
 import sys
@@ -12,12 +15,14 @@ from tinyddpm.fast.parallel import Shards
 from tinyddpm.train import gradient
 
 from .cases import CASES, Case
-from .timing import alternate, cores, matrix_peak, median_ratio, peak_memory
+from .timing import alternate, check_agreement, cores, matrix_peak, median_ratio, peak_memory
 
-BETA = 1e-6  # small: θ stays where the comparison was made
+BETA = 1e-6  # small, so θ stays where we compared the two
 
 
 def ours(case, compute):
+    """Functions J() and step() of our network; `compute` is `train.gradient` or takes its place."""
+
     def J():
         return compute(case.unet, case.schedule, case.x0, case.t, case.eps)[0]
 
@@ -30,8 +35,10 @@ def ours(case, compute):
 
 
 def theirs(net, x0, xt, t):
+    """The same functions of the peer."""
     import torch
     from torch.nn import functional as F
+
     sgd = torch.optim.SGD(net.parameters(), lr=BETA)
 
     def J():
@@ -47,32 +54,40 @@ def theirs(net, x0, xt, t):
     return J, step
 
 
-def measure(name, workers, shards, repeats, compiled, definition):
-    """One row: dict of figures."""
+def measure(name, options):
+    """One row of the table: a dict of figures."""
     from .peer import difference
+
     case = Case(name)
-    with Shards(case.unet, case.schedule, workers, shards or case.shards) as processes:
+    shards = options.shards or case.shards
+    with Shards(case.unet, case.schedule, options.workers, shards) as processes:
         J, step = ours(case, processes.gradient)
         runs, worst = {"ours": step}, 0.0
-        for peer, parts in case.peers(compiled).items():
+        for peer, parts in case.peers(options.compile).items():
             J_peer, runs[peer] = theirs(*parts)
             if peer != "torch.compile":
                 worst = max(worst, difference(case.unet, parts[0], J, J_peer))
-        if worst > 1e-4:
-            raise RuntimeError(f"{name}: ours and PyTorch's gradients differ by {worst:.1e}: nothing to compare")
-        if definition:
+        check_agreement(f"{name}, gradients", worst)
+        if options.definition:
             fast.disable()
             runs["the definitions"] = ours(case, gradient)[1]
             fast.enable()
-        seconds = alternate(runs, repeats)
+        seconds = alternate(runs, options.repeats)
     medians = {run: statistics.median(s) for run, s in seconds.items()}
     eager = min((run for run in medians if run.startswith("PyTorch eager")), key=medians.get)
-    return {"case": name, "batch": case.batch, "difference": worst, "ms": {run: 1000 * s for run, s in medians.items()},
-            "ratio": median_ratio(seconds["ours"], seconds[eager]), "GFLOP/s": 3 * case.flops() / medians["ours"] / 1e9, "peer": eager}
+    return {
+        "case": name,
+        "batch": case.batch,
+        "difference": worst,
+        "ms": {run: 1000 * s for run, s in medians.items()},
+        "ratio": median_ratio(seconds["ours"], seconds[eager]),
+        "GFLOP/s": 3 * case.flops() / medians["ours"] / 1e9,
+        "peer": eager,
+    }
 
 
 def one_side(side, name, workers, shards, steps=4):
-    """Only one of the two, for `peak_memory`."""
+    """Steps of only one of the two, for `peak_memory`."""
     case = Case(name)
     if side == "ours":
         with Shards(case.unet, case.schedule, workers, shards or case.shards) as processes:
@@ -81,6 +96,7 @@ def one_side(side, name, workers, shards, steps=4):
                 step()
         return
     import torch
+
     torch.set_num_threads(workers)
     step = theirs(*case.peers()[side])[1]
     for _ in range(steps):
@@ -94,27 +110,45 @@ def main():
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--compile", action="store_true", help="time torch.compile too")
-    parser.add_argument("--definition", action="store_true", help="time our readable definitions too")
-    parser.add_argument("--memory", action="store_true", help="measure peak memory of the process trees too")
+    parser.add_argument("--definition", action="store_true", help="time our definitions too")
+    parser.add_argument("--memory", action="store_true", help="measure peak memory too")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
     fast.enable()
     if options.side:
-        return one_side(options.side, options.cases[0], options.workers, options.shards)
+        one_side(options.side, options.cases[0], options.workers, options.shards)
+    else:
+        compare(options)
+
+
+def compare(options):
     import torch
+
     torch.set_num_threads(options.workers)
     peak = matrix_peak(options.workers)
-    print(f"{options.workers} cores, PyTorch {torch.__version__}, float32 products at most {peak:.0f} GFLOP/s, median of {options.repeats}", flush=True)
+    print(f"{options.workers} cores, PyTorch {torch.__version__},", end=" ")
+    print(f"float32 products at most {peak:.0f} GFLOP/s, median of {options.repeats}", flush=True)
     for name in options.cases:
-        row = measure(name, options.workers, options.shards, options.repeats, options.compile, options.definition)
-        if options.memory:
-            row["MB"] = {side: peak_memory([sys.executable, "-m", "benchmarks.step", "--side", side, "--cases", name,
-                                            "--workers", str(options.workers)]
-                                           + (["--shards", str(options.shards)] if options.shards else [])) for side in ("ours", row["peer"])}
+        row = measure(name, options)
         times = ", ".join(f"{run} {ms:.1f}" for run, ms in row["ms"].items())
-        memory = "".join(f", {side} {mb:.0f} MB" for side, mb in row.get("MB", {}).items())
-        print(f"{name}, batch {row['batch']}: ratio {row['ratio']:.2f}   [{times} ms]   {row['GFLOP/s']:.0f} GFLOP/s as direct "
-              f"convolutions, {row['GFLOP/s'] / peak:.2f} of the peak; gradients differ by {row['difference']:.0e}{memory}", flush=True)
+        speed = row["GFLOP/s"]
+        print(f"{name}, batch {row['batch']}: ratio {row['ratio']:.2f}   [{times} ms]", end="   ")
+        print(
+            f"{speed:.0f} GFLOP/s as direct convolutions, {speed / peak:.2f} of the peak;", end=" "
+        )
+        print(f"gradients differ by {row['difference']:.0e}", end="", flush=True)
+        for side in ("ours", row["peer"]) if options.memory else ():
+            print(f", {side} {memory(side, name, options):.0f} MB", end="")
+        print(flush=True)
+
+
+def memory(side, name, options):
+    """The peak memory of training steps of one side, in MB."""
+    command = [sys.executable, "-m", "benchmarks.step", "--side", side, "--cases", name]
+    command += ["--workers", str(options.workers)]
+    if options.shards:
+        command += ["--shards", str(options.shards)]
+    return peak_memory(command)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Honest figures: alternated medians, the machine's own matrix-product peak, and the memory of a whole process tree."""
+"""Honest figures: alternated times, the machine's own peak, and the memory of a process tree."""
+
 import os
 import statistics
 import subprocess
@@ -10,10 +11,11 @@ from threadpoolctl import threadpool_limits
 
 
 def alternate(functions, repeats, warm_up=2):
-    """Run each in turn, `repeats` times: name -> list of seconds. In turn, so that a slow moment of the machine hits all alike.
+    """Run all functions in turn, `repeats` times: name -> list of seconds.
 
-    Each is called twice, and the second call is timed: as in a loop of its own, with its own data in the caches, and with
-    the threads of the one before (which wait for more work for some milliseconds, busily) at rest.
+    They take turns, so a slow moment of the machine hits all alike. Each is called twice, and we
+    time the second call. Its own data are then in the caches, as in a loop of its own. The threads
+    of the function before are at rest: they wait busily for more work for some milliseconds.
     """
     seconds = {name: [] for name in functions}
     for i in range(warm_up + repeats):
@@ -31,8 +33,14 @@ def median_ratio(a, b):
     return statistics.median(x / y for x, y in zip(a, b, strict=True))
 
 
+def check_agreement(name, difference, most=1e-4):
+    """RuntimeError unless ours and PyTorch's results agree: otherwise there is nothing to time."""
+    if not difference <= most:
+        raise RuntimeError(f"{name}: expected a difference of at most {most}, got {difference:.1e}")
+
+
 def matrix_peak(threads, n=2048, repeats=7):
-    """GFLOP/s of float32 n×n products with so many BLAS threads: what no direct convolution can pass."""
+    """GFLOP/s of float32 n×n products: the limit of every direct convolution."""
     a = np.ones((n, n), np.float32)
     with threadpool_limits(threads, user_api="blas"):
         best = min(alternate({"product": lambda: a @ a}, repeats)["product"])
@@ -40,7 +48,10 @@ def matrix_peak(threads, n=2048, repeats=7):
 
 
 def peak_memory(command):
-    """The largest sum of proportional set sizes over the process tree of a command, in MB, looked at every 20 ms (Linux)."""
+    """The peak memory of a command's process tree, in MB (Linux).
+
+    We sum proportional set sizes over the tree every 20 ms.
+    """
     peak = 0
     with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
         while process.poll() is None:
@@ -68,4 +79,5 @@ def _pss(pid):
 
 
 def cores():
+    """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

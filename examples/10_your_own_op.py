@@ -1,15 +1,19 @@
-"""How do you teach the engine an op that it does not have, and how do you know that your derivative is right?
+"""How do you teach the engine a new op, and how do you know that its derivative is right?
 
-    python examples/10_your_own_op.py            # a minute; needs hypothesis: pip install 'tinyddpm[test]'
+    python examples/10_your_own_op.py            # a minute; needs pip install 'tinyddpm[test]'
     python examples/10_your_own_op.py --quick    # seconds
 
-The op is Mish, x·tanh(log(1 + eˣ)) (Misra 2019, "Mish: a self regularized non-monotonic activation function"). An op is one function
-of plain arrays that returns its output and its pullback; `@primitive` makes it work on Tensors.
+The op is Mish, x·tanh(log(1 + eˣ)) (Misra 2019, "Mish: a self regularized non-monotonic activation
+function"). An op is one function of plain arrays that returns its output and its pullback.
+`@primitive` makes it work on Tensors.
 
-  1. it is written twice: once right, and once with a term of the product rule forgotten, as happens
-  2. hypothesis looks for arrays at which the pullback and numerical differences disagree: it finds none for the one, one for the other
-  3. a U-Net is built with it in place of SiLU, its whole gradient is checked, and it is trained beside the ordinary one
+  1. We write it twice: once right, and once without a term of the product rule, as happens.
+  2. Hypothesis looks for arrays at which the pullback disagrees with numerical differences. It
+     finds one only for the wrong version.
+  3. We build a U-Net with Mish in place of SiLU, check its whole gradient, and train it beside the
+     ordinary one.
 """
+
 import argparse
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,36 +26,39 @@ from matplotlib.figure import Figure
 from autograd import leaf, primitive
 from autograd.backend import array_module
 from autograd.check import GradientError, check_gradient, check_pullback
-from tinyddpm import noise, schedule
-from tinyddpm import data
-from tinyddpm.runs.heldout import Draws, mean_image
-from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, RED, save_figure, tidy
+from tinyddpm import data, noise, schedule
 from tinyddpm.diffusion import q_sample
 from tinyddpm.nn.block import NormSiLUConv, ResidualBlock
 from tinyddpm.nn.unet import UNet, UNetConfig
 from tinyddpm.objective import objective
+from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, RED, save_figure, tidy
+from tinyddpm.runs.heldout import Draws, mean_image
 from tinyddpm.train import train
 
-# ---- 1. the op: its output, and what turns the gradient of the output into the gradient of x -----
+FULL = SimpleNamespace(tries=1000, steps=1000, every=50, held_out=300)
+QUICK = SimpleNamespace(tries=50, steps=60, every=30, held_out=30)
+
+# ---- 1. the op: its output, and the function from the output's gradient to that of x -------------
 
 
 @primitive
 def mish(x):
-    """x·τ with τ = tanh(log(1 + eˣ)). By the product rule its derivative is τ + x·τ', and τ' = (1 − τ²)·sigmoid(x)."""
-    tau, sigmoid = _tanh_and_sigmoid(x)
+    """x·τ with τ = tanh(log(1 + eˣ)). Its derivative is τ + x·τ', with τ' = (1 − τ²)·sigmoid(x)."""
+    tau, sigmoid = tanh_and_sigmoid(x)
     return x * tau, lambda g: (g * (tau + x * (1 - tau * tau) * sigmoid),)
 
 
 @primitive
 def hasty_mish(x):
-    """The same output. Its pullback takes τ for a constant, which it is not."""
-    tau, _ = _tanh_and_sigmoid(x)
+    """The same output, but the pullback takes τ for a constant. It is not."""
+    tau, _ = tanh_and_sigmoid(x)
     return x * tau, lambda g: (g * tau,)
 
 
-def _tanh_and_sigmoid(x):
-    xp = array_module(x)                      # NumPy or CuPy: where x lies, there it is computed
-    softplus = xp.logaddexp(xp.zeros_like(x), x)  # log(1 + eˣ), which does not overflow
+def tanh_and_sigmoid(x):
+    """tanh(log(1 + eˣ)) and sigmoid(x)."""
+    xp = array_module(x)  # NumPy or CuPy, as x is
+    softplus = xp.logaddexp(xp.zeros_like(x), x)  # log(1 + eˣ), without overflow
     return xp.tanh(softplus), xp.exp(x - softplus)
 
 
@@ -61,23 +68,26 @@ ANY_ARRAY = arrays(np.float64, array_shapes(max_dims=3, max_side=4), elements=st
 
 
 def counterexample(op, tries):
-    """What hypothesis finds wrong with the op's pullback, in words, at the simplest array that shows it; None if nothing is found."""
+    """What is wrong with the op's pullback, in words, at the simplest array; None if nothing is."""
+
     @settings(max_examples=tries, deadline=None, derandomize=True, database=None)
     @given(ANY_ARRAY)
     def agrees(x):
-        check_pullback(op, x)  # forward twice along random directions, beside what backward says
+        check_pullback(op, x)  # compares backward with numerical differences
 
     try:
         agrees()
     except GradientError as error:
         return str(error)
+    return None
 
 
-def miss(op, x, steps):
-    """|pullback − central difference|, the largest over x, for each step h."""
+def difference(op, x, h):
+    """The largest |pullback − central difference| over x, for differences of step h."""
     variable = leaf(x)
     op(variable).sum().backward()
-    return [float(np.abs(variable.grad - (op(x + h).data - op(x - h).data) / (2 * h)).max()) for h in steps]
+    central = (op(x + h).data - op(x - h).data) / (2 * h)
+    return float(np.abs(variable.grad - central).max())
 
 
 # ---- 3. a U-Net of it ----------------------------------------------------------------------------
@@ -100,15 +110,23 @@ class MishUNet(UNet):
     ResidualBlock, Last = MishBlock, NormMishConv
 
 
-def check_whole_network(images, model_schedule):
-    """∇J of the θ of a small MishUNet against numerical differences, in float64. Raises GradientError if they disagree."""
-    net = MishUNet(UNetConfig(base=8, levels=(1,), blocks=1, attention=(), middle_attention=False))
-    net.initialise(seed=0, dtype=np.float64)
-    net.theta += 0.05 * np.random.default_rng(0).standard_normal(net.theta.shape)  # some layers start at 0, where gradients vanish
-    x0, t, theta = images[:2].astype(np.float64), np.array([100, 600]), net.theta.copy()
-    xt = q_sample(model_schedule, x0, t, noise.normal(0, "eps", 0, np.arange(2), x0.shape[1:], np.float64))
+PLAIN = {"base": 8, "blocks": 1, "attention": (), "middle_attention": False}
 
-    def J(v):  # v takes the place of θ: each parameter becomes a piece of it, and gradients find their way back to v
+
+def check_whole_network(images, model_schedule):
+    """Compare ∇J of a small MishUNet with numerical differences, in float64.
+
+    Returns how many parameters it has. Raises GradientError if the two disagree.
+    """
+    net = MishUNet(UNetConfig(**PLAIN, levels=(1,))).initialise(seed=0, dtype=np.float64)
+    # Some layers start at 0, where gradients vanish, so we move θ away from there.
+    net.theta += 0.05 * np.random.default_rng(0).standard_normal(net.theta.shape)
+    x0, t, theta = images[:2].astype(np.float64), np.array([100, 600]), net.theta.copy()
+    eps = noise.normal(0, "eps", 0, np.arange(2), x0.shape[1:], np.float64)
+    xt = q_sample(model_schedule, x0, t, eps)
+
+    def J(v):
+        """J with v in place of θ: each parameter becomes a piece of v, and gradients reach v."""
         for name, parameter in net.parameters().items():
             piece = v[net.slices()[name]].reshape(parameter.initial_shape)
             parameter.data, parameter.node = piece.data, piece.node
@@ -119,68 +137,96 @@ def check_whole_network(images, model_schedule):
 
 
 def learn(kind, training, model_schedule, draws, size):
-    """(steps, share of predict-the-mean's held-out J): the network of this kind, trained by plain gradient descent."""
-    net = kind(UNetConfig(base=8, blocks=1, attention=(), middle_attention=False)).initialise(seed=0)
-    mean, curve = draws.evaluate(mean_image(training)).mean(), []
-    for step in train(net, training, model_schedule, lambda k: min(1, k / 50), seed=0, batch_size=32):
+    """Train a network of this kind by plain gradient descent.
+
+    Returns (2, n): steps, and held-out J as a fraction of predict-the-mean's.
+    """
+    net = kind(UNetConfig(**PLAIN)).initialise(seed=0)
+    mean_J, curve = draws.evaluate(mean_image(training)).mean(), []
+    beta = lambda k: min(1, k / 50)
+    for step in train(net, training, model_schedule, beta, seed=0, batch_size=32):
         if step.k % size.every == 0:
-            curve.append((step.k, draws.evaluate(net.denoise).mean() / mean))
+            curve.append((step.k, draws.evaluate(net.denoise).mean() / mean_J))
         if step.k == size.steps:
-            return np.array(curve).T
+            break
+    return np.array(curve).T
+
+
+# ---- the picture ---------------------------------------------------------------------------------
+
+
+def draw(path, steps, differences, curves):
+    figure = Figure(figsize=(13, 3.9), dpi=110)
+    left, middle, right = figure.subplots(1, 3)
+    figure.subplots_adjust(left=0.045, right=0.985, top=0.88, bottom=0.14, wspace=0.24)
+    draw_op(left)
+    finish(left, "The op", "x")
+
+    middle.loglog(steps, differences["mish"], color=RED, linewidth=1.8, label="right")
+    wrong = differences["hasty_mish"]
+    middle.loglog(steps, wrong, color=ORANGE, linewidth=1.8, label="a term forgotten")
+    below = "h: rounding errors at the left, curvature at the right"
+    finish(middle, "Pullback − differences, by their step h", below)
+
+    for (name, curve), colour in zip(curves.items(), (GREY, RED)):
+        style = {"color": colour, "linewidth": 1.8, "marker": "o", "markersize": 3}
+        right.plot(*curve, label=f"a U-Net with {name}", **style)
+    finish(right, "Held-out J over predict-the-mean's", "step k")
+    save_figure(figure, path)
+
+
+def draw_op(axes):
+    x = np.linspace(-6, 4, 201)
+    labels = "its derivative, by the pullback", "with a term forgotten"
+    for op, colour, label in zip((mish, hasty_mish), (RED, ORANGE), labels):
+        variable = leaf(x)
+        op(variable).sum().backward()
+        axes.plot(x, variable.grad, color=colour, linewidth=1.8, label=label)
+    axes.plot(x, mish(x).data, color=BLUE, linewidth=1.8, label="mish(x)")
+    some, h = x[::10], 1e-5
+    central = (mish(some + h).data - mish(some - h).data) / (2 * h)
+    axes.plot(some, central, "o", color=INK, markersize=3, label="numerical differences")
+    axes.set_ylim(-0.6, 2.6)
+
+
+def finish(axes, title, below):
+    axes.set_title(title, loc="left", color=INK)
+    axes.set_xlabel(below)
+    tidy(axes)
+    axes.legend(frameon=False, fontsize=9, labelcolor="linecolor")
 
 
 def main(arguments=None):
-    """Returns what was found."""
+    """Run all parts and return what each found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--quick", action="store_true", help="fewer examples and steps")
-    parser.add_argument("--out", type=Path, default=Path("."), help="a folder for the picture [.]")
+    parser.add_argument("--quick", action="store_true", help="fewer tries and steps")
+    parser.add_argument("--out", type=Path, default=Path("."), help="the picture's folder [.]")
     options = parser.parse_args(arguments)
-    size = SimpleNamespace(tries=50, steps=60, every=30, draws=30) if options.quick else SimpleNamespace(tries=1000, steps=1000, every=50, draws=300)
+    size = QUICK if options.quick else FULL
 
     right, wrong = counterexample(mish, size.tries), counterexample(hasty_mish, size.tries)
-    print(f"1. Of {size.tries} arrays none contradicts the pullback of mish." if right is None else f"1. mish is wrong: {right}")
-    print(f"2. The one with a term forgotten is found out:\n   {wrong}")
+    found = f"mish is wrong: {right}" if right else "none contradicts the pullback of mish."
+    print(f"1. Of {size.tries} arrays {found}")
+    print(f"2. Hypothesis catches the forgotten term:\n   {wrong}")
 
     training, held_out = (part.images for part in data.split(data.digits()))
     linear = schedule.linear(1000)
-    numbers = check_whole_network(training, linear)
-    print(f"3. Through a whole U-Net of {numbers:,} numbers, ∇J is what numerical differences say.")
-    draws = Draws(held_out, linear, most=size.draws)
-    curves = {name: learn(kind, training, linear, draws, size) for name, kind in (("SiLU", UNet), ("Mish", MishUNet))}
-    ends = {name: float(curve[1, -1]) for name, curve in curves.items()}
-    print(f"   Trained alike for {size.steps} steps, its held-out J is {ends['Mish']:.3f} of predict-the-mean's; with SiLU it is {ends['SiLU']:.3f}.")
+    parameters = check_whole_network(training, linear)
+    print(f"3. In a U-Net of {parameters:,} parameters, ∇J agrees with numerical differences.")
+    draws = Draws(held_out, linear, most=size.held_out)
+    kinds = {"SiLU": UNet, "Mish": MishUNet}
+    curves = {name: learn(kind, training, linear, draws, size) for name, kind in kinds.items()}
+    ends = {name: curve[1, -1] for name, curve in curves.items()}
+    print(f"   After {size.steps} steps, held-out J is {ends['Mish']:.3f} of predict-the-mean's.")
+    print(f"   The same network with SiLU gets to {ends['SiLU']:.3f}.")
 
     options.out.mkdir(parents=True, exist_ok=True)
-    steps = np.logspace(-11, -1, 41)
-    misses = {op.__name__: miss(op, np.linspace(-6, 6, 49), steps) for op in (mish, hasty_mish)}
-    draw(options.out / "your_own_op.png", steps, misses, curves)
+    steps, x = np.logspace(-11, -1, 41), np.linspace(-6, 6, 49)
+    ops = {"mish": mish, "hasty_mish": hasty_mish}
+    differences = {name: [difference(op, x, h) for h in steps] for name, op in ops.items()}
+    draw(options.out / "your_own_op.png", steps, differences, curves)
     print(f"The picture is in {options.out / 'your_own_op.png'}.")
-    return SimpleNamespace(right=right, wrong=wrong, misses=misses, curves=curves)
-
-
-def draw(path, steps, misses, curves):
-    figure = Figure(figsize=(13, 3.9), dpi=110)
-    op, check, training = figure.subplots(1, 3)
-    figure.subplots_adjust(left=0.045, right=0.985, top=0.88, bottom=0.14, wspace=0.24)
-    x, colours = np.linspace(-6, 4, 201), {"mish": RED, "hasty_mish": ORANGE}
-    for function in (mish, hasty_mish):
-        name, colour = function.__name__, colours[function.__name__]
-        variable = leaf(x)
-        function(variable).sum().backward()
-        op.plot(x, variable.grad, color=colour, linewidth=1.8, label="its derivative, by the pullback" if function is mish else "with a term forgotten")
-        check.loglog(steps, misses[name], color=colour, linewidth=1.8, label="right" if function is mish else "a term forgotten")
-    op.plot(x, mish(x).data, color=BLUE, linewidth=1.8, label="mish(x)")
-    op.plot(x[::10], (mish(x[::10] + 1e-5).data - mish(x[::10] - 1e-5).data) / 2e-5, "o", color=INK, markersize=3, label="numerical differences")
-    op.set_ylim(-0.6, 2.6)
-    for (name, curve), colour in zip(curves.items(), (GREY, RED)):
-        training.plot(*curve, color=colour, linewidth=1.8, marker="o", markersize=3, label=f"a U-Net with {name}")
-    for axes, title, below in ((op, "The op", "x"), (check, "Pullback − differences, by their step h", "h: rounding errors at the left, curvature at the right"),
-                               (training, "Held-out J, as a share of predict-the-mean's", "step k")):
-        axes.set_title(title, loc="left", color=INK)
-        axes.set_xlabel(below)
-        tidy(axes)
-        axes.legend(frameon=False, fontsize=9, labelcolor="linecolor")
-    save_figure(figure, path)
+    return SimpleNamespace(right=right, wrong=wrong, differences=differences, curves=curves)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
 """What examples/02_forward_process.py finds, in its quick setting."""
+
 import runpy
 
 import pytest
@@ -28,7 +29,7 @@ def test_it_can_tell_mistakes_apart_where_they_matter(quick):
     for t in (1, 10, 100, 300):
         assert of_t[t]["p"]["without the roots"] < 1e-6
     assert of_t[1]["p"]["one step behind"] < 1e-6
-    assert of_t[1000]["p"]["one step behind"] > 0.01  # next to no difference there, as the example says
+    assert of_t[1000]["p"]["one step behind"] > 0.01  # almost no difference, as the example says
 
 
 def test_the_chain_draws_t_times_as_many_numbers(quick):

@@ -1,4 +1,5 @@
 """What examples/04_denoiser.py finds, in its quick setting."""
+
 import runpy
 
 import pytest
@@ -28,14 +29,14 @@ def test_in_one_step_everything_comes_out_as_the_mean_and_in_many_as_images(quic
 
 
 def test_the_ideal_answer_needs_no_clip_and_an_error_in_eps_does(quick):
-    error = quick["error"]
-    assert quick["outside"] <= 1
-    assert error["ε", False][-1] > 10 > 1.5 > error["ε", True][-1]
-    assert error["ε", False][0] < 0.01  # at t = 1 an error in ε hardly matters
+    errors = quick["errors"]
+    assert quick["largest"] <= 1
+    assert errors["ε", False][-1] > 10 > 1.5 > errors["ε", True][-1]
+    assert errors["ε", False][0] < 0.01  # at t = 1 an error in ε hardly matters
 
 
 def test_an_error_in_x0_does_not_grow_and_gains_little_by_the_clip(quick):
-    free, clipped = (quick["error"]["x_0", c] for c in (False, True))
+    free, clipped = (quick["errors"]["x_0", c] for c in (False, True))
     assert max(free) == pytest.approx(min(free), rel=1e-3)
     assert all(0.5 * f < c <= f for f, c in zip(free, clipped))
 

@@ -1,4 +1,8 @@
-"""What examples/05_training_loop.py finds, in its quick setting, and that what it writes out by hand is what the project computes."""
+"""What examples/05_training_loop.py finds, in its quick setting.
+
+What it writes out by hand must be what the project computes.
+"""
+
 import runpy
 from types import SimpleNamespace
 
@@ -26,19 +30,21 @@ def quick(tmp_path_factory):
 @pytest.fixture
 def unet():
     unet = UNet(UNetConfig(base=8, blocks=1, groups=4, attention=())).initialise(seed=0)
-    unet.theta += np.random.default_rng(1).normal(0, 0.05, unet.theta.shape).astype(np.float32)  # a new one answers 0
+    change = np.random.default_rng(1).normal(0, 0.05, unet.theta.shape)
+    unet.theta += change.astype(np.float32)  # a new one answers 0
     return unet
 
 
 def test_it_learns_more_than_the_mean_digit(quick):
-    assert [k for k, _ in quick["looks"]] == [25, 50, 75, 100]
-    assert quick["looks"][-1][1] < 0.97 * quick["mean_J"]
+    assert [k for k, _ in quick["evaluations"]] == [25, 50, 75, 100]
+    assert quick["evaluations"][-1][1] < 0.97 * quick["mean_J"]
     assert np.mean(quick["J"][-10:]) < 0.5 * np.mean(quick["J"][:10])
 
 
 def test_samples_come_out_nearer_to_digits_than_noise_and_not_as_near_as_digits(quick):
-    assert quick["real"] < quick["drawn"] < 0.5 < quick["noise"]
-    assert 0 < quick["spread"] < 0.5 * quick["real_spread"]  # so soon they are little more than the mean digit
+    assert quick["real"] < quick["samples"] < 0.5 < quick["noise"]
+    # So soon they are little more than the mean digit.
+    assert 0 < quick["spread"] < 0.5 * quick["real_spread"]
 
 
 def test_the_picture_is_there(quick):
@@ -46,13 +52,15 @@ def test_the_picture_is_there(quick):
 
 
 def test_it_uses_nothing_of_the_project_s_diffusion():
-    assert not from_any(imports(PATH), *(f"tinyddpm.{name}" for name in ("train", "diffusion", "schedule", "objective", "sampler", "noise", "more")))
+    rooms = "train", "diffusion", "schedule", "objective", "sampler", "noise", "more"
+    assert not from_any(imports(PATH), *(f"tinyddpm.{room}" for room in rooms))
 
 
 def test_its_step_is_the_trainer_s(unet):
-    rng, (x0, eps) = np.random.default_rng(0), np.random.default_rng(2).standard_normal((2, 12, 1, 8, 8), np.float32)
-    t, linear, before = rng.integers(1, 1001, size=12), schedule.linear(1000), unet.theta.copy()
-    J, _ = gradient(unet, linear, x0, t, eps)
+    x0, eps = np.random.default_rng(2).standard_normal((2, 12, 1, 8, 8), np.float32)
+    t = np.random.default_rng(0).integers(1, 1001, size=12)
+    before = unet.theta.copy()
+    J, _ = gradient(unet, schedule.linear(1000), x0, t, eps)
     expected = before - 0.5 * unet.grad
     assert EXAMPLE["training_step"](unet, x0, t, eps, beta=0.5) == pytest.approx(float(J), rel=1e-5)
     assert np.abs(expected - before).max() > 1e-3
@@ -62,15 +70,17 @@ def test_its_step_is_the_trainer_s(unet):
 def test_its_forward_process_is_the_project_s_at_every_t():
     x0, eps = np.random.default_rng(0).standard_normal((2, 1000, 1, 8, 8), np.float32)
     t = np.arange(1, 1001)
-    np.testing.assert_allclose(EXAMPLE["q_sample"](x0, t, eps), diffusion.q_sample(schedule.linear(1000), x0, t, eps), atol=1e-6)
+    expected = diffusion.q_sample(schedule.linear(1000), x0, t, eps)
+    np.testing.assert_allclose(EXAMPLE["q_sample"](x0, t, eps), expected, atol=1e-6)
 
 
 def test_its_chain_is_the_ancestral_sampler():
     rng = np.random.default_rng(3)
     x_T = rng.standard_normal((2, 1, 8, 8), np.float32)
     half = SimpleNamespace(denoise=lambda xt, t: 0.5 * xt)  # any denoiser will do
-    theirs = sampler.ancestral(half.denoise, schedule.linear(1000), x_T, lambda t: rng.standard_normal(x_T.shape).astype(np.float32))
-    theirs = {t: xt for t, xt, _ in theirs}
+    draw = lambda t: rng.standard_normal(x_T.shape).astype(np.float32)
+    chain = sampler.ancestral(half.denoise, schedule.linear(1000), x_T, draw)
+    theirs = {t: xt for t, xt, _ in chain}
     ours = dict(EXAMPLE["sample"](half, 2, np.random.default_rng(3)))
     assert len(ours) == 1001
     for t in theirs:
@@ -79,8 +89,11 @@ def test_its_chain_is_the_ancestral_sampler():
 
 def test_it_stops_when_held_out_J_no_longer_improves(unet, capsys):
     images = np.random.default_rng(0).uniform(-1, 1, (20, 1, 8, 8)).astype(np.float32)
-    J, looks, converged = EXAMPLE["train"](unet, images, images[:2], np.random.default_rng(0), 50, batch_size=4, beta=0.0, look=1, patience=3)
-    assert converged and len(J) == len(looks) == 4  # with β = 0 nothing moves: the first look stays the lowest
+    options = {"steps": 50, "batch_size": 4, "beta": 0.0, "every": 1, "patience": 3}
+    rng = np.random.default_rng(0)
+    J, evaluations, converged = EXAMPLE["train"](unet, images, images[:2], rng, **options)
+    # With β = 0 nothing moves: the first held-out J stays the lowest.
+    assert converged and len(J) == len(evaluations) == 4
 
 
 def test_every_t_from_1_to_T_is_drawn_and_no_other(capsys):
@@ -95,5 +108,6 @@ def test_every_t_from_1_to_T_is_drawn_and_no_other(capsys):
             return xt
 
     images = np.zeros((3, 1, 8, 8), np.float32)
-    EXAMPLE["train"](Listener(), images, images[:1], np.random.default_rng(0), 5, batch_size=3000, look=5)
+    options = {"steps": 5, "batch_size": 3000, "every": 5}
+    EXAMPLE["train"](Listener(), images, images[:1], np.random.default_rng(0), **options)
     assert np.array_equal(np.unique(Listener.heard), np.arange(1, 1001))

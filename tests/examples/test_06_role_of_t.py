@@ -1,4 +1,5 @@
 """What examples/06_role_of_t.py finds, in its quick setting."""
+
 import runpy
 
 import pytest
@@ -15,17 +16,17 @@ def quick(tmp_path_factory):
 
 
 def test_points_need_t_most_where_there_is_least_noise(quick):
-    told, blind = quick[0].points["told t"], quick[0].points["not told"]
-    worse = blind.J / told.J
+    with_t, without_t = (quick[0].points[EXAMPLE[which]] for which in ("WITH_T", "WITHOUT_T"))
+    worse = without_t.J / with_t.J
     assert worse[0] > 1.5 and worse.argmax() == 0
-    assert blind.J.mean() > 1.04 * told.J.mean()
-    assert blind.away > told.away
+    assert without_t.J.mean() > 1.04 * with_t.J.mean()
+    assert without_t.distance > with_t.distance
 
 
 def test_digits_show_by_themselves_how_noisy_they_are(quick):
-    told, blind = quick[0].digits["told t"], quick[0].digits["not told"]
-    assert abs(blind.J.mean() / told.J.mean() - 1) < 0.05
-    assert told.J.mean() < 0.98 * quick[0].mean  # both have learnt something
+    with_t, without_t = (quick[0].digits[EXAMPLE[which]] for which in ("WITH_T", "WITHOUT_T"))
+    assert abs(without_t.J.mean() / with_t.J.mean() - 1) < 0.05
+    assert with_t.J.mean() < 0.98 * quick[0].mean_J  # both have learnt something
 
 
 def test_the_picture_is_there(quick):

@@ -1,4 +1,5 @@
 """What examples/08_batches.py finds, in its quick setting."""
+
 import runpy
 
 import numpy as np
@@ -15,9 +16,9 @@ def quick(tmp_path_factory):
     return EXAMPLE["main"](["--quick", "--out", str(folder)]), folder
 
 
-def test_sum_and_mean_are_one_run_if_beta_is_divided_and_the_sum_breaks_if_it_is_not(quick):
-    assert quick[0].apart < 1e-4
-    assert quick[0].broke is not None
+def test_sum_and_mean_are_one_run_if_beta_is_divided_and_the_sum_diverges_if_not(quick):
+    assert quick[0].difference < 1e-4
+    assert quick[0].diverged is not None
 
 
 def test_a_mini_batch_errs_as_one_over_the_root_of_its_size(quick):

@@ -1,4 +1,8 @@
-"""What examples/09_samplers.py finds, in its quick setting, where the ideal denoiser of the digits stands in for a network."""
+"""What examples/09_samplers.py finds, in its quick setting.
+
+There the ideal denoiser of the digits stands in for a network.
+"""
+
 import runpy
 
 import numpy as np
@@ -18,30 +22,33 @@ def quick(tmp_path_factory):
 def test_solvers_of_second_order_are_sooner_where_they_go(quick):
     from_real, from_end = quick[0].samplers
     for steps in (5, 20):
-        assert max(from_end["DPM-Solver++(2M)", steps], from_end["Heun", steps]) < from_end["DDIM", steps]
+        for name in ("DPM-Solver++(2M)", "Heun"):
+            assert from_end[name, steps] < from_end["DDIM", steps]
     for name in ("DDIM", "DPM-Solver++(2M)", "Heun"):
         assert from_end[name, 5] > from_end[name, 20] > from_end[name, 100] == 0
-    assert max(from_real.values()) < 0.1  # what the ideal denoiser draws are digits, whatever the sampler
+    # The ideal denoiser draws digits, whatever the sampler.
+    assert max(from_real.values()) < 0.1
 
 
 def test_guidance_asks_for_the_class_and_takes_variety_away(quick):
-    obeyed, spread = quick[0].guidance
+    obeyed, variety = quick[0].guidance
     assert obeyed[0] == pytest.approx(0.1)  # ten times the same images, whatever is asked for
     assert min(obeyed[w] for w in (1, 3, 6)) > 0.95
-    assert spread[0] > spread[1] > spread[3]
+    assert variety[0] > variety[1] > variety[3]
 
 
 def test_resampling_makes_what_is_painted_go_with_what_is_known(quick):
-    kept, right = quick[0].inpainting
-    assert kept and right[10] > right[1]
+    unchanged, right = quick[0].inpainting
+    assert unchanged and right[10] > right[1]
 
 
 def test_a_blend_of_pixels_is_paler_than_a_digit_and_one_made_again_from_t_is_not(quick):
     _, contrast = quick[0].interpolation
-    assert contrast["in pixels"] < min(contrast["by way of x_T"], contrast["at t = 200"], contrast["at t = 350"], contrast["at t = 500"])
+    for name in ("by way of x_T", "at t = 200", "at t = 350", "at t = 500"):
+        assert contrast["in pixels"] < contrast[name]
 
 
-def test_a_memoriser_finds_no_short_code_for_digits_that_it_never_saw(quick):
+def test_the_ideal_denoiser_of_the_training_set_finds_no_short_code_for_held_out_digits(quick):
     bound = quick[0].bound
     assert bound.total - 2 * bound.error > np.log2(17)
 

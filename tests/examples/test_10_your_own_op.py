@@ -1,4 +1,5 @@
 """What examples/10_your_own_op.py finds, in its quick setting."""
+
 import runpy
 
 import numpy as np
@@ -7,8 +8,7 @@ from PIL import Image
 from test_architecture import ROOT
 
 from autograd.check import GradientError
-from tinyddpm import schedule
-from tinyddpm import data
+from tinyddpm import data, schedule
 
 EXAMPLE = runpy.run_path(str(ROOT / "examples/10_your_own_op.py"))
 
@@ -26,19 +26,21 @@ def test_the_right_pullback_stands_and_the_hasty_one_is_named(quick):
 
 
 def test_numerical_differences_approach_the_right_derivative_alone(quick):
-    misses = quick[0].misses
-    assert min(misses["mish"]) < 1e-9 and misses["mish"][0] > 1e-6 < misses["mish"][-1]  # best in the middle: rounding and curvature
-    assert min(misses["hasty_mish"]) > 0.1
+    right, wrong = (quick[0].differences[name] for name in ("mish", "hasty_mish"))
+    assert min(right) < 1e-9
+    assert right[0] > 1e-6 < right[-1]  # rounding at one end, curvature at the other
+    assert min(wrong) > 0.1
 
 
 def test_the_network_of_the_new_op_learns(quick):
-    _, shares = quick[0].curves["Mish"]
-    assert np.all(np.diff(shares) < 0) and shares[-1] < 1
+    _, fractions = quick[0].curves["Mish"]
+    assert np.all(np.diff(fractions) < 0) and fractions[-1] < 1
 
 
 def test_the_check_of_the_whole_network_finds_the_forgotten_term(monkeypatch):
     monkeypatch.setitem(EXAMPLE["NormMishConv"].forward.__globals__, "mish", EXAMPLE["hasty_mish"])
-    monkeypatch.setattr("autograd.check._suspects", lambda *_: [0])  # which element is the worst takes long to find out, and is not asked
+    # To find the worst element takes long, and we do not ask for it.
+    monkeypatch.setattr("autograd.check._suspects", lambda *_: [0])
     with pytest.raises(GradientError):
         EXAMPLE["check_whole_network"](data.digits().images, schedule.linear(1000))
 

@@ -1,4 +1,5 @@
 """What examples/11_your_own_images.py finds, in its quick setting."""
+
 import runpy
 
 import pytest
@@ -22,11 +23,11 @@ def test_a_folder_of_pictures_of_many_sizes_is_learnt_from(quick):
             sizes.add(picture.size)
     assert len(sizes) > 1
     assert found.shape == (3, 8, 8)
-    assert found.share < 1.1  # it begins at 4: a network that answers grey
+    assert found.fraction < 1.1  # it begins at 4: a network that answers grey
 
 
 def test_after_so_few_steps_samples_can_be_known_and_are_no_copies(quick):
-    assert quick[0].apart > 0.7
+    assert quick[0].told_apart > 0.7
     assert quick[0].copies > 0.5
 
 
@@ -36,7 +37,7 @@ def test_it_takes_a_folder_that_is_there(tmp_path, monkeypatch):
     monkeypatch.setitem(EXAMPLE["main"].__globals__, "paint", None)
     monkeypatch.setitem(EXAMPLE["QUICK"].options, "steps", 2)
     found = EXAMPLE["main"]([str(tmp_path / "mine"), "--quick", "--out", str(tmp_path / "out")])
-    assert found.shape == (3, 8, 8) and found.share > 1.1
+    assert found.shape == (3, 8, 8) and found.fraction > 1.1
 
 
 def test_the_picture_is_there(quick):

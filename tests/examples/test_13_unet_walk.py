@@ -1,4 +1,5 @@
 """What examples/13_unet_walk.py finds, in its quick setting."""
+
 import runpy
 
 import pytest
@@ -14,8 +15,9 @@ def quick(tmp_path_factory):
 
 
 def test_the_gradient_reaches_a_new_network_from_its_end_and_all_of_it_in_the_third_step(quick):
-    assert quick["shares"][0] == pytest.approx(2 / 208)  # the weight and the bias of the last convolution
-    assert quick["shares"][0] < quick["shares"][1] < quick["shares"][2] == quick["shares"][3] == 1
+    first, second, third, fourth = quick["fractions"]
+    assert first == pytest.approx(2 / 208)  # the weight and the bias of the last convolution
+    assert first < second < third == fourth == 1
 
 
 def test_the_shapes_go_down_and_up_again(quick):

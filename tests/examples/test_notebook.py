@@ -1,8 +1,10 @@
 """The cells of examples/gpu_colab.ipynb, executed in order, on a CPU and in a small setting.
 
-Lines that begin with "!" are the shell's, with {variables} filled in, as a notebook does it. Those that install or ask for the card
-are not executed, only looked at; `pytest -m gpu` is, and must say what is missing.
+Lines that begin with "!" are the shell's, with {variables} filled in, as a notebook does it. We do
+not execute those that install or ask for the card. We do run `pytest -m gpu`, which must say what
+is missing.
 """
+
 import json
 import os
 import re
@@ -20,6 +22,19 @@ SETTINGS = {"DEVICE": "cpu", "STEPS": 2, "OPTIONS": "--base 8 --T 20 --batch-siz
 NOT_HERE = ("git clone", "pip install", "nvidia-smi")
 
 
+COMMAND_LINE = "import sys; from tinyddpm.cli import main; sys.exit(main())"
+HERE = {  # what stands for programs of the notebook's environment
+    "python": sys.executable,
+    "tinyddpm": f"{sys.executable} -c '{COMMAND_LINE}'",
+}
+
+
+def environment():
+    """That of a fresh shell: nothing of this pytest, and this tree first."""
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")}
+    return clean | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
+
+
 class Shell:
     def __init__(self, folder):
         self.folder, self.skipped, self.said = folder, [], {}
@@ -28,19 +43,19 @@ class Shell:
         if any(words in command for words in NOT_HERE):
             self.skipped.append(command)
             return
-        here = {"tinyddpm": f"{sys.executable} -c 'import sys; from tinyddpm.cli import main; sys.exit(main())'", "python": sys.executable}
-        command = re.sub(r"\.venv/bin/(\w+)", lambda m: here[m[1]], command)
+        command = re.sub(r"\.venv/bin/(\w+)", lambda m: HERE[m[1]], command)
         if "-m pytest" in command:
             command = f"cd {ROOT} && {command}"
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST")} | {"PYTHONPATH": str(ROOT), "PYTHONDONTWRITEBYTECODE": "1"}
-        result = subprocess.run(command, shell=True, cwd=self.folder, env=environment, capture_output=True, text=True)
+        where = {"cwd": self.folder, "env": environment()}
+        result = subprocess.run(command, shell=True, capture_output=True, text=True, **where)
         self.said[command] = said = result.stdout + result.stderr
         assert result.returncode == 0 or "pytest -m gpu: device cuda" in said, said
 
 
 def as_python(source):
     """Lines of the shell as calls of `shell`."""
-    return re.sub(r"^( *)!(.*)$", lambda m: f"{m[1]}shell({m[2]!r}.format(**globals()))", source, flags=re.MULTILINE)
+    call = lambda m: f"{m[1]}shell({m[2]!r}.format(**globals()))"
+    return re.sub(r"^( *)!(.*)$", call, source, flags=re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -63,8 +78,10 @@ def shell(tmp_path_factory):
 
 
 def test_every_command_was_there(shell):
-    """That each ended well, or said what is missing, is asserted as they go."""
-    assert [words for command in shell.said for words in ("to_device", "pytest", " train ", " sample ") if words in command] == ["to_device", "pytest", " train ", " sample "]
+    """`Shell` asserts that each ended well, or said what is missing."""
+    commands = ["to_device", "pytest", " train ", " sample "]
+    found = [words for command in shell.said for words in commands if words in command]
+    assert found == commands
 
 
 def test_the_pictures_are_there(shell):
@@ -74,10 +91,14 @@ def test_the_pictures_are_there(shell):
 
 
 def test_what_is_installed_exists(shell):
-    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
-    asked = [extra for command in shell.skipped for found in re.findall(r"\.\[(.*?)\]", command) for extra in found.split(",")]
-    assert {"test", "cuda12"} <= set(asked) <= extras.keys()
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    asked = set()
+    for command in shell.skipped:
+        for extras in re.findall(r"\.\[(.*?)\]", command):
+            asked.update(extras.split(","))
+    assert {"test", "cuda12"} <= asked <= project["optional-dependencies"].keys()
 
 
 def test_no_outputs_are_kept():
-    assert all(not cell.get("outputs") and cell.get("execution_count") is None for cell in NOTEBOOK["cells"])
+    for cell in NOTEBOOK["cells"]:
+        assert not cell.get("outputs") and cell.get("execution_count") is None
