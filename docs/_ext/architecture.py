@@ -37,7 +37,7 @@ ROOMS = {
 }
 CORE = ("train", "nn", "diffusion", "autograd")
 FILES = dict.fromkeys(["schedule", "diffusion", "objective", "sampler"], "diffusion")
-WIDTH, HEIGHT = 0.23, 0.66  # of a box; the picture is 1 wide, and a row 1 high
+WIDTH, HEIGHT = 0.23, 0.62  # of a box; the picture is 1 wide, and a row 1 high
 BLUE, GREY = "#dbe9f9", "#f3f3f0"
 ARROW = {"arrowstyle": "-|>", "color": "#444444", "shrinkA": 0, "shrinkB": 1}
 
@@ -90,10 +90,11 @@ def placed(arrows):
         rows.setdefault(row, []).append(room)
         place[room] = (0, row)
     for row in sorted(rows):
+        n, step = len(rows[row]), min(0.4, 1 / len(rows[row]))
         for i, room in enumerate(rows[row]):
             above = [place[r][0] for r in importers[room]]
-            alone = sum(above) / len(above) if above else 0.5
-            place[room] = (alone if len(rows[row]) == 1 else (i + 0.5) / len(rows[row]), row)
+            middle = sum(above) / len(above) if n == 1 and above else 0.5
+            place[room] = (middle + (i - (n - 1) / 2) * step, row)
     return place
 
 
