@@ -54,8 +54,9 @@ def _blocks(lines):
 def _kind(line, before, after_blank):
     """What a line that follows one of kind `before` belongs to."""
     if line.startswith(" "):
-        continues = before == "section" or before == "items" and not after_blank
-        return before if continues else "indented"
+        if before == "section" or before == "items" and not after_blank:
+            return before
+        return "items" if before != "indented" and ITEM.match(line.strip()) else "indented"
     if SECTION.match(line):
         return "section"
     if ITEM.match(line) and (line.startswith("- ") or before == "items" or after_blank):
@@ -69,7 +70,7 @@ def _set(kind, lines, module):
         code = dedent(text)
         return f".. code-block:: {_language(code)}\n\n{indent(code, '   ')}"
     if kind == "items":
-        text = "\n".join(_hanging(text.splitlines()))
+        text = "\n".join(_hanging(dedent(text).splitlines()))
     return _inline(text, module)
 
 
