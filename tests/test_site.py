@@ -134,10 +134,7 @@ Args:
     x0, eps: images (N, C, H, W), `ancestral`
         and more.
 
-    t: a number.
-
-Returns:
-    x * y.
+    t: x * y.
 """
 REST = """\
 What it does: a \\* b, *so*, \\|x| and x\\_ or ``y``, as in \
@@ -169,10 +166,7 @@ Args:
     x0, eps: images (N, C, H, W), :py:obj:`ancestral <tinyddpm.sampler.ancestral>`
         and more.
 
-    t: a number.
-
-Returns:
-    x \\* y.
+    t: x \\* y.
 """
 
 
