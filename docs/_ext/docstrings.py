@@ -172,21 +172,34 @@ def process_docstring(app, what, name, obj, options, lines):
 
 
 def process_signature(app, what, name, obj, options, signature, returns):
-    """Write Array where Python has put in what that alias stands for; so for NumPy's aliases.
+    """A dataclass needs no signature: its fields follow, with types and defaults."""
+    if is_dataclass(obj):
+        return "", None
+    return tuple(part and with_aliases(part) for part in (signature, returns))
 
-    A dataclass needs no signature: its fields follow, with types and defaults.
-    """
+
+def process_attributes(app, doctree, docname):
+    """The types of attributes, which autodoc passes to nobody before they are set."""
+    from docutils.nodes import Text
+    from sphinx.addnodes import desc_annotation
+
+    for node in doctree.findall(desc_annotation):
+        text = with_aliases(node.astext(), set_already=True)
+        if text != node.astext():
+            node[:] = [Text(text)]
+
+
+def with_aliases(text, set_already=False):
+    """A type, in words, with Array where Python has put in what that stands for."""
     from numpy.typing import ArrayLike, DTypeLike
     from sphinx.util.typing import stringify_annotation
 
     from autograd.backend import Array
 
-    if is_dataclass(obj):
-        return "", None
     for alias, meaning in {"Array": Array, "ArrayLike": ArrayLike, "DTypeLike": DTypeLike}.items():
-        long = stringify_annotation(meaning, mode="smart")
-        signature, returns = (part and part.replace(long, alias) for part in (signature, returns))
-    return signature, returns
+        long = stringify_annotation(meaning, mode="smart")  # ~numpy.ndarray[…], set as ndarray[…]
+        text = text.replace(re.sub(r"~[\w.]+\.", "", long) if set_already else long, alias)
+    return text
 
 
 def skip_member(app, what, name, obj, skip, options):
@@ -213,5 +226,6 @@ def setup(app):
     app.connect("source-read", list_modules)
     app.connect("autodoc-process-docstring", process_docstring, priority=400)  # before napoleon
     app.connect("autodoc-process-signature", process_signature)
+    app.connect("doctree-resolved", process_attributes)
     app.connect("autodoc-skip-member", skip_member)
     return {"parallel_read_safe": True}
