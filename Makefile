@@ -1,13 +1,20 @@
 # make train   sets everything up, trains on the embedded digits and leaves pictures in runs/digits
 # make lint    formatting, lint, types and line lengths; make format mends what can be mended
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
-# make prove   the long proofs besides: parity with PyTorch and fuzzing, for which it installs PyTorch, diffusers and (on Linux, x86-64) atheris
-# make test-browser   tests of `tinyddpm explore` in a real browser: Chromium or Chrome, as the system has it, or CHROMIUM=/path/to/it
-# make test-gpu-sim   tests of the CuPy backend with no GPU: the real CuPy, computing on this CPU (tools/cupy_on_cpu; needs g++), and the CUDA kernels
-# make bench-gpu   times kernels and training steps on a GPU against PyTorch; tests on a GPU: pytest -m gpu (README)
-# make bench   times training steps, sampling and each op against PyTorch (installs it); make bench-scaling draws how time and memory grow
-# make docs    the site, in docs/_build/html: pages, API reference, and the examples with their pictures, the long ones with --quick.
-#              FULL=1 runs all of them in full (some 15 minutes the first time). make docs-links follows its links into the internet
+# make prove   the long proofs: parity with PyTorch, and fuzzing. Installs PyTorch, diffusers and
+#              (on Linux, x86-64) atheris
+# make test-browser   tests of `tinyddpm explore` in a real browser: the system's Chromium or
+#              Chrome, or CHROMIUM=/path/to/it
+# make test-gpu-sim   tests of the CuPy backend with no GPU: the real CuPy, computing on this CPU
+#              (tools/cupy_on_cpu; needs g++), and the CUDA kernels
+# make bench   times training steps, sampling and each op against PyTorch (installs it)
+# make bench-scaling   draws how time and memory grow
+# make bench-gpu   times kernels and training steps on a GPU against PyTorch. To test on a GPU:
+#              pytest -m gpu (README)
+# make docs    the site, in docs/_build/html: pages, API reference, and the examples with their
+#              pictures. The long ones run with --quick; FULL=1 runs them in full (15 minutes)
+# make docs-links   follows the site's links into the internet
+# make architecture   draws docs/architecture.svg from the imports
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
@@ -35,10 +42,12 @@ test: $(VENV)/.ready-test
 test-browser: $(VENV)/.ready-test $(VENV)/.ready-browser
 	OPENBLAS_NUM_THREADS=1 CHROMIUM=$(CHROMIUM) $(RUN) -m pytest -m browser tests/browser
 
+# Two runs: NVIDIA's compiler dies beside the stand-in for its driver.
 test-gpu-sim: $(GPU_SIM)/.ready
 	$(PYTHON) tools/cupy_on_cpu/build.py $(GPU_SIM)
-	OPENBLAS_NUM_THREADS=1 TINYDDPM_GPU=simulated $(GPU_SIM)/bin/python -m pytest -n auto --dist worksteal -m gpu_sim tests/gpu
-	OPENBLAS_NUM_THREADS=1 $(GPU_SIM)/bin/python -m pytest -n auto -m gpu_sim tests/cuda  # apart: NVIDIA's compiler dies beside the stand-in for its driver
+	OPENBLAS_NUM_THREADS=1 TINYDDPM_GPU=simulated $(GPU_SIM)/bin/python -m pytest -n auto \
+	  --dist worksteal -m gpu_sim tests/gpu
+	OPENBLAS_NUM_THREADS=1 $(GPU_SIM)/bin/python -m pytest -n auto -m gpu_sim tests/cuda
 
 prove: $(VENV)/.ready-test $(VENV)/.ready-bench $(VENV)/.ready-fuzz $(GPU_SIM)/.ready
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist worksteal -m prove -rs
@@ -52,27 +61,41 @@ bench: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.ops
 
 bench-gpu: $(VENV)/.ready-bench
-	@$(RUN) -c 'import cupy' 2>/dev/null || { echo "make: CuPy is not installed: $(RUN) -m pip install '.[cuda12]', or '.[cuda13]', as your driver has it"; exit 1; }
+	@$(RUN) -c 'import cupy' 2>/dev/null || { \
+	  echo "make: CuPy is not installed: $(RUN) -m pip install '.[cuda12]' (or '.[cuda13]')"; exit 1; }
 	$(RUN) -m benchmarks.gpu
 
 bench-scaling: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.scaling --out docs/scaling.png
 
-.PHONY: docs docs-links
-# -W: a warning is an error, and so is a reference that leads nowhere. The script then follows every link of the finished pages that stays on the site.
+.PHONY: docs docs-links architecture
+# -W: a warning is an error, and so is a reference that leads nowhere. --fresh-env: a page that has
+# not changed warns again. The script then follows every link of the finished site that stays on it.
 docs: $(VENV)/.ready-docs
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going --quiet $(if $(FULL),--tag full) docs docs/_build/html
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going --fresh-env --quiet \
+	  $(if $(FULL),--tag full) docs docs/_build/html
 	$(RUN) docs/_ext/check_links.py docs/_build/html
 	@echo "The site is docs/_build/html/index.html."
 
 docs-links: $(VENV)/.ready-docs
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx --builder linkcheck $(if $(FULL),--tag full) docs docs/_build/links
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx --builder linkcheck $(if $(FULL),--tag full) \
+	  docs docs/_build/links
 
-# One line that says what is wrong and how to mend it, instead of a traceback from the middle of an installation.
+architecture: $(VENV)/.ready-test
+	$(RUN) docs/_ext/architecture.py
+
+# One line that says what is wrong and how to mend it, instead of a traceback from the middle of an
+# installation.
+NAME_ONE := name one: make PYTHON=/path/to/python3.11
 python:
-	@command -v $(PYTHON) >/dev/null || { echo "make: there is no '$(PYTHON)': install Python 3.11 or newer, or name one: make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "make: $$($(PYTHON) --version) is too old: tinyddpm needs 3.11 or newer; name one: make PYTHON=/path/to/python3.11"; exit 1; }
-	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { echo "make: this Python cannot make virtual environments: install its venv module (Debian and Ubuntu: apt install python3-venv)"; exit 1; }
+	@command -v $(PYTHON) >/dev/null || { \
+	  echo "make: there is no '$(PYTHON)': install Python 3.11 or newer, or $(NAME_ONE)"; exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "make: $$($(PYTHON) --version) is too old: tinyddpm needs 3.11 or newer; $(NAME_ONE)"; \
+	  exit 1; }
+	@$(PYTHON) -c 'import venv, ensurepip' 2>/dev/null || { \
+	  echo "make: this Python cannot make virtual environments: install its venv module"\
+	  "(Debian and Ubuntu: apt install python3-venv)"; exit 1; }
 
 $(VENV)/.ready: pyproject.toml | python
 	$(PYTHON) -m venv $(VENV)

@@ -1,10 +1,12 @@
-"""Does every link of the finished site that stays on it lead somewhere? And does a page need anything that is not in it?
+"""Does every link within the finished site lead somewhere? And does the site hold all it needs?
 
     python docs/_ext/check_links.py docs/_build/html
 
-Follows href and src of every page, to the file and to the id behind the #. Prints what leads nowhere and what a page would
-fetch from elsewhere (a script, a style, a picture), and ends with status 1 if there is any. Links to other sites are counted only.
+Follows href and src of every page, to the file and to the id behind the #. Prints what leads
+nowhere and what a page would fetch from elsewhere (a script, a style, a picture), and ends with
+status 1 if there is any. Links to other sites are only counted.
 """
+
 import sys
 from functools import cache
 from html.parser import HTMLParser
@@ -13,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 
 
 class Page(HTMLParser):
-    """The ids of a page and where it points to: (address, whether a browser fetches it by itself)."""
+    """The ids of a page and where it points to: (address, does a browser fetch it by itself?)."""
 
     def __init__(self, text):
         super().__init__()
@@ -21,11 +23,13 @@ class Page(HTMLParser):
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
+        stylesheet = ("rel", "stylesheet") in attributes
         for name, value in attributes:
             if name in ("id", "name") and value:
                 self.ids.add(value)
             elif name in ("href", "src") and value:
-                self.links.append((value, tag != "a" and (tag, name) != ("link", "href") or ("rel", "stylesheet") in attributes))
+                fetched = stylesheet if (tag, name) == ("link", "href") else tag != "a"
+                self.links.append((value, fetched))
 
 
 @cache
@@ -34,29 +38,41 @@ def read(path):
 
 
 def check(root):
-    """What is wrong, a line each, and how many links lead to other sites."""
+    """What is wrong, a line each, and the links to other sites."""
     wrong, elsewhere = [], set()
     for path in sorted(root.rglob("*.html")):
         for address, fetched in read(path).links:
             parts = urlsplit(address)
             if parts.scheme or parts.netloc:
                 elsewhere.add(address)
-                if fetched and parts.scheme != "data":
-                    wrong.append(f"{path.relative_to(root)}: fetches {address}")
-                continue
-            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            target = target / "index.html" if target.is_dir() else target
-            if not target.is_file():
-                wrong.append(f"{path.relative_to(root)}: no file for {address}")
-            elif parts.fragment and target.suffix == ".html" and unquote(parts.fragment) not in read(target).ids | {""}:
-                wrong.append(f"{path.relative_to(root)}: no place for {address}")
+                problem = f"fetches {address}" if fetched and parts.scheme != "data" else None
+            else:
+                problem = missing(path, parts)
+            if problem:
+                wrong.append(f"{path.relative_to(root)}: {problem}")
     return wrong, elsewhere
+
+
+def missing(path, parts):
+    """What a link from the page at `path` does not find, or None."""
+    target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+    target = target / "index.html" if target.is_dir() else target
+    if not target.is_file():
+        return f"no file for {parts.geturl()}"
+    fragment = unquote(parts.fragment)
+    if fragment and target.suffix == ".html" and fragment not in read(target).ids:
+        return f"no place for {parts.geturl()}"
+    return None
 
 
 def main(root):
     wrong, elsewhere = check(root)
     pages = len(list(root.rglob("*.html")))
-    print("\n".join(wrong) if wrong else f"{pages} pages: every link on the site leads somewhere, and nothing is fetched from elsewhere. {len(elsewhere)} links lead to other sites.")
+    if wrong:
+        print("\n".join(wrong))
+    else:
+        print(f"{pages} pages: every link on the site leads somewhere; nothing is fetched from")
+        print(f"elsewhere. {len(elsewhere)} links lead to other sites.")
     return 1 if wrong or not pages else 0
 
 

@@ -1,78 +1,86 @@
-"""From the way this project writes its docstrings to reStructuredText, which Sphinx reads.
+"""What Sphinx and napoleon leave to do for our docstrings, written to be read in an editor.
 
-    rest("x0, eps  (N, C, H, W)\\nt        (N,) in {1..T}")    # a list of two entries
+napoleon makes lists of the sections (Args, Returns, Raises, Attributes). Sphinx has nothing for
+these, so they are here:
 
-The docstrings are written to be read in an editor. Their layout says what is what:
+- an indented block is shown as it stands, without `::` before it;
+- a list needs no blank line before it;
+- `single backticks` are code, and a link where they hold one of the project's names;
+- the `*`, `|` and `x_` of a formula are no markup (`formulas.py` sets it, in the finished page);
+- `.. modules:: tinyddpm/nn unet block` on an API page stands for the modules of a room.
 
-- an indented block is code, or, if it holds a formula, lines of formulas;
-- `name  what it is`, with two spaces or more between, is an entry of a list, such as a parameter;
-- lines that begin with `- ` or `1. ` are a list;
-- `single backticks` are code, and a link where the name is one of the project's.
-
-Formulas stay as they are here: `formulas.py` sets them, in the finished page.
+    rest("the mean of `q_sample`\\n\\n    x * x", diffusion)   # reStructuredText
 """
+
 import ast
-import importlib
 import inspect
 import re
+import sys
+from dataclasses import is_dataclass
+from operator import attrgetter
 from pathlib import Path
-from textwrap import dedent
-
-from formulas import Formula, formulas
+from textwrap import dedent, indent
 
 ROOT = Path(__file__).parents[2]
-ENTRY = re.compile(r"(?!\d|- )(?P<names>[\w.`\"…–⁰]+(?:, [\w.`\"…]+)*) {2,}(?P<text>\S.*)$")
-ITEM = re.compile(r"(?:- |\d+\. )")
+PACKAGES = ("autograd", "tinyddpm")
+SECTION = re.compile(r"(Args|Attributes|Raises|Returns|Yields):$")
+ITEM = re.compile(r"(- |\d+\. )")
+# What reStructuredText would take for markup: \, a * that is not *emphasis* or **bold**, | and x_.
+MARKUP = re.compile(r"\\|(?<![*])[*](?![*]|\w[^*\n]*\w[*])(?<!\w[*])|\|(?=\S)|(?<=\w)_(?!\w|\{)")
 
 
-def rest(docstring, link=lambda name: None):
-    """A docstring, cleaned as `inspect.cleandoc` does it, as reStructuredText. `link(name)` is the full name to link to, or None."""
-    return "\n\n".join(_block(block, link) for block in _blocks(inspect.cleandoc(docstring))) + "\n"
+def rest(docstring, module):
+    """A docstring as reStructuredText, with links from names as code in `module` would find them.
+
+    The sections are left to napoleon.
+    """
+    blocks = _blocks(inspect.cleandoc(docstring).splitlines())
+    return "\n\n".join(_set(kind, lines, module) for kind, lines in blocks) + "\n"
 
 
-def _blocks(text):
-    """The parts of a docstring: a blank line ends one, but within indented ones; so do lists, code and entries that begin without one."""
-    block, kind = [], None
-    for line in text.splitlines():
-        if not line.strip():
-            now = kind if kind == "code" else None
-        elif kind in ("entries", "items") and line.startswith(" "):
-            now = kind
-        elif line.startswith("  ") and not (kind is None and ITEM.match(line.strip())):
-            now = "code"
-        elif ITEM.match(line.strip()) and (kind in (None, "items") or line.startswith("- ")):
-            now = "items"
-        elif ENTRY.match(line) and len(ENTRY.match(line)["names"]) < 30:
-            now = "entries"
-        else:
-            now = "text"
-        if now != kind and any(block):
-            yield kind, _trimmed(block)
+def _blocks(lines):
+    """The docstring in parts, (kind, lines): "text", "items", "section" and "indented"."""
+    kind, block, after_blank = None, [], True
+    for line in lines:
+        now = _kind(line, kind, after_blank) if line.strip() else kind
+        if block and (now != kind or SECTION.match(line)):
+            yield kind, block
             block = []
-        block, kind = [*block, line], now
-    if any(block):
-        yield kind, _trimmed(block)
+        kind, after_blank = now, not line.strip()
+        block.append(line)
+    yield kind, block
 
 
-def _trimmed(block):
-    while block and not block[-1].strip():
-        block = block[:-1]
-    while block and not block[0].strip():
-        block = block[1:]
-    return block
+def _kind(line, before, after_blank):
+    """What a line that follows one of kind `before` belongs to."""
+    if line.startswith(" "):
+        if before == "section" or before == "items" and not after_blank:
+            return before
+        return "items" if before != "indented" and ITEM.match(line.strip()) else "indented"
+    if SECTION.match(line):
+        return "section"
+    if ITEM.match(line) and (line.startswith("- ") or before == "items" or after_blank):
+        return "items"
+    return "text"
 
 
-def _block(kind_and_lines, link):
-    kind, lines = kind_and_lines
-    if kind == "code":
-        return _table(lines, link) if _holds_formulas(lines) else "\n".join([f".. code-block:: {_language(lines)}", "", *_indented(lines)])
+def _set(kind, lines, module):
+    text = "\n".join(lines).rstrip()
+    if kind == "indented":
+        code = dedent(text)
+        return f".. code-block:: {_language(code)}\n\n{indent(code, '   ')}"
     if kind == "items":
-        return _inline("\n".join(_hanging(dedent("\n".join(lines)).splitlines())), link)
-    if kind == "entries":
-        return "\n".join(_entries(lines, link))
-    if lines[0].startswith(">>> "):
-        return "\n".join(lines)
-    return _inline("\n".join(lines), link)
+        text = "\n".join(_hanging(dedent(text).splitlines()))
+    return _inline(text, module)
+
+
+def _language(code):
+    """A command, a table, a formula, or code that leaves something out is no Python."""
+    try:
+        compile(code, "", "exec")
+    except (SyntaxError, ValueError):
+        return "none"
+    return "python"
 
 
 def _hanging(lines):
@@ -80,169 +88,144 @@ def _hanging(lines):
     for line in lines:
         if mark := ITEM.match(line):
             width = mark.end()
-            yield line
-        else:
-            yield " " * width + line.strip()
+        yield line if mark else " " * width + line.strip()
 
 
-def _entries(lines, link):
-    """A definition list. What an entry's line says of further names, after a semicolon and two spaces, become entries of their own."""
-    joined = []
-    for line in lines:
-        match = ENTRY.match(line)
-        if match and not line.startswith(" "):
-            joined.append([match["names"], match["text"]])
-        else:
-            joined[-1][1] += " " + line.strip()
-    for names, text in joined:
-        first, *others = re.split(r"; {2}(?=[\w, ]+? {2})", text)
-        for name, said in [(names, first), *(other.split("  ", 1) for other in others)]:
-            yield f"{', '.join(f'``{part}``' for part in name.replace('`', '').split(', '))}"
-            yield f"   {_inline(said.strip(), link)}"
-            yield ""
-
-
-def _table(lines, link):
-    """Lines of formulas as a table without rules: a column where two spaces or more stand between, the indentation kept."""
-    rows = [re.split(r" {3,}| {2}(?=\S)", line.strip()) for line in lines if line.strip()]
-    indent = [len(line) - len(line.lstrip()) for line in lines if line.strip()]
-    width = max(map(len, rows))
-    out = [".. list-table::", "   :class: formulas", "   :header-rows: 0", ""]
-    for row, spaces in zip(rows, indent):
-        cells = [_inline(cell, link) if _formula(cell) or not re.fullmatch(r"\"?[a-z_]\w*\"?", cell) else _code(cell.strip('"'), link) for cell in row] + [""] * (width - len(row))
-        cells[0] = "\u2003" * ((spaces - min(indent)) // 2) + cells[0]
-        out += [f"   {'* -' if i == 0 else '  -'} {cell}" for i, cell in enumerate(cells)]
-    return "\n".join(out)
-
-
-def _formula(text):
-    return any(isinstance(piece, Formula) for piece in formulas(text))
-
-
-def _holds_formulas(lines):
-    """Formulas, and not a line of code that has one in a comment."""
-    text = [line for line in lines if line.strip()]
-    return any(_formula(line) for line in text) and not any(re.search(r"#|(?<![\w-])[a-z]\w+\(\w+, |^\s*(for \w+ in|from|import|return|@)\b| = [a-z]\w+\(", line) for line in text)
-
-
-def _language(lines):
-    try:
-        compile(dedent("\n".join(lines)), "", "exec")
-        return "python"
-    except (SyntaxError, ValueError):  # commands, formulas, and code that leaves something out
-        return "none"
-
-
-def _indented(lines):
-    least = min(len(line) - len(line.lstrip()) for line in lines if line.strip())
-    return ["   " + line[least:] for line in lines]
-
-
-def _inline(text, link):
-    """Backticks become code or links; what reStructuredText would take for markup is escaped. **Bold** is what it is there too."""
+def _inline(text, module):
+    """Backticks become code or links, and what is not meant as markup is escaped."""
     out = []
     for i, piece in enumerate(re.split(r"``?([^`]+)``?", text)):
         if i % 2:
-            out.append(_code(piece, link))
+            name = full_name(piece, module)
+            out.append(f":py:obj:`{piece} <{name}>`" if name else f"``{piece}``")
         else:
-            piece = re.sub(r"\\|(?<![*])[*](?![*]|\w[^*\n]*\w[*])(?<!\w[*])|\|(?=\S)|(?<=\w)_(?!\w|\{)", lambda m: "\\" + m.group(), piece)
-            if out and piece[:1].isalnum():
-                piece = "\\ " + piece
-            out.append(piece)
+            joint = "\\ " if i and piece[:1].isalnum() else ""  # as in `Tensor`s
+            out.append(joint + MARKUP.sub(r"\\\g<0>", piece))
     return "".join(out)
 
 
-def _code(name, link):
-    target = link(name)
-    return f":py:obj:`{name} <{target}>`" if target else f"``{name}``"
+# ---- names ---------------------------------------------------------------------------------------
 
 
-# ---- the Sphinx extension ------------------------------------------------------------------------
+def full_name(name, module):
+    """What `name` means in `module`, to link to: a module, or a public class or function of ours.
 
-
-def linker(module):
-    """A function that finds a name as code in `module` would: its own names and imports, files of the package, and full names."""
-
-    def link(name):
-        for find in (_by_path, _by_value):
-            if target := find(module, name.removesuffix("()")):
-                return target
-
-    return link
-
-
-def _by_path(module, name):
-    """`nn/module.py` and `schedule.py` are modules, from the package of `module` or from the top."""
-    if not name.endswith(".py"):
-        return None
-    dotted = name.removesuffix(".py").replace("/", ".")
-    package = module.__name__ if hasattr(module, "__path__") else module.__name__.rpartition(".")[0]
-    for prefix in (package + ".", package.partition(".")[0] + ".", ""):
-        if importlib.util.find_spec(prefix.partition(".")[0] or dotted.partition(".")[0]) and _is_module(prefix + dotted):
-            return prefix + dotted
-    return None
-
-
-def _is_module(name):
-    try:
-        return name.startswith(("autograd.", "tinyddpm.")) and importlib.util.find_spec(name) is not None
-    except ModuleNotFoundError:
-        return False
-
-
-def _by_value(module, name):
-    """The full name of what `name` stands for in the module, if it is public and a class, a function or a module of the project."""
-    try:
-        value = vars(module).get(name.partition(".")[0])
-        for part in name.split(".")[1:]:
-            value = getattr(value, part)
-    except (AttributeError, TypeError):
-        return None
-    if inspect.ismodule(value):
-        full = value.__name__
-    elif inspect.isclass(value) or inspect.isfunction(value):
-        full = f"{value.__module__}.{value.__qualname__}"
+    `nn/module.py` is a file, from the folder of `module` or from one above it. None: no such thing.
+    """
+    if name.endswith(".py"):
+        paths = [folder / name for folder in Path(module.__file__).parents]
+        full = next((dotted(path) for path in paths if path.is_file()), "")
     else:
-        return None
-    if not full.startswith(("autograd.", "tinyddpm.")) or any(part.startswith("_") and not part.startswith("__") or part == "<locals>" for part in full.split(".")):
-        return None
-    return full
+        full = _defined_as(name.removesuffix("()"), module)
+    public = not any(part.startswith(("_", "<")) for part in full.split("."))
+    return full if public and full.startswith(PACKAGES) else None
 
 
-def process_docstring(app, what, name, obj, options, lines):
-    module = next(m for m in (inspect.getmodule(obj), importlib.import_module(name) if what == "module" else None, importlib.import_module(name.split(".")[0])) if m)
-    lines[:] = rest("\n".join(lines), linker(module)).splitlines()
+def _defined_as(name, module):
+    """The full name of the module, class or function that `name` stands for in `module`, or ""."""
+    try:
+        value = attrgetter(name)(module)
+    except AttributeError:
+        return ""
+    if inspect.ismodule(value):
+        return value.__name__
+    if inspect.isclass(value) or inspect.isfunction(value):
+        return f"{value.__module__}.{value.__qualname__}"
+    return ""
 
 
-def skip_member(app, what, name, obj, skip, options):
-    """What a module or class has from elsewhere under a name of its own is described where it is defined. The fields of a named tuple say nothing."""
-    if str(getattr(obj, "__doc__", "")).startswith("Alias for field number") or inspect.isclass(obj) and what == "class" or inspect.isfunction(obj) and not obj.__module__.startswith(("autograd", "tinyddpm")):
-        return True
-    return None
+def dotted(path):
+    """The module in a file: tinyddpm/nn/__init__.py is tinyddpm.nn."""
+    parts = path.with_suffix("").parts[len(ROOT.parts) :]
+    return ".".join(parts).removesuffix(".__init__")
 
 
 MODULES = re.compile(r"^\.\. modules:: (\S+)(.*)$", re.MULTILINE)
 
 
 def modules(folder, first):
-    """The public modules of a folder by full name: those named first, then the others by name, then those of its folders. A package counts if it says something."""
-    package = folder.replace("/", ".")
-    named = [path.stem for path in sorted((ROOT / folder).glob("*.py")) if not path.stem.startswith("_")]
-    said = [package] if ast.get_docstring(ast.parse((ROOT / folder / "__init__.py").read_text(encoding="utf-8"))) else []
-    below = [path.parent.relative_to(ROOT).as_posix() for path in sorted((ROOT / folder).glob("*/__init__.py"))] if "/" in folder else []  # the folders of tinyddpm have pages of their own
-    return said + [f"{package}.{name}" for name in dict.fromkeys([*first, *named])] + [name for path in below for name in modules(path, ())]
+    """The public modules of a folder that say something: those named `first`, then by name.
+
+    The folders in it follow, but not those of tinyddpm itself: they have pages of their own.
+    """
+    paths = (ROOT / folder).rglob("*.py") if "/" in folder else (ROOT / folder).glob("*.py")
+    order = {name: i for i, name in enumerate(["__init__", *first])}
+
+    def place(path):
+        return path.parent, order.get(path.stem, len(order)), path.stem
+
+    return [dotted(path) for path in sorted(paths, key=place) if _says_something(path)]
+
+
+def _says_something(path):
+    private = path.stem.startswith("_") and path.stem != "__init__"
+    return not private and bool(ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+# ---- the Sphinx extension ------------------------------------------------------------------------
+
+
+def process_docstring(app, what, name, obj, options, lines):
+    while name not in sys.modules:
+        name = name.rpartition(".")[0]
+    lines[:] = rest("\n".join(lines), sys.modules[name]).splitlines()
+
+
+def process_signature(app, what, name, obj, options, signature, returns):
+    """A dataclass needs no signature: its fields follow, with types and defaults."""
+    if is_dataclass(obj):
+        return "", None
+    return tuple(part and with_aliases(part) for part in (signature, returns))
+
+
+def process_attributes(app, doctree, docname):
+    """The types of attributes, which autodoc passes to nobody before they are set."""
+    from docutils.nodes import Text
+    from sphinx.addnodes import desc_annotation
+
+    for node in doctree.findall(desc_annotation):
+        text = with_aliases(node.astext(), set_already=True)
+        if text != node.astext():
+            node[:] = [Text(text)]
+
+
+def with_aliases(text, set_already=False):
+    """A type, in words, with Array where Python has put in what that stands for."""
+    from numpy.typing import ArrayLike, DTypeLike
+    from sphinx.util.typing import stringify_annotation
+
+    from autograd.backend import Array
+
+    for alias, meaning in {"Array": Array, "ArrayLike": ArrayLike, "DTypeLike": DTypeLike}.items():
+        long = stringify_annotation(meaning, mode="smart")  # ~numpy.ndarray[…], set as ndarray[…]
+        text = text.replace(re.sub(r"~[\w.]+\.", "", long) if set_already else long, alias)
+    return text
+
+
+def skip_member(app, what, name, obj, skip, options):
+    """Leave out a class or a function under a second name: it is described where it is defined.
+
+    And the fields of a named tuple, of which Sphinx knows only that they are fields.
+    """
+    alias = what == "class" and inspect.isclass(obj)
+    foreign = inspect.isfunction(obj) and not obj.__module__.startswith(PACKAGES)
+    field = str(getattr(obj, "__doc__", "")).startswith("Alias for field number")
+    return True if alias or foreign or field else None
 
 
 def list_modules(app, docname, source):
-    """`.. modules:: tinyddpm/nn unet block` in a page: a section for each module of the folder, unet and block first."""
     def sections(match):
-        return "\n".join(f"``{name}``\n{'-' * (len(name) + 4)}\n\n.. automodule:: {name}\n" for name in modules(match[1], match[2].split()))
+        names = modules(match[1], match[2].split())
+        parts = [f"``{n}``\n{'-' * (len(n) + 4)}\n\n.. automodule:: {n}\n" for n in names]
+        return "\n".join(parts)
 
     source[0] = MODULES.sub(sections, source[0])
 
 
 def setup(app):
     app.connect("source-read", list_modules)
-    app.connect("autodoc-process-docstring", process_docstring)
+    app.connect("autodoc-process-docstring", process_docstring, priority=400)  # before napoleon
+    app.connect("autodoc-process-signature", process_signature)
+    app.connect("doctree-resolved", process_attributes)
     app.connect("autodoc-skip-member", skip_member)
     return {"parallel_read_safe": True}
