@@ -112,7 +112,7 @@ def test_the_curves_compare_it_with_denoisers_conditioned_on_the_class(trained, 
     seen = {}
     monkeypatch.setattr(report.plots, "loss", lambda *args, **names: seen.update(names))
     list(report.draw(trained))
-    assert (trained / "samples.png").exists() and seen["note"] == ", all told the class"
+    assert (trained / "samples.png").exists() and seen["note"] == ", all conditioned on the class"
     training, held_out = data.split(data.load(Run(trained).config.data))
     of_class = [training.images[training.labels == c].mean(axis=0) for c in held_out.labels]
     expected = np.square(held_out.images - of_class).mean()
