@@ -23,9 +23,9 @@ import numpy as np
 
 from tinyddpm import fast, schedule
 from tinyddpm.fast.parallel import Shards
+from tinyddpm.more.solvers import ddim
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, save_figure, tidy
-from tinyddpm.sampler import ddim
 
 from .timing import alternate, check_agreement, cores, peak_memory
 

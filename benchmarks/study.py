@@ -6,6 +6,7 @@ a question takes.
 
 Choosing and reporting are kept apart: the images are split in three, `validation` J is what β is chosen by, `test` J what is reported.
 """
+
 import csv
 import dataclasses
 import functools
@@ -17,25 +18,28 @@ from pathlib import Path
 import numpy as np
 from filelock import FileLock
 
-from tinyddpm import fast, noise, train
-from tinyddpm.runs import ema
-from tinyddpm import data
+from tinyddpm import data, fast, noise, train
 from tinyddpm.evaluation import features, metrics
-from tinyddpm.runs.heldout import Draws, mean_image
 from tinyddpm.fast.parallel import Shards
 from tinyddpm.more import curvature, predictions
 from tinyddpm.more.optimisers import Adam, Momentum
 from tinyddpm.more.schedules import SCHEDULES
+from tinyddpm.more.solvers import ddim
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.nn.multipliers import ONES, Multipliers
-from tinyddpm.sampler import ddim
+from tinyddpm.runs import ema
+from tinyddpm.runs.heldout import Draws, mean_image
 
 from .head import Head
 
 RESULTS = Path(__file__).parent.parent / "docs" / "study.csv"
 CURVATURES = RESULTS.with_name("curvature.csv")
 OPTIMISERS = {"momentum": Momentum, "adam": Adam}
-NETWORKS = {"digits": ((1, 2), (4,)), "emoji-16": ((1, 2), (8,)), "fashion-mnist": ((1, 2, 2), (7,))}  # data -> levels, attention
+NETWORKS = {
+    "digits": ((1, 2), (4,)),
+    "emoji-16": ((1, 2), (8,)),
+    "fashion-mnist": ((1, 2, 2), (7,)),
+}  # data -> levels, attention
 MEASURED_AT = 100  # steps of the plain network before its curvature is measured
 
 
@@ -44,20 +48,26 @@ class Row:
     data: str = "digits"
     base: int = 16
     batch: int = 64
-    noise: str = "linear"       # noise schedule
-    predicts: str = "x0"        # what the network predicts: x0, eps or v; "head": x_0 through c_skip and c_out (head.py)
-    weight: str = "none"        # of the squared error of x̂_0 (more/predictions.py)
-    optimiser: str = "sgd"      # sgd, momentum (.9) or adam (.9, .999)
+    noise: str = "linear"  # noise schedule
+    predicts: str = "x0"  # what the network predicts: x0, eps or v; "head": x_0 through c_skip and c_out (head.py)
+    weight: str = "none"  # of the squared error of x̂_0 (more/predictions.py)
+    optimiser: str = "sgd"  # sgd, momentum (.9) or adam (.9, .999)
     beta: float = 1.4
-    c: str = "hand"             # multipliers: ones; hand: nn/multipliers.py; derived1, derived2, …: from measured curvature, in so many rounds; width: hand, the last scaled by fan-in
-    warmup: int = 100           # steps over which β rises from 0
-    decay: str = "constant"     # β after that: constant, or down to 0 at the last step: linear or cosine
-    average: float = 0.995      # decay of the average of θ that is evaluated
+    c: str = "hand"  # multipliers: ones; hand: nn/multipliers.py; derived1, derived2, …: from measured curvature, in so many rounds; width: hand, the last scaled by fan-in
+    warmup: int = 100  # steps over which β rises from 0
+    decay: str = (
+        "constant"  # β after that: constant, or down to 0 at the last step: linear or cosine
+    )
+    average: float = 0.995  # decay of the average of θ that is evaluated
     steps: int = 600
     seed: int = 0
 
     def __str__(self):
-        named = (f"{f.name}={getattr(self, f.name):{'g' if f.type is float else ''}}" for f in dataclasses.fields(self) if getattr(self, f.name) != f.default)
+        named = (
+            f"{f.name}={getattr(self, f.name):{'g' if f.type is float else ''}}"
+            for f in dataclasses.fields(self)
+            if getattr(self, f.name) != f.default
+        )
         return " ".join(named) or "defaults"
 
     @classmethod
@@ -67,13 +77,17 @@ class Row:
         values = {}
         for name, _, value in (word.partition("=") for word in words if word != "defaults"):
             if name not in kinds or not value:
-                raise ValueError(f"settings: expected words NAME=VALUE with a name among {', '.join(kinds)}, got {name!r}")
+                raise ValueError(
+                    f"settings: expected words NAME=VALUE with a name among {', '.join(kinds)}, got {name!r}"
+                )
             values[name] = kinds[name](value)
         return cls(**values)
 
     def step_size(self, k):
         rest = min(1.0, max(0.0, (k - self.warmup) / max(1, self.steps - self.warmup)))
-        falls = {"constant": 1.0, "linear": 1 - rest, "cosine": (1 + math.cos(math.pi * rest)) / 2}[self.decay]
+        falls = {"constant": 1.0, "linear": 1 - rest, "cosine": (1 + math.cos(math.pi * rest)) / 2}[
+            self.decay
+        ]
         return self.beta * min(1.0, k / self.warmup if self.warmup else 1.0) * falls
 
     def config(self, image):
@@ -89,16 +103,31 @@ class Row:
         if not self.c.startswith("derived"):
             return None
         c, n = "ones", int(self.c.removeprefix("derived"))
-        run = Row(data=self.data, base=self.base, batch=self.batch, noise=self.noise, beta=0.1 * 16 / self.base, c=c, warmup=50, steps=MEASURED_AT)
+        run = Row(
+            data=self.data,
+            base=self.base,
+            batch=self.batch,
+            noise=self.noise,
+            beta=0.1 * 16 / self.base,
+            c=c,
+            warmup=50,
+            steps=MEASURED_AT,
+        )
         for i in range(1, n):
-            run = dataclasses.replace(run, c=f"derived{i}", beta=float(f"{1 / measured(run)[curvature.REST]:.2g}"))
+            run = dataclasses.replace(
+                run, c=f"derived{i}", beta=float(f"{1 / measured(run)[curvature.REST]:.2g}")
+            )
         return run
 
     def multipliers(self):
         if before := self.before():
             return curvature.derived(measured(before), before.multipliers())
-        if self.c == "width":  # the features that the last convolution adds up have a mean, so its curvature grows with their number
-            return dataclasses.replace(Multipliers(), last=Multipliers.last * (16 / self.base) ** 0.5)
+        if (
+            self.c == "width"
+        ):  # the features that the last convolution adds up have a mean, so its curvature grows with their number
+            return dataclasses.replace(
+                Multipliers(), last=Multipliers.last * (16 / self.base) ** 0.5
+            )
         return {"ones": ONES, "hand": Multipliers()}[self.c]
 
 
@@ -127,18 +156,37 @@ def run(row):
         gradient, as_denoiser = head.gradient, functools.partial(head.denoiser, schedule=schedule)
     else:
         gradient = functools.partial(predictions.gradient, predicts=row.predicts, weight=row.weight)
-        as_denoiser = functools.partial(predictions.denoiser, schedule=schedule, predicts=row.predicts)
+        as_denoiser = functools.partial(
+            predictions.denoiser, schedule=schedule, predicts=row.predicts
+        )
 
-    with Shards(unet, schedule, workers=1, shards=1, ema=averaged, gradient=gradient) as here, np.errstate(over="ignore", invalid="ignore"):
+    with (
+        Shards(unet, schedule, workers=1, shards=1, ema=averaged, gradient=gradient) as here,
+        np.errstate(over="ignore", invalid="ignore"),
+    ):
         denoiser = as_denoiser(here.denoise)
         update = OPTIMISERS[row.optimiser]() if row.optimiser != "sgd" else train.gradient_descent
         found, J, thirds = {}, [], [round(row.steps * i / 3) for i in (1, 2, 3)]
         try:
-            for step in itertools.islice(train.train(unet, images, schedule, row.step_size, seed=row.seed, batch_size=row.batch, gradient=here.gradient, update=update), row.steps):
+            for step in itertools.islice(
+                train.train(
+                    unet,
+                    images,
+                    schedule,
+                    row.step_size,
+                    seed=row.seed,
+                    batch_size=row.batch,
+                    gradient=here.gradient,
+                    update=update,
+                ),
+                row.steps,
+            ):
                 ema.update(averaged.theta, unet.theta, row.average, step.k)
                 J.append(step.J)
                 if step.k in thirds:
-                    found[f"validation_{thirds.index(step.k) + 1}"] = float(draws["validation"].evaluate(denoiser).mean()) / mean["validation"]
+                    found[f"validation_{thirds.index(step.k) + 1}"] = (
+                        float(draws["validation"].evaluate(denoiser).mean()) / mean["validation"]
+                    )
         except FloatingPointError:
             return {"diverged": step.k}
         if not np.mean(J[-20:]) < np.mean(J[:20]):
@@ -153,7 +201,9 @@ def run(row):
 
 def quality(row, denoiser, schedule, images, test, n=300):
     """How good n samples of 50 steps of DDIM are."""
-    *_, (_, x, _) = ddim(denoiser, schedule, noise.normal(0, "study samples", 0, np.arange(n), images.shape[1:]))
+    *_, (_, x, _) = ddim(
+        denoiser, schedule, noise.normal(0, "study samples", 0, np.arange(n), images.shape[1:])
+    )
     return beside(test[:n], np.clip(x, -1, 1), row.data)
 
 
@@ -173,20 +223,47 @@ def measured(row):
     images, schedule = split(row.data)[0], SCHEDULES[row.noise](1000)
     unet = UNet(row.config(images.shape[1:]), row.multipliers()).initialise(row.seed)
     with Shards(unet, schedule, workers=1, shards=1) as here:
-        for _ in itertools.islice(train.train(unet, images, schedule, row.step_size, seed=row.seed, batch_size=row.batch, gradient=here.gradient), row.steps):
+        for _ in itertools.islice(
+            train.train(
+                unet,
+                images,
+                schedule,
+                row.step_size,
+                seed=row.seed,
+                batch_size=row.batch,
+                gradient=here.gradient,
+            ),
+            row.steps,
+        ):
             pass
         m = np.arange(64)
         x0 = images[noise.integers(0, "curvature: images", 0, m, len(images))]
         t = 1 + noise.integers(0, "curvature: t", 0, m, schedule.T)
         eps = noise.normal(0, "curvature: eps", 0, m, x0.shape[1:])
-        found = curvature.by_kind(unet, schedule, x0, t, eps, steps=12, h=1e-2, gradient=here.gradient)
+        found = curvature.by_kind(
+            unet, schedule, x0, t, eps, steps=12, h=1e-2, gradient=here.gradient
+        )
     with FileLock(CURVATURES.with_suffix(".lock")):
-        append(CURVATURES, {"row": str(row)} | {kind: f"{value:.4g}" for kind, value in found.items()})
+        append(
+            CURVATURES, {"row": str(row)} | {kind: f"{value:.4g}" for kind, value in found.items()}
+        )
     return found
 
 
-COLUMNS = {RESULTS: ["row", "validation_1", "validation_2", "validation_3", "test", "test_last_theta", "frechet", "coverage", "diverged"],
-           CURVATURES: ["row", *curvature.KINDS, curvature.REST, curvature.ALL]}
+COLUMNS = {
+    RESULTS: [
+        "row",
+        "validation_1",
+        "validation_2",
+        "validation_3",
+        "test",
+        "test_last_theta",
+        "frechet",
+        "coverage",
+        "diverged",
+    ],
+    CURVATURES: ["row", *curvature.KINDS, curvature.REST, curvature.ALL],
+}
 
 
 def read(path):
@@ -207,7 +284,14 @@ def append(path, values):
 
 
 def keep(row, found):
-    append(RESULTS, {"row": str(row)} | {name: value if isinstance(value, int) else f"{value:.5g}" for name, value in found.items()})
+    append(
+        RESULTS,
+        {"row": str(row)}
+        | {
+            name: value if isinstance(value, int) else f"{value:.5g}"
+            for name, value in found.items()
+        },
+    )
 
 
 if __name__ == "__main__":

@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from scipy.stats import ks_2samp
 
 from tinyddpm import data, noise, schedule
-from tinyddpm.diffusion import q_chain, q_sample
+from tinyddpm.diffusion import q_sample
+from tinyddpm.more.chain import q_chain
 from tinyddpm.pictures.plots import BLUE, INK, ORANGE, save_figure, tidy
 from tinyddpm.schedule import at
 

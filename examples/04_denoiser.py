@@ -21,9 +21,9 @@ from tinyddpm import data, noise, schedule
 from tinyddpm.diffusion import predicted_noise, q_sample
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.predictions import x0_from_eps
+from tinyddpm.more.solvers import ddim
 from tinyddpm.pictures.images import image_grid, pixels, show
 from tinyddpm.pictures.plots import BLUE, INK, ORANGE, RED, save_figure, tidy
-from tinyddpm.sampler import ddim
 
 LINEAR = schedule.linear(1000)
 SHOWN = (1, 50, 100, 200, 300, 400, 600, 1000)

@@ -27,11 +27,11 @@ from tinyddpm import data, noise, schedule
 from tinyddpm.diffusion import q_sample
 from tinyddpm.evaluation.metrics import nearest
 from tinyddpm.more.points import PointNet, moons
+from tinyddpm.more.solvers import ddim
 from tinyddpm.nn.unet import UNet, UNetConfig
 from tinyddpm.pictures.images import image_grid
 from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, RED, save_figure, tidy
 from tinyddpm.runs.heldout import Draws, mean_image
-from tinyddpm.sampler import ddim
 from tinyddpm.train import train
 
 FULL = SimpleNamespace(digit_steps=1500, point_steps=8000, held_out=300, samples=100)

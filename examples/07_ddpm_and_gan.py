@@ -29,10 +29,10 @@ from autograd.more_ops import exp
 from autograd.ops import sigmoid_of
 from tinyddpm import noise, schedule
 from tinyddpm.more.points import PointNet
+from tinyddpm.more.solvers import ddim
 from tinyddpm.nn.linear import Linear
 from tinyddpm.nn.module import Module
 from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
-from tinyddpm.sampler import ddim
 from tinyddpm.train import gradient
 
 RATES = {"SGD": (0.03, 0.1, 0.3), "Adam": (3e-4, 1e-3, 3e-3)}

@@ -27,12 +27,12 @@ from tinyddpm.more.editing import inpaint, interpolate_at, interpolate_latents
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.likelihood import Bound, terms
 from tinyddpm.more.reverse import at_timesteps, respaced
-from tinyddpm.more.solvers import ddim_inversion, dpm_solver, heun
+from tinyddpm.more.solvers import ddim, ddim_inversion, dpm_solver, heun, timestep_grid
 from tinyddpm.pictures.bound_plot import bound_terms
 from tinyddpm.pictures.images import image_grid
 from tinyddpm.pictures.plots import GREY, INK, save_figure
 from tinyddpm.runs.opening import Run
-from tinyddpm.sampler import ancestral, ddim, timestep_grid
+from tinyddpm.sampler import ancestral
 
 FULL = SimpleNamespace(steps=(10, 20, 50, 100, 1000), of_class=5, guided=20, chain=100, bound=300)
 QUICK = SimpleNamespace(steps=(5, 20, 100), of_class=4, guided=6, chain=40, bound=20)

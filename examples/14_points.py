@@ -25,9 +25,9 @@ from tinyddpm.diffusion import q_sample
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.points import SETS, PointNet
 from tinyddpm.more.schedules import SCHEDULES
+from tinyddpm.more.solvers import ddim
 from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, RED, save_figure
 from tinyddpm.runs.heldout import Draws, mean_image
-from tinyddpm.sampler import ddim
 from tinyddpm.train import train
 
 COSINE = SCHEDULES["cosine"](1000)  # spends half of its steps on little noise

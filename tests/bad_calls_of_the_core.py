@@ -22,6 +22,7 @@ from bad_calls import (
 
 from autograd import leaf
 from tinyddpm import diffusion, noise, sampler, schedule
+from tinyddpm.more import chain, solvers
 from tinyddpm.nn import UNet, attention, block, conv, norm
 from tinyddpm.objective import objective
 from tinyddpm.train import gradient, train
@@ -43,8 +44,8 @@ ROWS = [
     bad(diffusion.q_sample, S, X, T, ONE, says=f"eps: {ONE_FOR_TWO}"),
     bad(diffusion.q_sample, S, X, T, DOUBLE, says=f"eps: {LIKE_X}, got float64"),
     bad(diffusion.q_sample, S, X, T, 0.5, says="got 0.5"),
-    bad(diffusion.q_step, S, X, T, OTHER, says="eps: expected"),
-    bad(diffusion.q_chain, S, X, lambda t: ONE, says="eps: expected"),
+    bad(chain.q_step, S, X, T, OTHER, says="eps: expected"),
+    bad(chain.q_chain, S, X, lambda t: ONE, says="eps: expected"),
     bad(diffusion.posterior_mean, S, ONE, X, T, says="x0: expected"),
     bad(diffusion.predicted_noise, S, OTHER, X, T, says="x0: expected"),
     bad(
@@ -64,16 +65,16 @@ ROWS = [
     bad(sampler.ancestral, same, S, X, z, variance=S.beta[1:], says=f"{VARIANCE} numbers, got 10"),
     bad(sampler.ancestral, same, S, X, z, clip=-1, says=f"{CLIP}, got -1"),
     bad(sampler.ancestral, same, S, X, z, clip=np.nan, says="clip: expected"),
-    bad(sampler.ddim, lambda x, t: DOUBLE, S, X, steps=3, says="x0: expected"),
-    bad(sampler.ddim, same, S, X, steps=11, says="steps: expected 1 to T = 10, got 11"),
-    bad(sampler.ddim, same, S, X, steps=2.5, says="got 2.5"),
-    bad(sampler.ddim, same, S, X, steps=2, eta=0.5, says="noise: eta = 0.5 needs"),
-    bad(sampler.ddim, same, S, X, z, steps=2, eta=1.5, says="eta: expected 0 to 1, got 1.5"),
-    bad(sampler.ddim, same, S, X, z, steps=2, eta=np.nan, says="eta: expected"),
+    bad(solvers.ddim, lambda x, t: DOUBLE, S, X, steps=3, says="x0: expected"),
+    bad(solvers.ddim, same, S, X, steps=11, says="steps: expected 1 to T = 10, got 11"),
+    bad(solvers.ddim, same, S, X, steps=2.5, says="got 2.5"),
+    bad(solvers.ddim, same, S, X, steps=2, eta=0.5, says="noise: eta = 0.5 needs"),
+    bad(solvers.ddim, same, S, X, z, steps=2, eta=1.5, says="eta: expected 0 to 1, got 1.5"),
+    bad(solvers.ddim, same, S, X, z, steps=2, eta=np.nan, says="eta: expected"),
     bad(
-        sampler.ddim, same, S, X, lambda t: 0.0, steps=2, eta=1, says="noise(10): expected float32"
+        solvers.ddim, same, S, X, lambda t: 0.0, steps=2, eta=1, says="noise(10): expected float32"
     ),
-    bad(sampler.timestep_grid, 10, 0, says="steps: expected"),
+    bad(solvers.timestep_grid, 10, 0, says="steps: expected"),
     bad(gradient, UNET, S, X, T, ONE, says="eps: expected"),
     bad(gradient, UNET, S, OTHER, T, OTHER, says=f"{XT}, got float32 of shape (2, 1, 4, 5)"),
     bad(gradient, UNET, S, DOUBLE, T, DOUBLE, says=TWO_DTYPES),

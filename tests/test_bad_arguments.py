@@ -22,6 +22,7 @@ from autograd import backend, check, more_ops, ops
 from tinyddpm import diffusion, noise, sampler, schedule
 from tinyddpm.interop import torch_random
 from tinyddpm.more import (
+    chain,
     classes,
     editing,
     gaussian,
@@ -34,7 +35,7 @@ from tinyddpm.more import (
 )
 from tinyddpm.nn import conv
 from tinyddpm.noise import addressed
-from tinyddpm.objective import factor, objective
+from tinyddpm.objective import divisor, objective
 from tinyddpm.runs import heldout
 from tinyddpm.train import gradient, gradient_descent, train
 
@@ -74,7 +75,7 @@ BAD_T = {  # of two images
 OF_T = {  # every function that looks t up
     schedule.at: lambda t: schedule.at(S.beta, t, X),
     diffusion.q_sample: lambda t: diffusion.q_sample(S, X, t, X),
-    diffusion.q_step: lambda t: diffusion.q_step(S, X, t, X),
+    chain.q_step: lambda t: diffusion.q_step(S, X, t, X),
     diffusion.posterior_mean: lambda t: diffusion.posterior_mean(S, X, X, t),
     diffusion.predicted_noise: lambda t: diffusion.predicted_noise(S, X, X, t),
     gradient: lambda t: gradient(UNET, S, X, t, X),
@@ -141,7 +142,7 @@ NO_ROW = {
         schedules.snr,
         schedules.log_snr,
     ],
-    "takes numbers, and `objective` has rows for both": [factor],
+    "takes numbers, and `objective` has rows for both": [divisor],
     "is the one in another module": [predictions.eps_from_x0, predictions.x0_from_x0],
     "a decorator or a context": [autograd.primitive, autograd.no_grad],
     "is called by others here, with what they have checked": [
@@ -184,6 +185,7 @@ MODULES = [
     ideal,
     gaussian,
     likelihood,
+    chain,
     classes,
     editing,
     heldout,

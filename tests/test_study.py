@@ -1,8 +1,7 @@
 """The table runner of docs/sgd.md: settings, what is kept, and the one network of its own."""
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from benchmarks import questions, study
 from benchmarks.head import Head

@@ -8,7 +8,7 @@ a fresh one:
 
 `denoiser(xt, t)` returns x̂_0: a trained U-Net (`unet.denoise`), or anything else, such as the exact
 denoiser of a known distribution. xt is (N, C, H, W), t (N,) integers. `noise(t)` returns standard
-normal noise of xt's shape for step t.
+normal noise of xt's shape for step t. Samplers for fewer steps: `more/solvers.py`.
 """
 
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ import numpy as np
 
 from autograd.backend import alike, array_module, expect
 
-from .diffusion import posterior_mean, posterior_variance, predicted_noise
+from .diffusion import posterior_mean, posterior_variance
 from .schedule import Schedule, at
 from .types import Array, Denoiser, Noise
 
@@ -50,48 +50,6 @@ def ancestral(
             z = alike(f"noise({step})", noise(step), xt)
             xt = xt + at(np.sqrt(variance), t, xt) * z
         yield step - 1, xt, x0_hat
-
-
-def ddim(
-    denoiser: Denoiser,
-    schedule: Schedule,
-    x_T: Array,
-    noise: Noise | None = None,
-    steps: int = 50,
-    eta: float = 0.0,
-    clip: float | None = 1.0,
-) -> Iterator[tuple[int, Array, Array]]:
-    """The same model in fewer steps, with less noise.
-
-    Song et al. 2021, "Denoising diffusion implicit models", equation 12.
-
-    It visits `steps` of the T steps, evenly spaced, T among them. With eta = 0 it adds no noise:
-    the image is a function of x_T, and `noise` may be None. With eta = 1 it adds the noise of
-    `ancestral`, and comes to its result if steps == T. Other arguments are as in `ancestral`.
-    """
-    expect(0 <= eta <= 1, "eta", "0 to 1", eta)
-    expect(not eta or noise is not None, "noise", f"a function noise(t), for eta = {eta}", noise)
-    alpha_bar = schedule.alpha_bar
-    grid = timestep_grid(schedule.T, steps)
-    xt = x_T
-    for now, then in zip(grid, [*grid[1:], 0]):
-        t = _same_t(now, xt)
-        x0_hat = _clipped(denoiser(xt, t), clip)
-        eps_hat = predicted_noise(schedule, x0_hat, xt, t)  # of the x̂_0 used, after clipping
-        sigma2 = eta**2 * (1 - alpha_bar[then]) / (1 - alpha_bar[now])
-        sigma2 = sigma2 * (1 - alpha_bar[now] / alpha_bar[then])
-        signal, direction = np.sqrt(alpha_bar[then]), np.sqrt(1 - alpha_bar[then] - sigma2)
-        xt = float(signal) * x0_hat + float(direction) * eps_hat
-        if noise is not None and sigma2 > 0:
-            xt = xt + float(np.sqrt(sigma2)) * alike(f"noise({now})", noise(now), xt)
-        yield then, xt, x0_hat
-
-
-def timestep_grid(T: int, steps: int) -> list[int]:
-    """`steps` timesteps from T down, evenly spaced: T·i/steps, rounded, for i = steps..1."""
-    valid = isinstance(steps, int) and 1 <= steps <= T
-    expect(valid, "steps", f"1 to T = {T}", repr(steps))
-    return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
 
 
 def _same_t(step: int, xt: Array) -> Array:

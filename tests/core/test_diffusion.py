@@ -10,10 +10,9 @@ from tinyddpm.diffusion import (
     posterior_mean,
     posterior_variance,
     predicted_noise,
-    q_chain,
     q_sample,
-    q_step,
 )
+from tinyddpm.more.chain import q_chain, q_step
 from tinyddpm.schedule import linear
 
 

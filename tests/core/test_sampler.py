@@ -8,7 +8,8 @@ from hypothesis import given, strategies as st
 from oracles import full, noise_table, same, schedules, seeds
 
 from tinyddpm.diffusion import q_sample
-from tinyddpm.sampler import ancestral, ddim, timestep_grid
+from tinyddpm.more.solvers import ddim, timestep_grid
+from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import Schedule, linear
 
 SHAPE = (3, 2, 2, 4)  # of the drawn batches: H and W differ

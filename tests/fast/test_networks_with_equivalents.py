@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tinyddpm import fast, noise, schedule
-from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.equivalents import FASTER
+from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.nn.multipliers import ONES
 from tinyddpm.train import gradient
 

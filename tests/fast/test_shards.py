@@ -11,12 +11,12 @@ from small_nets import IMAGE, SCHEDULE, dropout_of, small_net, some_batch
 from threadpoolctl import threadpool_limits
 
 from tinyddpm import fast, noise
+from tinyddpm.equivalents import FASTER
 from tinyddpm.fast.parallel import Shards, WorkerError, part, shards as shards_module
 from tinyddpm.fast.parallel.part import even_parts, micro_batches
 from tinyddpm.fast.parallel.shards import tree_sum
+from tinyddpm.more.solvers import ddim
 from tinyddpm.nn import UNet, UNetConfig
-from tinyddpm.equivalents import FASTER
-from tinyddpm.sampler import ddim
 from tinyddpm.schedule import linear
 from tinyddpm.train import gradient, train
 

@@ -24,7 +24,8 @@ from tinyddpm.more import (
     reverse,
     solvers,
 )
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.more.solvers import ddim
+from tinyddpm.sampler import ancestral
 
 S, SHAPE = schedule.linear(8), (1, 2, 3)
 rng = np.random.default_rng(0)

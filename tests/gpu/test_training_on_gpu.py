@@ -14,12 +14,13 @@ from oracles import SMALL
 from autograd import backend
 from autograd.backend import to_device, to_numpy
 from tinyddpm import noise, schedule
+from tinyddpm.more.solvers import ddim
 from tinyddpm.nn import UNet
 from tinyddpm.runs import checkpoint, ema, folder as run_folder, opening, training
 from tinyddpm.runs.computing import computing
 from tinyddpm.runs.config import Config
 from tinyddpm.runs.heldout import Draws, mean_image
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.sampler import ancestral
 from tinyddpm.train import train
 
 S = schedule.linear(10)

@@ -21,7 +21,8 @@ import pytest
 from tinyddpm.interop import diffusers_unet
 from tinyddpm.interop.torch_random import Generator, initial_weights
 from tinyddpm.more.predictions import eps_from_v, x0_from_eps, x0_from_v
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.more.solvers import ddim
+from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import Schedule, linear
 
 SCHEDULE = linear(1000)

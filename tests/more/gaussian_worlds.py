@@ -4,8 +4,7 @@ import numpy as np
 from hypothesis import strategies as st
 
 from tinyddpm.more.gaussian import gaussian_denoiser, moments
-from tinyddpm.more.solvers import dpm_solver, heun
-from tinyddpm.sampler import ddim
+from tinyddpm.more.solvers import ddim, dpm_solver, heun
 
 SHAPE = (2, 1, 3)
 PIXEL = np.zeros((1, 1, 1))

@@ -9,7 +9,8 @@ from PIL import Image
 from scipy import stats
 
 from tinyddpm.data import digits
-from tinyddpm.diffusion import posterior_mean, posterior_variance, q_sample, q_step
+from tinyddpm.diffusion import posterior_mean, posterior_variance, q_sample
+from tinyddpm.more.chain import q_step
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.likelihood import (
     Bound,

@@ -11,8 +11,8 @@ from oracles import SMALL, TINY_STEP, check_module, perturb
 
 from tinyddpm import noise
 from tinyddpm.more.classes import ClassConfig, ClassEmbedding, ClassUNet, dropped, guided
+from tinyddpm.more.solvers import ddim
 from tinyddpm.nn import UNet, UNetConfig
-from tinyddpm.sampler import ddim
 from tinyddpm.schedule import linear
 from tinyddpm.train import gradient, train
 

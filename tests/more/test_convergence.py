@@ -13,8 +13,7 @@ from tinyddpm import noise
 from tinyddpm.data import digits
 from tinyddpm.more.gaussian import gaussian_denoiser, probability_flow
 from tinyddpm.more.ideal import ideal_denoiser
-from tinyddpm.more.solvers import ddim_inversion, dpm_solver, heun
-from tinyddpm.sampler import ddim
+from tinyddpm.more.solvers import ddim, ddim_inversion, dpm_solver, heun
 from tinyddpm.schedule import linear
 
 # ---- the order of convergence --------------------------------------------------------------------

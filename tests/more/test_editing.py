@@ -19,7 +19,8 @@ from tinyddpm.more.editing import (
     slerp,
     truncated,
 )
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.more.solvers import ddim
+from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import linear
 
 # ---- from a step on the way ----------------------------------------------------------------------

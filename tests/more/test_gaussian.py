@@ -10,7 +10,8 @@ from scipy.integrate import solve_ivp
 from tinyddpm.diffusion import q_sample
 from tinyddpm.more.gaussian import gaussian_denoiser, least_J, moments, probability_flow
 from tinyddpm.more.schedules import zero_terminal_snr
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.more.solvers import ddim
+from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import linear
 
 # ---- the exact denoiser --------------------------------------------------------------------------

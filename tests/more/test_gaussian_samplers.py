@@ -18,8 +18,8 @@ from tinyddpm.diffusion import posterior_coefficients, posterior_variance
 from tinyddpm.more import solvers
 from tinyddpm.more.gaussian import gaussian_denoiser, least_J, moments, probability_flow
 from tinyddpm.more.reverse import at_timesteps, interpolated_variance, respaced
-from tinyddpm.more.solvers import dpm_solver, heun
-from tinyddpm.sampler import ancestral, ddim, timestep_grid
+from tinyddpm.more.solvers import ddim, dpm_solver, heun, timestep_grid
+from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import Schedule, linear
 
 # Fewer steps than `schedules`: each test runs D·T images.

@@ -9,7 +9,8 @@ from tinyddpm import noise, schedule
 from tinyddpm.data import digits, split
 from tinyddpm.diffusion import q_sample
 from tinyddpm.more.ideal import ideal_denoiser
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.more.solvers import ddim
+from tinyddpm.sampler import ancestral
 
 S = schedule.linear(1000)
 

@@ -9,7 +9,7 @@ from editing_chains import SHAPE, S, bent, draws, equal, noting, rng_of, some
 from hypothesis import given, strategies as st
 from oracles import same, schedules, seeds
 
-from tinyddpm.diffusion import q_step
+from tinyddpm.more.chain import q_step
 from tinyddpm.more.editing import inpaint, q_jump, resampling_path
 from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import cosine, linear

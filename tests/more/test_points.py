@@ -10,9 +10,9 @@ from autograd.check import check_gradient
 from tinyddpm import noise, schedule
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.points import SETS, PointNet, checkerboard, moons, roll
+from tinyddpm.more.solvers import ddim
 from tinyddpm.objective import objective
 from tinyddpm.runs.heldout import Draws, mean_image
-from tinyddpm.sampler import ddim
 from tinyddpm.train import train
 
 

@@ -15,7 +15,8 @@ from autograd import Tensor
 from tinyddpm.diffusion import q_sample
 from tinyddpm.more import predictions
 from tinyddpm.more.predictions import denoiser, gradient, velocity, weights
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.more.solvers import ddim
+from tinyddpm.sampler import ancestral
 
 # ---- x_0, ε and v are three names for one thing --------------------------------------------------
 

@@ -19,7 +19,8 @@ from tinyddpm.more.reverse import (
     respaced,
 )
 from tinyddpm.more.schedules import zero_terminal_snr
-from tinyddpm.sampler import ancestral, ddim, timestep_grid
+from tinyddpm.more.solvers import ddim, timestep_grid
+from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import cosine, linear
 
 SHAPE = (3, 2, 2, 4)  # of the drawn batches: H and W differ

@@ -11,11 +11,12 @@ from named_schedules import named, rescaled, several_steps
 from oracles import full, noise_table, same, seeds
 from PIL import Image
 
-from tinyddpm import diffusion
+from tinyddpm.more import chain
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.schedules import SCHEDULES, from_beta, log_snr, snr, zero_terminal_snr
+from tinyddpm.more.solvers import ddim
 from tinyddpm.pictures import schedule_plot
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import cosine, linear
 
 # ---- zero terminal SNR ---------------------------------------------------------------------------
@@ -82,7 +83,7 @@ def test_one_step_at_a_time_has_the_mean_and_variance_of_the_closed_form(schedul
     mean, variance = 1.0, 0.0
     for t in range(1, schedule.T + 1):
         beta = schedule.beta[t]
-        mean = diffusion.q_step(schedule, full(mean), same(t), full(0)).item()
+        mean = chain.q_step(schedule, full(mean), same(t), full(0)).item()
         variance = (1 - beta) * variance + beta
         signal = diffusion.q_sample(schedule, full(1), same(t), full(0)).item()
         noise = diffusion.q_sample(schedule, full(0), same(t), full(1)).item()

@@ -11,8 +11,7 @@ from solved import SHAPE, bent, both, drawn, last
 from tinyddpm.diffusion import q_sample
 from tinyddpm.more.gaussian import gaussian_denoiser
 from tinyddpm.more.schedules import zero_terminal_snr
-from tinyddpm.more.solvers import ddim_inversion, dpm_solver, heun
-from tinyddpm.sampler import ddim, timestep_grid
+from tinyddpm.more.solvers import ddim, ddim_inversion, dpm_solver, heun, timestep_grid
 from tinyddpm.schedule import cosine, linear
 
 all_three = pytest.mark.parametrize("solver", [dpm_solver, heun, ddim_inversion])

@@ -6,7 +6,8 @@ from hypothesis import given, strategies as st
 from oracles import noise_table, same, seeds
 
 from tinyddpm.more.reverse import thresholded
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.more.solvers import ddim
+from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import linear
 
 SHAPE = (3, 2, 2, 4)  # of the drawn batches: H and W differ

@@ -7,8 +7,8 @@ from picture_files import only
 from PIL import Image, ImageSequence
 
 from tinyddpm import noise, schedule
+from tinyddpm.more.solvers import ddim
 from tinyddpm.pictures import images as pictures
-from tinyddpm.sampler import ddim
 
 S = schedule.linear(20)
 

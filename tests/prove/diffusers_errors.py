@@ -12,8 +12,9 @@ import numpy as np
 from tests.interop import frozen_networks
 from tinyddpm.interop import diffusers_unet
 from tinyddpm.interop.torch_random import Generator
+from tinyddpm.more.solvers import ddim
 from tinyddpm.nn import UNet, UNetConfig
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import Schedule, at, linear
 
 CIFAR = {  # google/ddpm-cifar10-32

@@ -35,8 +35,8 @@ from tinyddpm.more.reverse import (
     respaced,
     thresholded,
 )
-from tinyddpm.more.solvers import ddim_inversion, dpm_solver, heun
-from tinyddpm.sampler import ancestral, ddim, timestep_grid
+from tinyddpm.more.solvers import ddim, ddim_inversion, dpm_solver, heun, timestep_grid
+from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import linear
 
 pytestmark = [pytest.mark.prove, pytest.mark.filterwarnings("ignore")]

@@ -15,9 +15,9 @@ import numpy as np
 
 from .. import noise
 from ..more.editing import truncated
-from ..more.solvers import dpm_solver, heun
+from ..more.solvers import ddim, dpm_solver, heun, timestep_grid
 from ..runs.opening import Run
-from ..sampler import ancestral, ddim, timestep_grid
+from ..sampler import ancestral
 from ..schedule import Schedule
 from ..types import Array, Denoiser
 

@@ -26,9 +26,10 @@ import numpy as np
 from autograd.backend import Array, alike, array_module
 
 from ..diffusion import q_sample
-from ..sampler import ancestral, ddim
+from ..sampler import ancestral
 from ..schedule import Schedule
 from ..types import Denoiser, Noise
+from .solvers import ddim
 
 Chain = Iterator[tuple[int, Array, Array]]
 Sampler = Callable[..., Chain]

@@ -89,7 +89,7 @@ def zero_terminal_snr(schedule: Schedule) -> Schedule:
     Sampling starts from pure noise, so training should have seen it. But then x_T says nothing
     about x_0, and dividing by √ᾱ_T is dividing by zero. So a network cannot predict ε
     (`predictions.py` refuses it); it can predict x_0 or v. The visited steps must include T, as
-    those of `sampler.ddim` do.
+    those of `solvers.ddim` do.
 
     Args:
         schedule: the one to change, of T ≥ 2 steps.

@@ -1,13 +1,14 @@
-"""Samplers besides the core's two: DDIM backwards, and two of second order, for few steps.
+"""Samplers for few steps: DDIM and its inverse, and two of second order.
 
+    *_, (_, x0, _) = ddim(denoiser, schedule, x_T, noise, steps=50, eta=1.0)
     *_, (_, x_T, _) = ddim_inversion(denoiser, schedule, images, steps=50)  # encode
     *_, (_, again, _) = ddim(denoiser, schedule, x_T, steps=50)  # decode: almost the images
     *_, (_, x0, _) = dpm_solver(denoiser, schedule, x_T, steps=20)  # DPM-Solver++(2M)
     *_, (_, x0, _) = heun(denoiser, schedule, x_T, steps=10)  # 19 calls of the denoiser
 
 They have the interface of `sampler.py`. Each yields (t, x_t, x̂_0) after each step, fresh arrays,
-the last with t = 0. (Inversion runs the other way: its last has t = T.) None draws noise, so the
-image is a function of x_T.
+the last with t = 0. (Inversion runs the other way: its last has t = T.) Only `ddim` with η > 0
+draws noise; otherwise the image is a function of x_T.
 
 Why they belong together. DDIM with η = 0 follows the curve of an ordinary differential equation in
 straight strides. The equation is the probability flow (Song et al. 2021, "Score-based generative
@@ -34,13 +35,59 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from autograd.backend import Array, alike, array_module
+from autograd.backend import Array, alike, array_module, expect
 
 from ..diffusion import predicted_noise
-from ..sampler import timestep_grid
 from ..schedule import Schedule
-from ..types import Denoiser
+from ..types import Denoiser, Noise
 from .schedules import log_snr
+
+
+def ddim(
+    denoiser: Denoiser,
+    schedule: Schedule,
+    x_T: Array,
+    noise: Noise | None = None,
+    steps: int = 50,
+    eta: float = 0.0,
+    clip: float | None = 1.0,
+) -> Iterator[tuple[int, Array, Array]]:
+    """The same model in fewer steps, with less noise.
+
+    Song et al. 2021, "Denoising diffusion implicit models", equation 12.
+
+    Args:
+        denoiser: denoiser(xt, t) -> x̂_0.
+        schedule: the noise schedule.
+        x_T: standard normal noise (N, C, H, W), where the chain starts.
+        noise: the noise of each step, as for `ancestral`. It may be None if eta is 0.
+        steps: how many of the T steps to visit, evenly spaced, T among them.
+        eta: 0: no noise, the image is a function of x_T. 1: the noise of `ancestral`, and its
+            result if steps == T.
+        clip: x̂_0 is held within [−clip, clip]. None leaves it free.
+    """
+    expect(0 <= eta <= 1, "eta", "0 to 1", eta)
+    expect(not eta or noise is not None, "noise", f"a function noise(t), for eta = {eta}", noise)
+    alpha_bar = schedule.alpha_bar
+    grid = timestep_grid(schedule.T, steps)
+    xt = x_T
+    for now, then in zip(grid, [*grid[1:], 0]):
+        t, x0_hat = _denoised(denoiser, xt, now, clip)
+        eps_hat = predicted_noise(schedule, x0_hat, xt, t)  # of the x̂_0 used, after clipping
+        sigma2 = eta**2 * (1 - alpha_bar[then]) / (1 - alpha_bar[now])
+        sigma2 = sigma2 * (1 - alpha_bar[now] / alpha_bar[then])
+        signal, direction = np.sqrt(alpha_bar[then]), np.sqrt(1 - alpha_bar[then] - sigma2)
+        xt = float(signal) * x0_hat + float(direction) * eps_hat
+        if noise is not None and sigma2 > 0:
+            xt = xt + float(np.sqrt(sigma2)) * alike(f"noise({now})", noise(now), xt)
+        yield then, xt, x0_hat
+
+
+def timestep_grid(T: int, steps: int) -> list[int]:
+    """`steps` timesteps from T down, evenly spaced: T·i/steps, rounded, for i = steps..1."""
+    valid = isinstance(steps, int) and 1 <= steps <= T
+    expect(valid, "steps", f"1 to T = {T}", repr(steps))
+    return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
 
 
 def ddim_inversion(
@@ -184,6 +231,7 @@ def _denoised(
     clip: float | None,
 ) -> tuple[Array, Array]:
     """The timestep of each sample (N,) and its x̂_0, within [−clip, clip] unless that is None."""
+    expect(clip is None or clip > 0, "clip", "a positive bound or None", clip)
     t = array_module(xt).full(len(xt), step)
     x0_hat = alike("x0_hat", denoiser(xt, t), xt)
     return t, x0_hat if clip is None else x0_hat.clip(-clip, clip)

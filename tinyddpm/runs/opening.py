@@ -24,8 +24,9 @@ from ..data.labels import number
 from ..interop.imported import network
 from ..more.classes import guided
 from ..more.predictions import denoiser
+from ..more.solvers import ddim, timestep_grid
 from ..nn.unet import UNet
-from ..sampler import ancestral, ddim, timestep_grid
+from ..sampler import ancestral
 from ..schedule import Schedule
 from ..types import Array, Denoiser
 from . import checkpoint, shipped

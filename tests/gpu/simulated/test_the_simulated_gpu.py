@@ -6,8 +6,9 @@ import pytest
 from on_gpu import moved
 
 from tinyddpm import schedule
+from tinyddpm.more.solvers import ddim
 from tinyddpm.runs import ema
-from tinyddpm.sampler import ancestral, ddim
+from tinyddpm.sampler import ancestral
 from tools.cupy_on_cpu import launches, simulator
 
 
