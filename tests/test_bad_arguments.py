@@ -34,7 +34,7 @@ from tinyddpm.more import (
 )
 from tinyddpm.nn import conv
 from tinyddpm.noise import addressed
-from tinyddpm.objective import factor, objective
+from tinyddpm.objective import divisor, objective
 from tinyddpm.runs import heldout
 from tinyddpm.train import gradient, gradient_descent, train
 
@@ -141,7 +141,7 @@ NO_ROW = {
         schedules.snr,
         schedules.log_snr,
     ],
-    "takes numbers, and `objective` has rows for both": [factor],
+    "takes numbers, and `objective` has rows for both": [divisor],
     "is the one in another module": [predictions.eps_from_x0, predictions.x0_from_x0],
     "a decorator or a context": [autograd.primitive, autograd.no_grad],
     "is called by others here, with what they have checked": [
