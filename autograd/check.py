@@ -9,8 +9,8 @@ They return nothing, or raise GradientError with the op, the argument, the index
 **Why a random direction suffices.** For a direction v, <gradient, v> must equal the slope along v.
 If the gradient is wrong by e, the two differ by <e, v>. For a normal v that is a normal number of
 standard deviation |e|, so to look right it would have to fall near 0 in every one of the draws.
-One direction costs two evaluations, whatever the size; checking all elements costs two for each.
-Only after a failure are elements tried one by one, to name the worst.
+One direction costs two evaluations, whatever the size. Elements are tried one by one only after a
+failure, to name the worst.
 
 **Why the complex step does not cancel.** (f(x + hv) - f(x - hv)) / 2h subtracts two nearly equal
 numbers: a small h loses digits to rounding, a large one to curvature. For an analytic f,
@@ -114,8 +114,7 @@ def check_pullback(
     leaves = [leaf(a) if i in checked else a for i, a in enumerate(arrays)]
     out = op(*leaves, **options)
     g = _draw(rng, out.data)
-    inputs = {f"its argument {i}": arrays[i] for i in checked}
-    _backward_untouched(name, out, g, inputs)
+    _backward_untouched(name, out, g, {f"its argument {i}": arrays[i] for i in checked})
 
     size = float(abs(g).sum()), float(abs(g * out.data).sum())
     for i in checked:

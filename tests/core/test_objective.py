@@ -67,6 +67,6 @@ def test_bad_arguments_are_named():
     x = leaf(np.ones((2, 1, 2, 2)))
     with pytest.raises(ValueError, match="form: expected one of sum, batch_mean, mse, got 'mean'"):
         objective(x, x.data, "mean")
-    message = r"prediction has shape \(2, 1, 2, 2\), the images \(1, 1, 2, 2\)"
+    message = r"x0_hat: expected the images' shape \(1, 1, 2, 2\), got \(2, 1, 2, 2\)"
     with pytest.raises(ValueError, match=message):
         objective(x, x.data[:1])

@@ -14,17 +14,17 @@ BAD_CONFIGS = [
     ({"base": 5}, "base: expected an even number.*got 5"),
     ({"blocks": 0}, "blocks: expected at least 1, got 0"),
     ({"heads": 0}, "heads: expected at least 1, got 0"),
-    ({"heads": 3}, "heads: .* cannot be divided among 3 heads"),
+    ({"heads": 3}, "heads: expected a divisor of .* channels, got 3"),
     ({"groups": 0}, "groups: expected at least 1, got 0"),
-    ({"groups": 3}, "groups: 4 channels cannot be divided into 3 groups"),
+    ({"groups": 3}, "groups: expected a divisor of 4 channels, got 3"),
     ({"image": (1, 4)}, r"image: expected channels, height and width, got \(1, 4\)"),
     ({"image": (0, 4, 4)}, r"image: expected channels, height and width, got \(0, 4, 4\)"),
-    ({"image": (1, 5, 4)}, "image: 2 levels need height and width divisible by 2, got 5×4"),
-    ({"image": (1, 4, 6), "levels": (1, 1, 1)}, "image: 3 levels .* divisible by 4, got 4×6"),
-    ({"levels": ()}, "levels: expected one multiple"),
-    ({"levels": (1, 0)}, r"levels: expected one multiple.*got \(1, 0\)"),
-    ({"dropout": 1.0}, "dropout: expected a share.*got 1.0"),
-    ({"dropout": -0.1}, "dropout: expected a share.*got -0.1"),
+    ({"image": (1, 5, 4)}, r"image: .* divisible by 2, for 2 levels, got \(1, 5, 4\)"),
+    ({"image": (1, 4, 6), "levels": (1, 1, 1)}, "image: .* divisible by 4, for 3 levels"),
+    ({"levels": ()}, r"levels: expected multiples of base.*got \(\)"),
+    ({"levels": (1, 0)}, r"levels: expected multiples of base.*got \(1, 0\)"),
+    ({"dropout": 1.0}, "dropout: expected a fraction from 0 to below 1, got 1.0"),
+    ({"dropout": -0.1}, "dropout: expected a fraction from 0 to below 1, got -0.1"),
 ]
 
 
@@ -35,12 +35,13 @@ def test_a_bad_config_is_named(changes, message):
 
 
 IMAGES = r"xt: expected images \(N, 1, 4, 6\) of floats"
+TIMESTEPS = "t: expected one timestep for each of 2 images"
 BAD_CALLS = [
     ((2, 1, 6, 4), (2,), IMAGES + r", got float64 of shape \(2, 1, 6, 4\)"),
     ((2, 3, 4, 6), (2,), "xt: expected images"),
     ((1, 4, 6), (1,), "xt: expected images"),
-    ((2, 1, 4, 6), (3,), r"t: expected one timestep for each of 2 images, got shape \(3,\)"),
-    ((2, 1, 4, 6), (), r"t: expected one timestep for each of 2 images, got shape \(\)"),
+    ((2, 1, 4, 6), (3,), TIMESTEPS + r", got int64 of shape \(3,\)"),
+    ((2, 1, 4, 6), (), TIMESTEPS + r", got int64 of shape \(\)"),
 ]
 
 
