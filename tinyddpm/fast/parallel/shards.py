@@ -264,4 +264,4 @@ def _address(dropout: Draw | None) -> tuple[list[Any] | None, Array]:
         return None, np.arange(0)
     stream = cast(noise.Stream, dropout)  # the only kind of Draw that other processes can repeat
     seed, step, sample = stream.address
-    return [int(seed), stream.purpose, int(step)], sample
+    return [int(seed), stream.purpose, int(step)], np.asarray(sample)
