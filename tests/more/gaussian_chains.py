@@ -2,7 +2,8 @@
 
 This oracle has no line in common with the samplers. It uses the papers' other forms: ε̂ instead of
 x̂_0, λ, σ. The denoiser is x̂_0 = m + gain (x_t − √ᾱ_t m). A step is x ← A x + B, plus noise of
-variance C, and each chain yields (A, B, C). Only 2M, which has a memory, yields x_t as a map of x_T.
+variance C, and each chain yields (A, B, C). Only 2M, which has a memory, yields x_t as a map of
+x_T.
 """
 
 import math

@@ -46,7 +46,7 @@ def test_guidance_goes_from_the_one_model_through_the_other(weight):
     np.testing.assert_allclose(eps[0], expected, rtol=1e-7, atol=1e-7)
 
 
-def test_gallery_the_unconditional_half_is_of_the_null_class_and_not_of_minus_one_hot():
+def test_gallery_the_unconditional_half_is_of_the_null_class_and_not_minus_one_hot():
     """A mask that flips the one-hot vector is −1·(1 − mask).
 
     It would condition the "unconditional" half on the negative of its class.

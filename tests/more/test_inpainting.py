@@ -38,7 +38,7 @@ def test_known_pixels_stay_to_the_bit_and_the_others_are_painted(seed, plan, dty
         assert abs(x0_hat).max() <= np.float32(clip)
 
 
-def test_a_mask_of_ones_returns_the_image_and_known_pixels_are_noised_to_the_step_reached():
+def test_a_mask_of_ones_returns_the_image_noised_to_each_step_reached():
     """At t the known pixels are x_t, not x_{t+1}.
 
     The noise that leads there is one of those drawn, and none is used twice.

@@ -1,7 +1,11 @@
-"""Plant each bug of `gallery.py` in a copy of the project, and see that the test which is there for it fails: `python tests/mutants/run.py`.
+"""Plant each bug of `gallery.py` in a copy of the project, and see that its test fails.
 
-First every named test must pass on the copy as it is: a test that fails anyway proves nothing. Prints a table; ends with status 1 if a bug lives.
+    python tests/mutants/run.py
+
+First every named test must pass on the copy as it is: a test that fails anyway proves nothing.
+Prints a table; ends with status 1 if a bug lives.
 """
+
 import os
 import shutil
 import subprocess
@@ -29,11 +33,17 @@ def copy_to(folder):
 
 
 def fails(folder, *tests):
-    """Does pytest find that one of the tests fails? An error of another kind, such as a test that is not there, is raised."""
-    environment = {**os.environ, "PYTHONPATH": str(folder), "OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
-    result = subprocess.run([sys.executable, "-m", "pytest", "-x", *tests], cwd=folder, env=environment, capture_output=True, text=True)
+    """Does pytest find that one of the tests fails?
+
+    An error of another kind, such as a test that is not there, is raised.
+    """
+    settings = {"OPENBLAS_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+    environment = {**os.environ, "PYTHONPATH": str(folder), **settings}
+    command = [sys.executable, "-m", "pytest", "-x", *tests]
+    result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     if result.returncode not in (0, 1):
-        raise RuntimeError(f"pytest ended with status {result.returncode}:\n{result.stdout}{result.stderr}")
+        output = result.stdout + result.stderr
+        raise RuntimeError(f"pytest ended with status {result.returncode}:\n{output}")
     return result.returncode == 1
 
 
@@ -41,8 +51,11 @@ def planted(bug, folder):
     """A copy of the project in the folder, with the bug in it."""
     path = copy_to(folder) / bug.file
     source = path.read_text(encoding="utf-8")
-    if source.count(bug.right) != 1:
-        raise RuntimeError(f"{bug.name}: expected {bug.right!r} once in {bug.file}, found it {source.count(bug.right)} times")
+    count = source.count(bug.right)
+    if count != 1:
+        raise RuntimeError(
+            f"{bug.name}: expected {bug.right!r} once in {bug.file}, found it {count} times"
+        )
     path.write_text(source.replace(bug.right, bug.wrong), encoding="utf-8")
     return Path(folder)
 
@@ -62,7 +75,8 @@ def main():
         results = list(pool.map(killed, BUGS))
     width = max(len(bug.name) for bug in BUGS)
     for bug, dead in zip(BUGS, results):
-        print(f"{'killed' if dead else 'LIVES '}  {bug.name:{width}}  {bug.file:28}  {bug.test}")
+        verdict = "killed" if dead else "LIVES "
+        print(f"{verdict}  {bug.name:{width}}  {bug.file:28}  {bug.test}")
     print(f"{sum(results)} of {len(BUGS)} bugs killed, in {time.monotonic() - began:.0f} s")
     return 0 if all(results) else 1
 

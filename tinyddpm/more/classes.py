@@ -22,6 +22,7 @@ unconditional denoiser.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Annotated
 
 from autograd import Tensor, ops
 from autograd.backend import Array, array_module, within
@@ -29,6 +30,7 @@ from autograd.backend import Array, array_module, within
 from .. import noise
 from ..nn.module import Module, Parameter
 from ..nn.multipliers import Multipliers
+from ..nn.time import TimeEmbedding
 from ..nn.unet import UNet, UNetConfig
 from ..types import Cond, Denoiser
 
@@ -37,7 +39,7 @@ from ..types import Cond, Denoiser
 class ClassConfig(UNetConfig):
     """The shape of a U-Net that is conditioned on the class."""
 
-    classes: int = 10  # how many there are, not counting the null class
+    classes: Annotated[int, "classes, not counting the null class"] = 10
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -57,6 +59,7 @@ class ClassUNet(UNet):
     """
 
     config: ClassConfig
+    time: TimeEmbedding  # never None: the config insists on conditioning on t
 
     def __init__(
         self,
