@@ -40,13 +40,13 @@ def objective(
         )
     M = len(x0) if batch_size is None else batch_size
     errors = ops.sum(ops.square(x0_hat - x0), axis=(1, 2, 3))
-    return 1 / divisor(form, M, math.prod(x0.shape[1:])) * ops.sum(errors), errors
+    return factor(form, M, math.prod(x0.shape[1:])) * ops.sum(errors), errors
 
 
-def divisor(form: str, M: int, D: int) -> int:
-    """What the sum of the squared errors is divided by: of M images of D values, in this form."""
+def factor(form: str, M: int, D: int) -> float:
+    """J divided by the sum of the squared errors: of M images of D values, for one of FORMS."""
     if form not in FORMS:
         raise ValueError(f"form: expected one of {', '.join(FORMS)}, got {form!r}")
     if M < 1:
         raise ValueError(f"batch_size: expected at least one image, got {M}")
-    return {"sum": 1, "batch_mean": M, "mse": M * D}[form]
+    return {"sum": 1.0, "batch_mean": 1 / M, "mse": 1 / (M * D)}[form]

@@ -229,9 +229,9 @@ def test_a_run_that_has_no_classes_or_no_dropped_ones(few_digits, tmp_path, caps
 
 
 @pytest.mark.parametrize("values, problem", [
-    ({"classes": 10}, "classes: expected true or false, got 10"), ({"class_dropout": 1.0}, "class_dropout: expected a share from 0"), ({"class_dropout": float("nan")}, "class_dropout: expected a share"),
+    ({"classes": 10}, "classes: expected true or false, got 10"), ({"class_dropout": 1.0}, "class_dropout: expected a fraction from 0"), ({"class_dropout": float("nan")}, "class_dropout: expected a fraction"),
     ({"class_names": [1, 2]}, "class_names: expected a list of texts, got [1, 2]"), ({"class_names": "cat"}, "class_names: expected a list of texts"),
-    ({"classes": True, "time_conditioning": False}, "classes: expected a network that is told t"),
+    ({"classes": True, "time_conditioning": False}, "classes: expected a network conditioned on t"),
 ])
 def test_a_wrong_configuration_is_named(values, problem):
     with pytest.raises(ValueError) as error:
