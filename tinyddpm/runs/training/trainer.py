@@ -40,8 +40,8 @@ class Trainer:
         self.comparison = Comparison(curve, config.warmup)
         self.mean = float(setup.draws.evaluate(mean_image(setup.images)).mean())
         self.divergence = Divergence(self.mean)
-        # The record has J in the form "mse", whatever the objective is. Each factor is 1 over a whole
-        # number; a quotient of these numbers is exact to the last digit, one of factors is not.
+        # The record has J in the form "mse", whatever the objective is. Each factor is 1 over a
+        # whole number. The quotient of these numbers is exact to the last digit, the factors' not.
         M, D = config.batch_size, setup.images[0].size
         own, mse = (round(1 / factor(form, M, D)) for form in (config.objective, "mse"))
         self.to_mse = own / mse
