@@ -35,7 +35,7 @@ from tinyddpm.more import (
 )
 from tinyddpm.nn import conv
 from tinyddpm.noise import addressed
-from tinyddpm.objective import divisor, objective
+from tinyddpm.objective import factor, objective
 from tinyddpm.runs import heldout
 from tinyddpm.train import gradient, gradient_descent, train
 
@@ -142,7 +142,7 @@ NO_ROW = {
         schedules.snr,
         schedules.log_snr,
     ],
-    "takes numbers, and `objective` has rows for both": [divisor],
+    "takes numbers, and `objective` has rows for both": [factor],
     "is the one in another module": [predictions.eps_from_x0, predictions.x0_from_x0],
     "a decorator or a context": [autograd.primitive, autograd.no_grad],
     "is called by others here, with what they have checked": [

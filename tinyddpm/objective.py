@@ -34,11 +34,11 @@ def objective(
     expect(x0_hat.shape == x0.shape, "x0_hat", f"the images' shape {x0.shape}", x0_hat.shape)
     M = len(x0) if batch_size is None else batch_size
     errors = ops.sum(ops.square(x0_hat - x0), axis=(1, 2, 3))
-    return 1 / divisor(form, M, math.prod(x0.shape[1:])) * ops.sum(errors), errors
+    return factor(form, M, math.prod(x0.shape[1:])) * ops.sum(errors), errors
 
 
-def divisor(form: str, M: int, D: int) -> int:
-    """What the sum of the squared errors is divided by: of M images of D values, in this form."""
+def factor(form: str, M: int, D: int) -> float:
+    """J divided by the sum of the squared errors: of M images of D values, for one of FORMS."""
     expect(form in FORMS, "form", f"one of {', '.join(FORMS)}", repr(form))
     expect(M >= 1, "batch_size", "at least one image", M)
-    return {"sum": 1, "batch_mean": M, "mse": M * D}[form]
+    return {"sum": 1.0, "batch_mean": 1 / M, "mse": 1 / (M * D)}[form]

@@ -19,7 +19,7 @@ class Bug(NamedTuple):
 
 TRAIN, DIFFUSION = "tests/core/test_train.py::", "tests/core/test_diffusion.py::"
 SCHEDULE, SAMPLER = "tests/core/test_schedule.py::", "tests/core/test_sampler.py::"
-DATA, REVERSE = "tests/data/test_data.py::", "tests/more/test_reverse.py::"
+DATA, REVERSE = "tests/data/test_idx_files.py::", "tests/more/test_reverse.py::"
 SOLVERS, LIKELIHOOD = "tests/more/test_solvers.py::", "tests/more/test_likelihood.py::"
 PREDICTIONS, LOSSES = "tests/more/test_predictions.py::", "tests/more/test_weighted_losses.py::"
 EDITING, INPAINTING = "tests/more/test_editing.py::", "tests/more/test_inpainting.py::"
@@ -94,42 +94,42 @@ BUGS = [
     ),
     Bug(
         "DDIM with the wrong sign on ε",
-        "tinyddpm/sampler.py",
+        "tinyddpm/more/solvers.py",
         "* x0_hat + float(direction) * eps_hat",
         "* x0_hat - float(direction) * eps_hat",
         SAMPLER + "test_ddim_that_knows_x0_follows_the_noise_back_with_its_sign",
     ),
     Bug(
         "DDIM visits only the first steps",
-        "tinyddpm/sampler.py",
+        "tinyddpm/more/solvers.py",
         "return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]",
         "return list(range(steps, 0, -1))",
         SAMPLER + "test_ddim_visits_T_and_not_only_the_first_steps",
     ),
     Bug(
         "DDIM on a grid that never visits T",
-        "tinyddpm/sampler.py",
+        "tinyddpm/more/solvers.py",
         "return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]",
         "return [1 + T * i // steps for i in range(steps - 1, -1, -1)]",
         SAMPLER + "test_the_grid_goes_evenly_from_T_to_its_last_step",
     ),
     Bug(
         "DDIM takes x̂_0 for ε",
-        "tinyddpm/sampler.py",
+        "tinyddpm/more/solvers.py",
         "eps_hat = predicted_noise(schedule, x0_hat, xt, t)",
         "eps_hat = x0_hat",
         SAMPLER + "test_ddim_that_knows_x0_follows_the_noise_back_with_its_sign",
     ),
     Bug(
         "ε̂ not of the clipped x̂_0",
-        "tinyddpm/sampler.py",
+        "tinyddpm/more/solvers.py",
         "eps_hat = predicted_noise(schedule, x0_hat, xt, t)",
         "eps_hat = predicted_noise(schedule, denoiser(xt, t), xt, t)",
         SAMPLER + "test_ddim_with_eta_1_on_all_steps_is_the_ancestral_sampler",
     ),
     Bug(
         "σ forgotten under the root",
-        "tinyddpm/sampler.py",
+        "tinyddpm/more/solvers.py",
         "np.sqrt(1 - alpha_bar[then] - sigma2)",
         "np.sqrt(1 - alpha_bar[then])",
         SAMPLER + "test_ddim_with_eta_1_on_all_steps_is_the_ancestral_sampler",

@@ -64,7 +64,7 @@ def test_the_t_are_those_of_the_images_whose_error_is_not_finite():
     t = 1 + noise.integers(0, "t", last + 1, np.arange(32), 20)
     bad = t[np.isin(t, [4, 11, 12])]
     said = watched.account(unet, schedule)
-    assert f"of {len(bad)} of 32 images, at t = {', '.join(map(str, np.unique(bad)))};" in said
+    assert f"from {len(bad)} of 32 images, at t = {', '.join(map(str, np.unique(bad)))};" in said
     assert "every layer's output is finite, only the squared error is not" in said
 
 
@@ -108,7 +108,7 @@ def test_the_state_kept_is_that_of_the_step_before(few, tmp_path, monkeypatch):
         with pytest.raises(FloatingPointError, match="J is inf at step 7: ") as caught:
             run(few, tmp_path / "x")
     said = str(caught.value)
-    assert re.search("is that of 8 of 8 images, at t = .* The state after step 6 is kept", said)
+    assert re.search("comes from 8 of 8 images, at t = .* The state after step 6 is kept", said)
     kept, six = (checkpoint.load(tmp_path / name / CHECKPOINT) for name in ("x", "six"))
     for part in ("theta", "ema"):
         assert all((getattr(kept, part)[n] == a).all() for n, a in getattr(six, part).items())
@@ -139,7 +139,7 @@ def test_the_command_line_says_it_in_one_line(few, tmp_path, monkeypatch, capsys
     assert cli.main(["train", "--data", few.data, "--out", str(tmp_path / "x"), *options]) == 2
     said = capsys.readouterr().err.strip().splitlines()[-1]
     assert said.startswith("tinyddpm: J is inf at step 2: β = 1.4 is probably too large. ")
-    assert "large. It is that of 8 of 8 images, at t = " in said
+    assert "large. It comes from 8 of 8 images, at t = " in said
 
 
 # ---- finite, but growing -------------------------------------------------------------------------

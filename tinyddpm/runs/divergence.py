@@ -76,7 +76,7 @@ class Watched:
         ts = np.unique(to_numpy(t)[bad])
         shown = ", ".join(map(str, ts[:SAMPLES])) + (", …" if len(ts) > SAMPLES else "")
         where = _where(unet, layer)
-        return f"It is that of {len(bad)} of {len(t)} images, at t = {shown}; {where}"
+        return f"It comes from {len(bad)} of {len(t)} images, at t = {shown}; {where}"
 
 
 def _where(unet: UNet, layer: str | None) -> str:

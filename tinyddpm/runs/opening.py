@@ -11,8 +11,9 @@ with run.denoiser(labels=np.arange(10), guidance=3.0) as denoiser:
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -103,24 +104,15 @@ class Run:
             return backend.to_device(eps, self.device)
 
         x_T = draw(0)  # the chain draws for the steps 1..T, so address 0 is free for its start
+        chain: Callable[..., Chain] = partial(ddim, steps=steps, eta=eta)
         if sampler == "ddpm":
-            options: dict[str, Any] = {"clip": clip, "variance": self.variance}
-            return self._chain(ancestral, x_T, draw, options, labels, weight)
-        options = {"clip": clip, "steps": steps, "eta": eta}
-        return self._chain(ddim, x_T, draw, options, labels, weight)
+            chain = partial(ancestral, variance=self.variance)
+        return self._chain(partial(chain, x_T=x_T, noise=draw, clip=clip), labels, weight)
 
-    def _chain(
-        self,
-        sampler: Callable[..., Chain],
-        x_T: Array,
-        draw: Callable[[int], Array],
-        options: dict[str, Any],
-        labels: Array | None,
-        weight: float,
-    ) -> Chain:
-        """The sampler's chain; all cores work for as long as it lasts."""
+    def _chain(self, sampler: Callable[..., Chain], labels: Array | None, weight: float) -> Chain:
+        """The sampler's chain. All cores work for as long as it lasts."""
         with self.denoiser(labels, weight) as denoise:
-            yield from sampler(denoise, self.schedule, x_T, draw, **options)
+            yield from sampler(denoise, self.schedule)
 
     @contextmanager
     def denoiser(self, labels: Array | None = None, guidance: float = 1.0) -> Iterator[Denoiser]:

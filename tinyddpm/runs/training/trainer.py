@@ -8,7 +8,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ... import train
-from ...objective import divisor
+from ...objective import factor
 from ...train import Step
 from ...types import Gradient
 from .. import ema
@@ -40,9 +40,11 @@ class Trainer:
         self.comparison = Comparison(curve, config.warmup)
         self.mean = float(setup.draws.evaluate(mean_image(setup.images)).mean())
         self.divergence = Divergence(self.mean)
-        # The record has J in the form "mse", whatever the objective is.
+        # The record has J in the form "mse", whatever the objective is. Each factor is 1 over a
+        # whole number. The quotient of these numbers is exact to the last digit, the factors' not.
         M, D = config.batch_size, setup.images[0].size
-        self.to_mse = divisor(config.objective, M, D) / divisor("mse", M, D)
+        own, mse = (round(1 / factor(form, M, D)) for form in (config.objective, "mse"))
+        self.to_mse = own / mse
 
     def train(self) -> Summary:
         """Take steps until there is a reason to stop, and save the last state."""
