@@ -45,13 +45,11 @@ class Node:
 
     __slots__ = ("dtype", "grad", "op", "parents", "pullback", "shape")
 
-    def __init__(self, op: str, out: Array, parents: "Nodes", pullback: Pullback | None) -> None:
+    def __init__(self, op: str, out: Array, parents: Any, pullback: Pullback | None) -> None:
         self.op, self.shape, self.dtype = op, out.shape, out.dtype
-        self.parents, self.pullback = parents, pullback
+        self.parents: tuple[Node | None, ...] = parents
+        self.pullback: Pullback | None = pullback
         self.grad: Array | None = None
-
-
-Nodes = tuple[Node | None, ...]
 
 
 def leaf(array: Any, grad: Array | None = None) -> Tensor:

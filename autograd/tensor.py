@@ -20,10 +20,7 @@ if TYPE_CHECKING:
 
 
 class Tensor:
-    """An array `data` (any shape, float32 in a U-Net) and its `node` in the graph, or None.
-
-    Make the variables of a computation with `autograd.leaf`; the ops make all other Tensors.
-    """
+    """An array `data` of any shape, and its `node` in the graph, or None. See `autograd.leaf`."""
 
     __slots__ = ("data", "node")
     __array_ufunc__ = None  # so that `array * tensor` asks Tensor.__rmul__, in NumPy and in CuPy

@@ -42,10 +42,7 @@ def posterior_coefficients(schedule: Schedule) -> tuple[Array, Array]:
 
 
 def posterior_variance(schedule: Schedule) -> Array:
-    """β̃_t, the variance of x_{t−1} given x_t and x_0 (equation 7), for every t: a table (T+1,).
-
-    β̃_1 is 0. Entry 0 is unused and 0.
-    """
+    """β̃_t, the variance of x_{t−1} given x_t and x_0 (equation 7), for every t: (T+1,)."""
     before, alpha_bar = schedule.alpha_bar[:-1], schedule.alpha_bar[1:]
     return np.concatenate([[0.0], (1 - before) / (1 - alpha_bar) * schedule.beta[1:]])
 

@@ -41,24 +41,15 @@ def ancestral(
     variance = posterior_variance(schedule) if variance is None else variance
     size = schedule.T + 1
     expect(len(variance) == size, "variance", f"a table of T + 1 = {size} numbers", len(variance))
+    expect(clip is None or clip > 0, "clip", "a positive bound or None", clip)
     xt = x_T
     for step in range(schedule.T, 0, -1):
-        t = _same_t(step, xt)
-        x0_hat = _clipped(denoiser(xt, t), clip)
+        t = array_module(xt).full(len(xt), step)
+        x0_hat = denoiser(xt, t)
+        if clip is not None:
+            x0_hat = x0_hat.clip(-clip, clip)
         xt = posterior_mean(schedule, x0_hat, xt, t)
         if step > 1:  # the last step adds no noise: its result is the image
             z = alike(f"noise({step})", noise(step), xt)
             xt = xt + at(np.sqrt(variance), t, xt) * z
         yield step - 1, xt, x0_hat
-
-
-def _same_t(step: int, xt: Array) -> Array:
-    """The timestep of a batch whose images are all equally far: (N,) integers."""
-    return array_module(xt).full(len(xt), step)
-
-
-def _clipped(x0_hat: Array, clip: float | None) -> Array:
-    if clip is None:
-        return x0_hat
-    expect(clip > 0, "clip", "a positive bound or None", clip)
-    return x0_hat.clip(-clip, clip)

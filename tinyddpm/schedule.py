@@ -66,8 +66,7 @@ def at(table: Array, t: Array, x: Array, first: int = 1) -> Array:
     """table[t] for each image: (N, 1, 1, 1), of the dtype and on the device of x (N, C, H, W).
 
     `table` is (T+1,) float64, in main memory; a GPU keeps a copy, made at the first call. t is (N,)
-    integers in {first..T}. Any other raises ValueError; on a GPU, which is not waited for, it gives
-    NaN.
+    integers in {first..T}. Others raise ValueError; on a GPU, which is not waited for, give NaN.
     """
     fits = getattr(t, "shape", None) == x.shape[:1] and t.dtype.kind in "iu"
     expect(fits, "t", f"an integer for each of {len(x)} images", kind_of(t))

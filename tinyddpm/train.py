@@ -88,13 +88,9 @@ def train(
     """Train forever: yields a Step after each update of `unet.theta`, which happens in place.
 
     Args:
-        unet: the network, with numbers and a gradient.
         images: (n, C, H, W) in [−1, 1]. Mini-batches are drawn from them with replacement.
-        schedule: how much noise there is at each t.
         beta: the step size β, a number or a function of k.
         seed: every draw is a function of seed, k and the image's place m in the mini-batch.
-        batch_size: M, the images in a mini-batch.
-        form: of J, see `objective`.
         start: steps done before. With the θ of after step k, start=k continues the same run.
         gradient: computes ∇_θ J. Another one may share the batch out among processes.
         update: uses ∇_θ J. Optimisers stand in `more/optimisers.py`.

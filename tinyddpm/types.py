@@ -1,19 +1,13 @@
 """The functions that the project passes around, by name.
 
-An `Array` is a NumPy or a CuPy array. CuPy has NumPy's methods, so one annotation serves both.
+An `Array` is a NumPy or a CuPy array. CuPy has NumPy's methods, so one annotation serves both. A
+`unet` is `Any` here, since this file imports nothing that imports it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Protocol
+from typing import Any, Protocol
 
 from autograd.backend import Array
-
-if TYPE_CHECKING:
-    from .nn.module import Module
-    from .nn.unet import UNet
-    from .schedule import Schedule
 
 __all__ = ["Array", "Cond", "Denoiser", "Draw", "Gradient", "Noise", "StepSize", "Update"]
 
@@ -41,8 +35,8 @@ class Gradient(Protocol):
 
     def __call__(
         self,
-        unet: UNet,
-        schedule: Schedule,
+        unet: Any,
+        schedule: Any,
         x0: Array,
         t: Array,
         eps: Array,
@@ -56,4 +50,4 @@ class Gradient(Protocol):
 class Update(Protocol):
     """Changes `unet.theta` by its gradient, in place: see `train.gradient_descent`."""
 
-    def __call__(self, unet: Module, beta: float, k: int, /) -> None: ...
+    def __call__(self, unet: Any, beta: float, k: int, /) -> None: ...

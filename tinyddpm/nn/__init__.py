@@ -9,8 +9,8 @@ simply added. Callers of the U-Net see none of it: images are N C H W there, as 
 `unet.py` transposes at its door.
 
 Read in this order: `module.py` (what a parameter is), `linear.py`, `conv.py`, `norm.py`,
-`attention.py`, `time.py`, `block.py`, `unet.py`; `multipliers.py` when you meet it. `@replaceable`
-marks where faster code may take a function's place (`equivalents.py`, one level up).
+`attention.py`, `time.py`, `block.py`, `unet.py`; `multipliers.py` when you meet it. Faster code may
+take the place of what is `@replaceable` (`equivalents.py`, one level up).
 """
 
 from .unet import UNet, UNetConfig

@@ -9,10 +9,10 @@ by −c²β∇_w J. The update is still the literal θ ← θ − β∇J; what d
 written in θ. In effect each kind of layer has its own fixed step size, c²β. Adam, another
 optimiser, finds such step sizes while it runs; here they are seven numbers in plain sight.
 
-We found the values by trial, on the 8×8 digits with base 16 and batch 64. So results on the digits
-are no independent test of them. `more/curvature.py` derives such values by measuring (docs/sgd.md).
-With c = 1 everywhere β must be about 0.1 instead of 1.4. See Yang & Hu 2021, "Feature learning in
-infinite-width neural networks", for a theory.
+We found the values by trial, on the 8×8 digits with base 16 and batch 64, so the digits are no
+independent test of them. `more/curvature.py` measures such values (docs/sgd.md). With c = 1
+everywhere β must be about 0.1 instead of 1.4. A theory: Yang & Hu 2021, "Feature learning in
+infinite-width neural networks".
 """
 
 from dataclasses import dataclass

@@ -18,7 +18,7 @@ from ..interop import diffusers_scheduler, diffusers_unet
 from ..interop.diffusers_scheduler import Scheduler
 from ..interop.diffusers_unet import DiffusersUNet
 from ..interop.imported import IMPORTED, network
-from ..nn.unet import UNetConfig
+from ..nn.unet import UNet, UNetConfig
 from ..schedule import linear
 from . import checkpoint
 from .config import Config
@@ -67,12 +67,7 @@ def export_run(run: str | Path, path: str | Path) -> None:
     """
     path, run = Path(path), Path(run)
     _check_free(path)
-    newest = RunFolder(run).newest() if run.is_dir() else None
-    found = newest and network(newest.checkpoint.state, newest.checkpoint.ema)
-    if not found:
-        own = Run(run)
-        found = own.unet, Scheduler(own.schedule, predicts="x0")
-    unet, scheduler = found
+    unet, scheduler = _network(run)
     beside = path.with_name(path.name + ".writing")  # renamed when everything is there
     diffusers_unet.write(unet, beside)
     diffusers_scheduler.write(scheduler, beside)
@@ -84,3 +79,14 @@ def export_run(run: str | Path, path: str | Path) -> None:
 def _check_free(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder}: expected a folder that is new or empty")
+
+
+def _network(run: Path) -> tuple[UNet, Scheduler]:
+    """The network of a run: as it was imported, or one of our own with its EMA."""
+    newest = RunFolder(run).newest() if run.is_dir() else None
+    if newest:
+        imported = network(newest.checkpoint.state, newest.checkpoint.ema)
+        if imported:
+            return imported
+    own = Run(run)
+    return own.unet, Scheduler(own.schedule, predicts="x0")

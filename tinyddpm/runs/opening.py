@@ -204,9 +204,9 @@ def _network(saved: Checkpoint, path: Path) -> _Network:
     """The network in a checkpoint, ours or an imported one, and how to sample from it."""
     imported = network(saved.state, saved.ema)
     if imported:
-        unet, scheduler = imported
+        foreign, scheduler = imported
         variance = scheduler.schedule.beta if scheduler.large_variance else None
-        return _Network(unet, scheduler.schedule, scheduler.predicts, variance)
+        return _Network(foreign, scheduler.schedule, scheduler.predicts, variance)
     unet = saved.config.make_unet()
     checkpoint.check(unet, saved.ema, path)  # before there is room for what the file claims
     unet.bind(np.zeros(unet.theta_size(), np.float32))

@@ -47,7 +47,7 @@ def prepare(config: Config) -> Setup:
     schedule = config.make_schedule()
     model = Model(config, labels.fingerprint(dataset))
     images, cond = backend.to_device(training.images, config.device), None
-    if config.classes:
+    if training.labels is not None:  # they are loaded only where the network is to see them
         classes = backend.to_device(training.labels, config.device)
         cond = dropped(classes, len(names), config.class_dropout, config.seed)
     draws = Draws(held_out.images, schedule, labels=held_out.labels)
