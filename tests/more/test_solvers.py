@@ -145,8 +145,8 @@ def test_a_solver_that_knows_x0_follows_the_noise_back_with_its_sign(solver, sch
 def test_inversion_is_the_step_of_ddim_the_other_way_round(schedule, seed, size, clip):
     """Song et al. 2021, equation 13, with the larger t where they have the smaller.
 
-    x/√ᾱ moves by ε̂ times the move of σ. ε̂ is taken at the t that it moves to and at the x that it
-    leaves, so the first step needs none at t = 0.
+    x/√ᾱ moves by ε̂ times the move of σ. ε̂ is that of the t ahead, at the x before the step. So
+    the first step needs none at t = 0.
     """
     x, now = drawn(seed), 0
     signal, sigma = np.sqrt(schedule.alpha_bar), np.sqrt(1 / schedule.alpha_bar - 1)

@@ -8,9 +8,9 @@
     denoiser = guided(unet.denoise, sevens, classes=10, weight=3.0)
     *_, (t, x0, _) = ddim(denoiser, schedule, x_T)  # every other sampler takes it too
 
-The real classes are numbered from 0 to `classes` − 1. Number `classes` is the *null class*: it
-means that no class is given. Training replaces a fraction of the labels by the null class. So one
-network learns both the conditional and the unconditional denoiser.
+The real classes are numbered from 0 to `classes` − 1. Number `classes` is the *null class*: an
+image of it may be of any class. Training replaces a fraction of the labels by the null class. So
+one network learns both the conditional and the unconditional denoiser.
 
 Guidance starts at the unconditional x̂_0, goes towards the conditional one, and on beyond it.
 Samples then show their class more plainly, and vary less (Ho & Salimans 2022, "Classifier-free

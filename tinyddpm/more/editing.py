@@ -256,7 +256,7 @@ def resampling_path(T: int, resamplings: int, jump: int) -> list[int]:
     """The steps that `inpaint` passes through, from T to 0: down by 1, and up by `jump`.
 
     At t = 1, 1 + jump, 1 + 2·jump, …, as far as jump fits below T, the path goes back up
-    resamplings − 1 times (RePaint, section 4.2, and their code, whose t is 0-based). With jump = 1
+    resamplings − 1 times. (RePaint, section 4.2, and their code, whose t is 0-based.) With jump = 1
     this is algorithm 1, which repeats every step except the one from 1 to 0.
     """
     for name, value in (("resamplings", resamplings), ("jump", jump)):

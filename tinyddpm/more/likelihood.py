@@ -14,7 +14,7 @@ costs the divergence between the two:
     −log p(x_0) ≤ L_T + Σ_{t=2..T} L_{t−1} + L_0          (Ho et al. 2020, equation 5)
 
     L_T      KL(q(x_T | x_0) ‖ N(0, I))                     `prior_term`: no network in it
-    L_{t−1}  KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t))   `step_term`: a weight times ‖x_0 − x̂_0‖²
+    L_{t−1}  KL(q(x_{t−1} | x_t, x_0) ‖ p(x_{t−1} | x_t))   `step_term`: weight · ‖x_0 − x̂_0‖²
     L_0      −log p(x_0 | x_1)                              `decoder_term`: the image's grey levels
 
 The weights are where training departs from likelihood. The lecture's J weights each t alike. The

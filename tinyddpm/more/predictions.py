@@ -27,7 +27,7 @@ whatever the network predicts:
     "none"            1                 the lecture's objective, the default
     "snr"             SNR_t             the ε-loss: L_simple of Ho et al. 2020, equation 14
     "snr_plus_1"      SNR_t + 1         the v-loss (Salimans & Ho 2022)
-    "truncated_snr"   max(SNR_t, 1)     the larger of the ε-loss and the x_0-loss (ibid.)
+    "truncated_snr"   max(SNR_t, 1)     larger of the ε-loss and the x_0-loss (Salimans & Ho 2022)
     "min_snr"         min(SNR_t, γ)     Hang et al. 2023, "Efficient diffusion training via min-SNR
                                         weighting strategy"
 
