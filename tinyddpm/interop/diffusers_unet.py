@@ -44,6 +44,7 @@ CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 class DiffusersUNet(UNet):
     """xt (N, C, H, W), t (N,) in {1..T} -> what it predicts, (N, C, H, W)."""
 
+    config: DiffusersConfig
     # Which layers these are depends on the config, so each instance has its own.
     TimeEmbedding: Any
     SelfAttention: Any
