@@ -196,11 +196,14 @@ def test_a_run_that_has_no_classes_or_never_dropped_them(few_digits, tmp_path, c
 
 BAD_VALUES = [
     ({"classes": 10}, "classes: expected true or false, got 10"),
-    ({"class_dropout": 1.0}, "class_dropout: expected a share from 0"),
-    ({"class_dropout": float("nan")}, "class_dropout: expected a share"),
+    ({"class_dropout": 1.0}, "class_dropout: expected a fraction from 0"),
+    ({"class_dropout": float("nan")}, "class_dropout: expected a fraction"),
     ({"class_names": [1, 2]}, "class_names: expected a list of texts, got [1, 2]"),
     ({"class_names": "cat"}, "class_names: expected a list of texts"),
-    ({"classes": True, "time_conditioning": False}, "classes: expected a network that is told t"),
+    (
+        {"classes": True, "time_conditioning": False},
+        "classes: expected a network conditioned on t",
+    ),
 ]
 
 

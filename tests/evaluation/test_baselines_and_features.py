@@ -33,9 +33,8 @@ def test_each_baseline_is_what_its_name_says():
         assert np.abs(images).max() <= 1
     known = {image.tobytes() for image in DIGITS}
     copied = {image.tobytes() for image in found[names[4]]}
-    assert (
-        copied <= known and 80 < len(copied) <= 100
-    )  # 300 draws from 100 leave out 5 of them on average
+    # 300 draws from 100 images leave out 5 of them, on average.
+    assert copied <= known and 80 < len(copied) <= 100
     blurred = {gaussian_filter(image[0], 0.5).tobytes() for image in DIGITS}
     assert all(image[0].tobytes() in blurred for image in found[names[1]])
     noisy, flat = found[names[0]].reshape(300, -1), DIGITS.reshape(len(DIGITS), -1)

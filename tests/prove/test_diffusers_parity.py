@@ -37,7 +37,7 @@ class TestOneFunction:
         assert output_error(CONFIGS[name], np.float32) < 1e-5
 
     def test_the_output_in_float64(self, name):
-        """The two differ only in their tables of sines and cosines, of which one is float32.
+        """The two differ only in their tables of sines and cosines: diffusers' is float32.
 
         With either table in both, nothing is left. How much the tables change the output depends on
         the weight that a network gives to t: less than 1e-6 with PyTorch's initial weights, more

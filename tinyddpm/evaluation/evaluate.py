@@ -22,11 +22,9 @@ from autograd.backend import to_numpy
 from .. import data, noise
 from ..files import replacing
 from ..more.ideal import ideal_denoiser
-from ..more.predictions import denoiser
 from ..pictures.images import samples_beside_real
-from ..runs.computing import computing
 from ..runs.heldout import Draws, mean_image
-from ..runs.opening import Run
+from ..runs.opening import Run, chain_length
 from . import features, metrics
 from .baselines import baselines
 
@@ -135,9 +133,10 @@ def evaluate(
         out: the folder that `Evaluation.write` writes to, if not the run's.
 
     Raises:
-        ValueError: if there is no folder to write to, or too few images to measure.
+        ValueError: if there is no folder to write to, too few images to measure, or no such chain.
     """
     run = Run(folder, device)
+    total = chain_length(run.schedule.T, sampler, steps)  # raises now if there is none
     if out is None and not Path(folder).is_dir():
         fix = "for a model without one, name a folder with --out"
         raise ValueError(f"{folder}: expected a run folder, to write the tables to; {fix}")
@@ -154,7 +153,6 @@ def evaluate(
     test = test[_order(len(test), "evaluation: test")]
     function, space = features.load(run.config.data, dataset)
     real, known = function(test[:n]), function(train)
-    total = run.schedule.T if sampler == "ddpm" else steps or min(50, run.schedule.T)
     for _, xt, _ in watch(run.sample(n, sampler, steps, seed), total):
         last = xt  # in the end x_0; a list of all would take much memory
     samples = np.clip(to_numpy(last), -1, 1)
@@ -209,11 +207,9 @@ def _scores(real: np.ndarray, points: np.ndarray, known: np.ndarray) -> list[flo
 def _bands(run: Run, train: np.ndarray, test: np.ndarray) -> list[Band]:
     """J in each band of t, on the first 300 test images."""
     draws = Draws(test, run.schedule)
-    shards = run.config.shards
-    with computing(run.unet, run.unet, run.schedule, run.device, shards=shards) as (_, denoise):
-        model = denoiser(denoise, run.schedule, run.predicts)
-        mean, ideal = mean_image(train), ideal_denoiser(train, run.schedule)
-        J = [draws.evaluate(d) for d in (mean, ideal, model)]
+    mean, ideal = mean_image(train), ideal_denoiser(train, run.schedule)
+    with run.denoiser() as model:
+        J = [draws.evaluate(denoiser) for denoiser in (mean, ideal, model)]
     edges = [int(edge) for edge in draws.edges]
     ranges = zip(edges, edges[1:])
     return [
