@@ -20,7 +20,8 @@ VENV   ?= .venv
 RUN    := $(VENV)/bin/python
 GPU_SIM ?= .venv-gpu-sim
 
-.PHONY: lint format train test test-browser test-gpu-sim prove bench bench-gpu bench-scaling clean python
+.PHONY: lint format train test test-browser test-gpu-sim prove
+.PHONY: bench bench-gpu bench-scaling clean python
 
 train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume
@@ -69,11 +70,14 @@ bench-scaling: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.scaling --out docs/scaling.png
 
 .PHONY: docs docs-links architecture
-# -W: a warning is an error, and so is a reference that leads nowhere. --fresh-env: a page that has
-# not changed warns again. The script then follows every link of the finished site that stays on it.
+# -W: a warning is an error, and so is a reference that leads nowhere. The site is made from nothing:
+# a page that has not changed would not warn again, and one whose module is gone would stay. The
+# examples do not run again (docs/auto_examples has them). The script follows every link of the site
+# that stays on it.
 docs: $(VENV)/.ready-docs
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going --fresh-env --quiet \
-	  $(if $(FULL),--tag full) docs docs/_build/html
+	rm -rf docs/_build/html
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going --quiet $(if $(FULL),--tag full) \
+	  docs docs/_build/html
 	$(RUN) docs/_ext/check_links.py docs/_build/html
 	@echo "The site is docs/_build/html/index.html."
 

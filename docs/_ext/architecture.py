@@ -75,10 +75,12 @@ def reduced(arrows):
 def described():
     """What the picture shows, in words: a line for each room."""
     files, arrows = rooms()
-    return "".join(
-        f"{room}: {what}, {len(files[room])} files, imports {', '.join(sorted(below)) or 'none'}\n"
-        for (room, what), below in zip(ROOMS.items(), reduced(arrows).values())
-    )
+    arrows = reduced(arrows)
+    lines = []
+    for room, what in ROOMS.items():
+        below = ", ".join(sorted(arrows[room])) or "none"
+        lines.append(f"{room}: {what}; files: {len(files[room])}; imports: {below}\n")
+    return "".join(lines)
 
 
 def placed(arrows):

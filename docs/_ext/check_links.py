@@ -71,8 +71,10 @@ def main(root):
     if wrong:
         print("\n".join(wrong))
     else:
-        print(f"{pages} pages: every link on the site leads somewhere; nothing is fetched from")
-        print(f"elsewhere. {len(elsewhere)} links lead to other sites.")
+        print(
+            f"{pages} pages: every link on the site leads somewhere; nothing comes from elsewhere."
+        )
+        print(f"{len(elsewhere)} links lead to other sites.")
     return 1 if wrong or not pages else 0
 
 
