@@ -10,7 +10,7 @@ from autograd import backend, backward, leaf
 from tinyddpm import noise
 from tinyddpm.fast.cuda import ops as gpu_ops
 from tinyddpm.nn import block, conv
-from tinyddpm.noise import box_muller, philox
+from tinyddpm.noise import addressed, box_muller, philox
 from tools.kernel_on_cpu import Kernel
 
 pytestmark = pytest.mark.gpu_sim
@@ -82,8 +82,8 @@ DRAWS = [
 def test_noise_is_the_same_to_the_last_bit(monkeypatch, draw_noise, step):
     address = 7, "eps", step, [0, 3, 2**32 - 1]
     expected = draw_noise(*address)
-    monkeypatch.setattr(noise, "words_at", philox.words_on_gpu)
-    monkeypatch.setattr(noise, "box_muller", box_muller.box_muller_on_gpu)
+    monkeypatch.setattr(addressed, "words_at", philox.words_on_gpu)
+    monkeypatch.setattr(addressed, "box_muller", box_muller.box_muller_on_gpu)
     got = draw_noise(*address)
     assert got.dtype == expected.dtype and got.shape == expected.shape
     assert got.tobytes() == expected.tobytes()

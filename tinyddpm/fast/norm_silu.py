@@ -121,9 +121,9 @@ def forward_norm(
 def backward(g: Array, x: Array, saved: Saved) -> tuple[Array, Array, Array]:
     """The gradients of x, gain and shift. It overwrites saved.slope.
 
-    With x̂ = (x − mean)·r and ĝ the gradient of x̂, GroupNorm's is r·(ĝ − E[ĝ] − x̂·E[ĝ·x̂]), E over
-    a group. Here ĝ = half·q·gain. Collecting what multiplies q, what multiplies x and what is
-    constant gives q·a + x·β + γ.
+    With x̂ = (x − mean)·r and ĝ the gradient of x̂, GroupNorm's gradient is
+    r·(ĝ − E[ĝ] − x̂·E[ĝ·x̂]), where E is over a group. Here ĝ = half·q·gain. Collecting what
+    multiplies q, what multiplies x and what is constant gives q·a + x·β + γ.
 
     Args:
         g: the gradient of the output (H, W, N, C), which may be a part of a larger image.

@@ -2,10 +2,10 @@
 
 From then on `import cupy` is the real CuPy, computing on the CPU.
 
-cupy = simulator.start()
-with simulator.counting() as counts:
-    ...
-counts()          # {"kernel cupy_add__float32_float32_float32": 3, "copy device to host": 1, ...}
+    cupy = simulator.start()
+    with simulator.counting() as counts:
+        ...
+    counts()          # {"kernel cupy_add__float32_float32_float32": 3, "copy device to host": 1}
 """
 
 import ctypes
