@@ -12,7 +12,7 @@ conventions differ in these points:
   is "trailing", 999, 899, …, 99. If n does not divide T, its DDIM ends each stride T // n lower,
   and the next one starts elsewhere; ours and its DDPM go on from where they are.
 - DDIM and DDPM clip x̂_0 by default, but DDIM then combines the clipped x̂_0 with the network's own
-  ε̂, which belongs to another image. `use_clipped_model_output=True` gives the ε̂ of the clipped x̂_0,
+  ε̂, which belongs to another image. `use_clipped_model_output=True` gives ε̂ of the clipped one,
   like ours. DDIM inversion lacks that option.
 - With thresholding=True the bound is `sample_max_value`, 1 by default: s is then always 1, and
   nothing is ever scaled.
