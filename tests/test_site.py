@@ -115,7 +115,7 @@ def test_the_reference_has_every_module_that_says_something():
 
 
 DOCSTRING = """\
-What it does: a * b, *so*, |x| and x_ or `y`, as in `ddim` and `schedule.py`.
+What it does: a * b, *so*, |x| and x_ or `y`, as in `at` and `schedule.py`.
 
     for t, xt, x0_hat in ancestral(denoiser, schedule, x_T, noise):
         pass
@@ -137,7 +137,7 @@ Args:
 """
 REST = """\
 What it does: a \\* b, *so*, \\|x| and x\\_ or ``y``, as in \
-:py:obj:`ddim <tinyddpm.sampler.ddim>` and :py:obj:`schedule.py <tinyddpm.schedule>`.
+:py:obj:`at <tinyddpm.schedule.at>` and :py:obj:`schedule.py <tinyddpm.schedule>`.
 
 .. code-block:: python
 

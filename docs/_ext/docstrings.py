@@ -190,13 +190,14 @@ def process_attributes(app, doctree, docname):
 
 
 def with_aliases(text, set_already=False):
-    """A type, in words, with Array where Python has put in what that stands for."""
+    """A type, in words, with the name of an alias where Python has put in what that stands for."""
     from numpy.typing import ArrayLike, DTypeLike
     from sphinx.util.typing import stringify_annotation
 
-    from autograd.backend import Array
+    from autograd.backend import Array, Forward, Pullback
 
-    for alias, meaning in {"Array": Array, "ArrayLike": ArrayLike, "DTypeLike": DTypeLike}.items():
+    aliases = {"Forward": Forward, "Pullback": Pullback, "Array": Array}  # each holds the next
+    for alias, meaning in {**aliases, "ArrayLike": ArrayLike, "DTypeLike": DTypeLike}.items():
         long = stringify_annotation(meaning, mode="smart")  # ~numpy.ndarray[…], set as ndarray[…]
         text = text.replace(re.sub(r"~[\w.]+\.", "", long) if set_already else long, alias)
     return text
