@@ -70,7 +70,7 @@ bench-scaling: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.scaling --out docs/scaling.png
 
 .PHONY: docs docs-links architecture
-# -W: a warning is an error, and so is a reference that leads nowhere. The site is made from nothing:
+# -W: a warning is an error, and so is a reference that leads nowhere. The site is made afresh:
 # a page that has not changed would not warn again, and one whose module is gone would stay. The
 # examples do not run again (docs/auto_examples has them). The script follows every link of the site
 # that stays on it.

@@ -36,7 +36,7 @@ def test_pre_commit_has_the_ruff_of_the_extra_lint():
         ("| " + "x" * 200, False, True),
         ("see https://example.org/" + "x" * 100, False, False),
         ("[a](" + "x" * 100 + ")", True, False),
-        ("[a](" + "x" * 100 + ")" + "y" * 99, True, True),
+        ("[a](" + "x" * 100 + ")" + "y" * 101, True, True),
     ],
 )
 def test_a_long_line_is_found_and_links_and_tables_are_not(line, markdown, found):

@@ -1,24 +1,29 @@
 """Lists every tracked line that is too long: `python tools/long_lines.py`; status 1 if any is.
 
-It looks at Python, C++ and CUDA, and Markdown, and counts characters. Excepted are rows of Markdown
-tables, and lines that a URL or the target of a link makes long.
+It looks at Python, C++ and CUDA, and Markdown, and counts columns: x̂ is one. Excepted are rows of
+Markdown tables, and lines that a URL or a link makes long.
 """
 
 import re
 import subprocess
 import sys
+import unicodedata
 from pathlib import Path
 
 MOST = 100
 ROOT = Path(__file__).resolve().parents[1]
 KINDS = ("*.py", "*.cpp", "*.h", "*.cu", "*.md", "*.rst", "Makefile", "*.toml")
-LINK = re.compile(r"https?://\S+|\]\([^)]*\)")
+LINK = re.compile(r"https?://\S+|!?\[[^\]]*\]\([^)]*\)")
+
+
+def columns(line: str) -> int:
+    return sum(not unicodedata.combining(letter) for letter in line)
 
 
 def too_long(line: str, markdown: bool) -> bool:
-    if len(line) <= MOST or (markdown and line.startswith("|")):
+    if columns(line) <= MOST or (markdown and line.startswith("|")):
         return False
-    return len(LINK.sub("", line)) > MOST
+    return columns(LINK.sub("", line)) > MOST
 
 
 def main() -> int:
@@ -31,7 +36,7 @@ def main() -> int:
         for number, line in enumerate(lines, 1):
             if too_long(line, name.endswith(".md")):
                 found += 1
-                print(f"{name}:{number}: {len(line)} characters")
+                print(f"{name}:{number}: {columns(line)} columns")
     if found:
         print(f"{found} lines over {MOST} columns")
     return found > 0

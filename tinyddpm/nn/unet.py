@@ -60,7 +60,7 @@ class UNet(Module):
     TimeEmbedding, ResidualBlock, SelfAttention = TimeEmbedding, ResidualBlock, SelfAttention
     Downsample, Upsample, Last = Downsample, Upsample, NormSiLUConv
 
-    def __init__(self, config: UNetConfig = UNetConfig(), c: Multipliers = Multipliers()) -> None:  # noqa: B008 (frozen)
+    def __init__(self, config: UNetConfig = UNetConfig(), c: Multipliers = Multipliers()) -> None:
         self.config, self.c = config, c
         time = 4 * config.base if config.time_conditioning else 0
         resolution = min(config.image[1:])
