@@ -70,10 +70,10 @@ bench-scaling: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.scaling --out docs/scaling.png
 
 .PHONY: docs docs-links architecture
-# -W: a warning is an error, and so is a reference that leads nowhere. The site is made afresh:
-# a page that has not changed would not warn again, and one whose module is gone would stay. The
-# examples do not run again (docs/auto_examples has them). The script follows every link of the site
-# that stays on it.
+# -W: a warning is an error, and so is a reference that leads nowhere. The site is made from
+# nothing: a page that has not changed would not warn again, and one whose module is gone would
+# stay. The examples do not run again (docs/auto_examples has them). The script follows every link
+# of the site that stays on it.
 docs: $(VENV)/.ready-docs
 	rm -rf docs/_build/html
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going --quiet $(if $(FULL),--tag full) \

@@ -111,7 +111,7 @@ def draw(path):
     axes.set_axis_off()
     for room, (x, y) in place.items():
         draw_box(axes, x, y, room, len(files[room]))
-        for below in arrows[room]:
+        for below in sorted(arrows[room]):
             tip = (place[below][0], place[below][1] - HEIGHT / 2)
             axes.annotate("", tip, (x, y + HEIGHT / 2), arrowprops=ARROW)
     out = io.StringIO()
