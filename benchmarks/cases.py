@@ -4,9 +4,9 @@ import numpy as np
 
 from tinyddpm import schedule
 from tinyddpm.diffusion import q_sample
+from tinyddpm.equivalents import FASTER
 from tinyddpm.fast.premultiplied import layer_of
 from tinyddpm.nn import UNet, UNetConfig
-from tinyddpm.equivalents import FASTER
 
 
 def network(side, base, levels, attention):

@@ -20,11 +20,11 @@ from torch.nn import functional as F
 
 from autograd import leaf, no_grad, ops, primitive
 from tinyddpm import fast
+from tinyddpm.equivalents import FASTER, replaceable
 from tinyddpm.fast import norm_silu
 from tinyddpm.nn.attention import attention
 from tinyddpm.nn.block import norm_silu_conv, repeat2, upsample_conv
 from tinyddpm.nn.conv import conv2d
-from tinyddpm.equivalents import FASTER, replaceable
 from tinyddpm.nn.norm import group_norm
 
 from .timing import alternate, check_agreement

@@ -14,8 +14,8 @@ import pytest
 # The tiny runs of tests/explore are used here too.
 sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "explore")]
 
-from driving import Page, Served  # noqa: E402 (beside the path above)
-from tiny_runs import DIGITS, a_run  # noqa: E402 (beside the path above)
+from driving import Page, Served
+from tiny_runs import DIGITS, a_run
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome"
 

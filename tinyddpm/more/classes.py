@@ -64,7 +64,7 @@ class ClassUNet(UNet):
     def __init__(
         self,
         config: ClassConfig = ClassConfig(),
-        c: Multipliers = Multipliers(),  # noqa: B008 (frozen, so one may serve every call)
+        c: Multipliers = Multipliers(),
     ) -> None:
         super().__init__(config, c)
         self.classes = ClassEmbedding(config.classes, 4 * config.base, c.time)

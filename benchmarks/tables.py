@@ -1,0 +1,134 @@
+"""The tables of docs/sgd.md, in Markdown, from what the runs found."""
+
+import statistics
+
+from .results import CURVATURES, read
+from .rows import (
+    ELSEWHERE,
+    SEEDED,
+    best,
+    elsewhere,
+    families,
+    long_rows,
+    score,
+    targets,
+    variations,
+    with_cosine,
+)
+from .study import beside, split
+
+# Student's t with two degrees of freedom: half the width of a 95 % interval of three numbers, over
+# their standard error.
+T_975 = 4.303
+
+
+def tables(question, kept):
+    """Yields the tables of a question."""
+    yield from {"a": tables_a, "b": tables_b, "c": tables_c, "d": tables_d}[question](kept)
+
+
+def table(head, lines):
+    lines = [head, ["---"] * len(head), *lines]
+    return "\n".join(["| " + " | ".join(map(str, line)) + " |" for line in lines]) + "\n"
+
+
+def shown(row, kept, column):
+    """What was found, in words."""
+    value = score(row, kept, column)
+    if value < float("inf"):
+        return f"{value:.{2 if column == 'frechet' else 4}f}"
+    return "diverged" if kept.get(str(row), {}).get("diverged") else "not run"
+
+
+def grid(rows, kept):
+    """β: validation J, of each row."""
+    return ", ".join(f"{row.beta:g}: {shown(row, kept, 'validation_3')}" for row in rows)
+
+
+def interval(values):
+    """Mean and half the width of the 95 % interval of three numbers."""
+    return statistics.fmean(values), T_975 * statistics.stdev(values) / len(values) ** 0.5
+
+
+def tables_a(kept):
+    head = ["update", "multipliers", "β: validation J", "β chosen"]
+    head += ["its validation J after 200, 400 steps", "test J", "Fréchet", "coverage", "settings"]
+    lines = []
+    for (update, c), rows in families().items():
+        if not any(str(row) in kept for row in rows):
+            continue
+        chosen = best(rows, kept)
+        course = ", ".join(shown(chosen, kept, f"validation_{i}") for i in (1, 2))
+        found = [shown(chosen, kept, column) for column in ("test", "frechet", "coverage")]
+        line = [update, c, grid(rows, kept), f"{chosen.beta:g}", course, *found, f"`{chosen}`"]
+        lines.append(line)
+    yield table(head, lines)
+
+    images, _, test = split("digits")
+    real = beside(test, images[: len(test)], "digits")
+    said = "Fréchet {frechet:.2f}, coverage {coverage:.3f}".format(**real)
+    yield f"Real training images against the test images, {len(test)}: {said}.\n"
+    for groups in (SEEDED, long_rows(kept)):
+        yield seeds_table(groups, kept)
+
+
+def seeds_table(groups, kept):
+    """Test J, with its interval, of the groups that were made for every seed.
+
+    The rows of a group differ in their seed alone. The last number is how far a group is from the
+    first one of Adam, seed by seed.
+    """
+    J = {tuple(rows): [score(row, kept, "test") for row in rows] for rows in groups}
+    J = {rows: found for rows, found in J.items() if max(found) < float("inf")}
+    adam = next((rows for rows in J if rows[0].optimiser == "adam"), None)
+    lines = []
+    for rows, found in J.items():
+        row, gap = rows[0], ""
+        if adam not in (None, rows):
+            gap = "{:+.4f} ± {:.4f}".format(*interval([a - b for a, b in zip(found, J[adam])]))
+        each = ", ".join(f"{x:.4f}" for x in found)
+        mean = "{:.4f} ± {:.4f}".format(*interval(found))
+        setting = [row.steps, row.optimiser, row.c, f"{row.beta:g}", row.warmup]
+        lines.append([*setting, each, mean, gap, f"`{row}`"])
+    head = ["steps", "update", "multipliers", "β", "warm-up", "test J, seeds 0, 1, 2"]
+    head += ["mean, 95 % interval", "less Adam's, seed by seed", "settings (and seed=1, seed=2)"]
+    return table(head, lines) if lines else ""
+
+
+def tables_b(kept):
+    lines = []
+    for name, (setting, steps) in ELSEWHERE.items():
+        for (update, c), rows in elsewhere(setting, steps).items():
+            made = [row for row in rows if str(row) in kept]
+            if made:
+                chosen = best(made, kept)
+                found = [grid(made, kept), shown(chosen, kept, "test"), f"`{chosen}`"]
+                lines.append([name, steps, update, c, *found])
+    head = ["setting", "steps", "update", "multipliers", "β: validation J", "test J", "settings"]
+    yield table(head, lines)
+    curvatures = read(CURVATURES)
+    head = ["row", *next(iter(curvatures.values()))]
+    yield table(head, [[name, *values.values()] for name, values in curvatures.items()])
+
+
+def tables_c(kept):
+    lines = []
+    for name, rows in variations().items():
+        chosen = best(rows, kept)
+        test, of_theta = (shown(chosen, kept, column) for column in ("test", "test_last_theta"))
+        lines.append([name, grid(rows, kept), test, of_theta, f"`{chosen}`"])
+    head = ["what is changed", "β: validation J", "test J", "test J of θ itself, without EMA"]
+    yield table([*head, "settings"], lines)
+
+
+def tables_d(kept):
+    lines = []
+    for (predicts, weight, update), rows in targets("linear").items():
+        chosen = best(rows, kept)
+        for row in (chosen, with_cosine(chosen)):
+            if str(row) in kept:
+                found = [kept[str(row)].get(column) or "" for column in ("frechet", "coverage")]
+                setting = [predicts, weight, update, row.noise, f"{row.beta:g}"]
+                lines.append([*setting, shown(row, kept, "test"), *found, f"`{row}`"])
+    head = ["predicts", "weight", "update", "noise", "β", "test J", "Fréchet", "coverage"]
+    yield table([*head, "settings"], lines)
