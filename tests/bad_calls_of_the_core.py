@@ -65,7 +65,7 @@ ROWS = [
     bad(sampler.ancestral, same, S, X, z, variance=S.beta[1:], says=f"{VARIANCE} numbers, got 10"),
     bad(sampler.ancestral, same, S, X, z, clip=-1, says=f"{CLIP}, got -1"),
     bad(sampler.ancestral, same, S, X, z, clip=np.nan, says="clip: expected"),
-    bad(solvers.ddim, lambda x, t: DOUBLE, S, X, steps=3, says="x0: expected"),
+    bad(solvers.ddim, lambda x, t: DOUBLE, S, X, steps=3, says="x0_hat: expected"),
     bad(solvers.ddim, same, S, X, steps=11, says="steps: expected 1 to T = 10, got 11"),
     bad(solvers.ddim, same, S, X, steps=2.5, says="got 2.5"),
     bad(solvers.ddim, same, S, X, steps=2, eta=0.5, says="noise: expected a function noise(t)"),

@@ -75,7 +75,7 @@ BAD_T = {  # of two images
 OF_T = {  # every function that looks t up
     schedule.at: lambda t: schedule.at(S.beta, t, X),
     diffusion.q_sample: lambda t: diffusion.q_sample(S, X, t, X),
-    chain.q_step: lambda t: diffusion.q_step(S, X, t, X),
+    chain.q_step: lambda t: chain.q_step(S, X, t, X),
     diffusion.posterior_mean: lambda t: diffusion.posterior_mean(S, X, X, t),
     diffusion.predicted_noise: lambda t: diffusion.predicted_noise(S, X, X, t),
     gradient: lambda t: gradient(UNET, S, X, t, X),

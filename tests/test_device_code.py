@@ -34,17 +34,19 @@ ON_THE_HOST = {
     "tinyddpm/schedule.py": dict.fromkeys(["Schedule.__init__", "linear", "cosine", "at"], TABLES),
     "tinyddpm/diffusion.py": {
         "q_sample": TABLES,
-        "q_step": TABLES,
         "posterior_coefficients": TABLES,
         "posterior_variance": TABLES,
         "predicted_noise": TABLES,
-        "q_chain": "t, which may lie on the host: `at` takes it to the table",
     },
-    "tinyddpm/sampler.py": {"ancestral": TABLES, "ddim": "numbers out of a table"},
+    "tinyddpm/sampler.py": {"ancestral": TABLES},
     "tinyddpm/noise/philox.py": dict.fromkeys(["philox", "words"], TWIN),
     "tinyddpm/noise/box_muller.py": dict.fromkeys(["box_muller", "cosine_and_sine"], TWIN),
     "tinyddpm/fast/cuda/columns.py": dict.fromkeys(["col2im", "_pad"], TWIN),
     "tinyddpm/fast/cuda/norm_silu.py": dict.fromkeys(["forward", "_slope", "_per_channel"], TWIN),
+    "tinyddpm/more/chain.py": {
+        "q_step": TABLES,
+        "q_chain": "t, which may lie on the host: `at` takes it to the table",
+    },
     "tinyddpm/more/curvature.py": {"kinds": "masks, made on the host"},
     "tinyddpm/more/editing.py": {"inpaint": "shapes"},
     "tinyddpm/more/gaussian.py": {
@@ -93,7 +95,7 @@ ON_THE_HOST = {
         ],
         TABLES,
     ),
-    "tinyddpm/more/solvers.py": {"_amplitudes": TABLES},
+    "tinyddpm/more/solvers.py": {"_amplitudes": TABLES, "ddim": "numbers out of a table"},
     "tinyddpm/nn/module.py": {
         "Parameter.__init__": "no numbers yet",
         "Module.initialise": "θ starts on the host, and is moved by `bind`",

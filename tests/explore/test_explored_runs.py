@@ -9,6 +9,7 @@ import pytest
 from tiny_runs import DIGITS, a_run, data_of, opened
 
 from tinyddpm import cli
+from tinyddpm.cli import models
 from tinyddpm.explore import drawing, words
 from tinyddpm.explore.chain import SAMPLERS, Chain, Settings
 from tinyddpm.explore.explorer import Explorer
@@ -82,7 +83,7 @@ def test_a_run_that_never_saw_an_image_without_its_class_is_not_guided(tmp_path)
 
 
 def test_without_the_extra_the_command_says_how_to_install_it(monkeypatch, capsys, tmp_path):
-    monkeypatch.setattr(cli, "find_spec", lambda name: None)
+    monkeypatch.setattr(models, "find_spec", lambda name: None)
     assert cli.main(["explore", str(tmp_path)]) == 2
     problem = "explore: expected NiceGUI, which is not installed"
     install = f"{sys.executable} -m pip install 'tinyddpm[explore]'"

@@ -11,6 +11,7 @@ from named_schedules import named, rescaled, several_steps
 from oracles import full, noise_table, same, seeds
 from PIL import Image
 
+from tinyddpm import diffusion
 from tinyddpm.more import chain
 from tinyddpm.more.ideal import ideal_denoiser
 from tinyddpm.more.schedules import SCHEDULES, from_beta, log_snr, snr, zero_terminal_snr
