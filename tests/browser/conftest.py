@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 # The tiny runs of tests/explore are used here too.
-sys.path[:0] = [str(Path(__file__).resolve().parent.parent / "explore")]
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "explore"))
 
 from driving import Page, Served
 from tiny_runs import DIGITS, a_run
