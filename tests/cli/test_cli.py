@@ -29,7 +29,7 @@ PROGRAM = [sys.executable, "-W", "error", "-m", "tinyddpm"]
 BAD_INPUT = {
     "train --out x --base four": "'four' is not a valid integer",
     "train --out x --bse 4": "No such option",
-    "train --out x --groups 3": "16 channels cannot be divided into 3 groups",
+    "train --out x --groups 3": "groups: expected a divisor of 16 channels, got 3",
     "train --out x --levels 1,b": "expected whole numbers with commas between them, got '1,b'",
     "train --out x --recipe nothing": (
         "--recipe: expected one of cifar10, digits, digits_classes, emoji, fashion"

@@ -81,7 +81,7 @@ WRONG = [
     ({"minutes": -1.0}, "minutes: expected a positive number"),
     (
         {"levels": [1, 2, 2, 2, 2], "image": [1, 8, 8]},
-        "image: 5 levels need height and width divisible by 16, got 8×8",
+        "image: expected height and width divisible by 16, for 5 levels, got (1, 8, 8)",
     ),
     ({"classes": True, "time_conditioning": False}, "classes: expected a network conditioned"),
 ]
