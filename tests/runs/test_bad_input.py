@@ -93,7 +93,7 @@ def test_a_run_from_another_data_set_is_named(trained, tmp_path, capsys):
 def test_many_levels_are_allowed_where_the_images_are_large_enough():
     config = from_dict({"levels": [1] * 5, "size": 32}).for_images((3, 32, 32))
     assert config.unet.levels == (1,) * 5
-    with pytest.raises(ValueError, match="divisible by 16, for 5 levels, got"):
+    with pytest.raises(ValueError, match="height and width divisible by 16, for 5 levels"):
         from_dict({"levels": [1] * 5}).for_images((1, 8, 8))
 
 

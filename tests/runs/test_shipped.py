@@ -72,9 +72,7 @@ def test_every_command_that_takes_a_model_takes_the_name(tiny, capsys):
     assert not Path("tiny").exists()  # or the name would mean that folder from now on
 
 
-@pytest.mark.parametrize(
-    "command, problem", [("eval", "another folder (--out)"), ("plot", "record")]
-)
+@pytest.mark.parametrize("command, problem", [("eval", "a folder with --out"), ("plot", "record")])
 def test_what_needs_the_folder_of_a_run_says_so(tiny, capsys, command, problem):
     assert cli.main([command, "tiny"]) == 2
     said = capsys.readouterr().err

@@ -53,7 +53,7 @@ BOUNDS = {
     "shards": (1, 1024),
     "blocks": (1, 100),
 }
-BELOW_1 = "from 0 up to, but not including, 1"
+BELOW_1 = "from 0 to below 1"
 LONGEST_FILE = 2**20  # bytes
 
 NoiseSchedule = Literal["linear", "cosine", "scaled_linear", "quadratic", "sigmoid", "sigmoid_beta"]
