@@ -15,6 +15,7 @@ from oracles import perturb
 from autograd.backend import array_module, to_device
 from tinyddpm import noise, schedule
 from tinyddpm.more import (
+    chain,
     classes,
     editing,
     gaussian,
@@ -36,9 +37,10 @@ T = np.array([2, 3, 5, 8])
 MASK, FRACTIONS = np.array([[1, 0, 1], [0, 0, 1]]), np.array([0.0, 0.3, 1.0])
 LABELS = np.array([0, 2, 1, 2])
 MEAN = np.full(SHAPE, 0.1)
-MODULES = (classes, editing, gaussian, ideal, likelihood, predictions, reverse, solvers)
+MODULES = (chain, classes, editing, gaussian, ideal, likelihood, predictions, reverse, solvers)
 # These work on tables or numbers alone, or are called by a function in CASES.
 WITHOUT_ARRAYS = {
+    "timestep_grid",
     "truncated",
     "resampling_path",
     "q_jump",
@@ -79,9 +81,13 @@ def beside(array, like):
     return array_module(like).asarray(array)
 
 
-def last(chain):
-    *_, (_, xt, x0_hat) = chain
+def last(film):
+    *_, (_, xt, x0_hat) = film
     return xt, x0_hat
+
+
+def q_chain(x0, eps, xt, t):
+    return tuple(xt for _, xt in chain.q_chain(S, x0, draws(x0)))
 
 
 def ideal_at(x0, eps, xt, t):
@@ -143,6 +149,9 @@ CASES = {f.__name__: lambda x0, eps, xt, t, f=f: f(S, eps, xt, t) for f in CONVE
     "probability_flow": lambda x0, eps, xt, t: gaussian.probability_flow(S, MEAN, 0.25, xt, 8, 3),
     "prior_term": lambda x0, eps, xt, t: likelihood.prior_term(S, x0),
     "terms": terms,
+    "q_step": lambda x0, eps, xt, t: chain.q_step(S, x0, t, eps),
+    "q_chain": q_chain,
+    "ddim": lambda x0, eps, xt, t: last(ddim(half, S, xt, draws(xt), steps=4, eta=0.5)),
     "ddim_inversion": lambda x0, eps, xt, t: last(
         solvers.ddim_inversion(half, S, x0, steps=4, rounds=2)
     ),
