@@ -2,9 +2,10 @@
 
     tinyddpm train --recipe digits_classes --out runs/digits_classes    # once: a few minutes
     python examples/09_samplers.py runs/digits_classes --out docs       # draws docs/samplers.png …
-    python examples/09_samplers.py --quick         # needs no run: an ideal denoiser stands in
+    python examples/09_samplers.py --quick                              # needs no run
 
-One trained denoiser goes into everything here, as an argument. Nothing is trained again.
+One trained denoiser goes into everything here, as an argument. Nothing is trained again. Without a
+run, the ideal denoiser of the digits stands in.
 
   1. Four samplers at 10 to 1000 steps, all from the same noise.
   2. Classifier-free guidance: the same noise with weight w = 0, 1, 3, 6 for each class.
