@@ -33,6 +33,7 @@ import numpy as np
 
 from .backend import Array, array_module, kind_of
 from .engine import backward, leaf
+from .second_order import hessian_vector as hessian_vector
 from .tensor import Tensor
 
 EPS = float(np.finfo(np.float64).eps)
@@ -183,9 +184,7 @@ def numerical_gradient(function: Function, array: Array) -> Array:
     """
     _is_real_array(array, _name(function), 0)
 
-    def number(x: Array) -> float:
-        return float(function(x))
-
+    number: Function = lambda x: float(function(x))
     slopes = [_extrapolated(number, array, _unit(array, k)) for k in range(array.size)]
     gradient: Array = array_module(array).asarray(slopes, dtype=np.float64)
     return gradient.reshape(array.shape)

@@ -4,9 +4,16 @@ import re
 
 import numpy as np
 import pytest
+from hypothesis import given, strategies as st
 
 from autograd import Tensor, check, leaf, ops, primitive
-from autograd.check import GradientError, check_gradient, check_pullback, numerical_gradient
+from autograd.check import (
+    GradientError,
+    check_gradient,
+    check_pullback,
+    hessian_vector,
+    numerical_gradient,
+)
 
 RNG = np.random.default_rng(0)
 X, Y = RNG.standard_normal((3, 4)), RNG.standard_normal((3, 4))
@@ -228,3 +235,21 @@ def test_a_leaf_is_not_changed_by_being_checked():
     x = leaf(X.copy())
     check_pullback(ops.square, x.data)
     assert x.grad is None
+
+
+@given(seed=st.integers(0, 1000))
+def test_the_hessian_is_symmetric(seed):
+    """u·(H v) = v·(H u), and H of x'Ax/2 is A itself when A is symmetric."""
+    rng = np.random.default_rng(seed)
+    theta, u, v = rng.standard_normal((3, 5))
+    w = rng.standard_normal((5, 5))
+
+    def slope(at):
+        x = leaf(at)
+        (ops.silu(x.reshape(1, 5) @ w) ** 2).sum().backward()
+        return x.grad
+
+    uHv, vHu = u @ hessian_vector(slope, theta, v), v @ hessian_vector(slope, theta, u)
+    assert abs(uHv - vHu) < 1e-3 * (1 + abs(uHv))
+    A = w + w.T
+    np.testing.assert_allclose(hessian_vector(lambda x: A @ x, theta, v), A @ v, atol=1e-9)

@@ -16,12 +16,14 @@ c ∝ 1/√λ makes all kinds equally curved, and one β suits them all.
 """
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
 
 from autograd.backend import Array, array_module
+from autograd.check import hessian_vector
+from autograd.second_order import Slope
 
 from .. import noise
 from ..nn.multipliers import ONES, Multipliers
@@ -32,23 +34,6 @@ from ..types import Gradient
 
 KINDS = [field.name for field in dataclasses.fields(Multipliers)]
 REST, ALL = "rest", "all"  # the layers that have no multiplier; the whole of θ
-
-# slope(θ) is ∇J at θ: vectors (n,).
-Slope = Callable[[Array], Array]
-
-
-def hessian_vector(slope: Slope, theta: Array, v: Array, h: float = 1e-3) -> Array:
-    """The product H v at θ, by a central difference.
-
-    Its error is of order h²‖v‖³, plus rounding divided by h‖v‖. So float64 is better.
-
-    Args:
-        slope: a function of θ that returns ∇J.
-        theta: where to differentiate, a vector (n,).
-        v: the vector (n,) to multiply.
-        h: the step of the difference, in units of v.
-    """
-    return (slope(theta + h * v) - slope(theta - h * v)) / (2 * h)
 
 
 def largest_curvature(
