@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 try:
-    from hypothesis import given, settings, strategies as st
+    from hypothesis import Phase, given, settings, strategies as st
 except ImportError as error:
     raise ImportError(
         "autograd.testing needs Hypothesis; install it with pip install 'tinyddpm[check]'"
@@ -45,6 +45,7 @@ from .subject import count_of_arrays, subject_of
 __all__ = [
     "RULES",
     "GradientError",
+    "arguments",
     "arrays_near",
     "broadcastable",
     "check_function",
@@ -107,7 +108,8 @@ def gradient_test(
     subject, options = subject_of(op, vjp), dict(options or {})
     drawn = cases(_shapes(op, shapes, options, draw), domains, kinks, options, draw)
     plan = Plan(reference, analytic, tuple(skip), device)
-    how: dict[str, Any] = {"deadline": None, "report_multiple_bugs": False}
+    phases = [phase for phase in settings().phases if phase is not Phase.explain]
+    how: dict[str, Any] = {"deadline": None, "report_multiple_bugs": False, "phases": phases}
     if examples is not None:
         how["max_examples"] = examples
 
@@ -118,6 +120,21 @@ def gradient_test(
     test.__doc__ = f"The derivative of {subject.name} keeps every rule of the kit."
     made: Callable[[], None] = settings(**how)(given(case=drawn)(test))
     return made
+
+
+def arguments(
+    op: Callable[..., Any],
+    *,
+    shapes: Any = None,
+    domains: Any = PLAIN,
+    kinks: Sequence[float] = (),
+    options: dict[str, Any] | None = None,
+    draw: st.SearchStrategy[Any] | None = None,
+) -> st.SearchStrategy[tuple[tuple[Any, ...], dict[str, Any]]]:
+    """What `gradient_test` would try: a strategy of (arrays, options), for tests of your own."""
+    options = dict(options or {})
+    drawn = cases(_shapes(op, shapes, options, draw), domains, kinks, options, draw)
+    return drawn.map(lambda case: (case.arrays, case.options))
 
 
 def check_function(function: Callable[..., Any], **how: Any) -> None:

@@ -1,4 +1,4 @@
-"""TABLE: for every primitive of ops.py and more_ops.py, how to draw arguments, and a reference.
+"""TABLE: for every primitive of ops.py and more_ops.py, its reference and what to try.
 
 A primitive without a row fails `test_the_table_has_every_primitive`.
 """
@@ -8,32 +8,38 @@ from typing import NamedTuple
 import numpy as np
 import scipy.special
 from op_draws import (
-    along_an_axis,
-    broadcasting,
-    choices,
+    EQUAL,
+    MATRICES,
+    SHAPES,
+    SOME_AXES,
+    TWELVE,
     concats,
-    distinct,
-    dropouts,
-    elementwise,
-    indices,
-    matrices,
-    never_equal,
-    pads,
-    reductions,
-    reshapes,
-    spreads,
-    stacks,
+    keys,
+    larger,
+    new_axes,
+    orders,
     takes,
-    transposes,
+    uniform,
+    vectors,
+    widths,
 )
 
 from autograd import more_ops, ops
+from autograd.testing import arguments, one_axis, some_axes
 
 
 class Row(NamedTuple):
     draw: object  # a hypothesis strategy of (arrays, options)
     reference: object  # the same in NumPy or SciPy
-    analytic: bool = True  # can the complex step check it?
+    analytic: bool | None  # can the complex step check it? None: the kit finds out
+    how: dict  # the same for `gradient_test`
+
+
+TABLE = {}
+
+
+def row(op, reference, analytic=True, **how):
+    TABLE[op] = Row(arguments(op, **how), reference, analytic, how)
 
 
 def relu(x):
@@ -52,44 +58,44 @@ def logsumexp(x, **options):
     return np.log(np.sum(np.exp(x), **options))
 
 
-CLIPPED = elementwise(kinks=(-1, 0.5), options={"low": -1, "high": 0.5})
+REDUCTION = {"shapes": SHAPES, "options": {"axis": some_axes, "keepdims": [False, True]}}
+POSITIVE = (0.1, 2.0)
 
-TABLE = {
-    ops.add: Row(broadcasting(), np.add),
-    ops.sub: Row(broadcasting(), np.subtract),
-    ops.mul: Row(broadcasting(), np.multiply),
-    ops.div: Row(broadcasting(low_of_second=0.5), np.divide),
-    ops.neg: Row(elementwise(), np.negative),
-    ops.square: Row(elementwise(), np.square),
-    ops.matmul: Row(matrices(), np.matmul),
-    # No primitive itself: it calls the one above.
-    more_ops.matmul: Row(matrices(vectors=True), np.matmul),
-    ops.sum: Row(reductions(), np.sum),
-    ops.mean: Row(reductions(), np.mean),
-    ops.reshape: Row(reshapes(), lambda x, shape: x.reshape(shape)),
-    ops.transpose: Row(transposes(), np.transpose),
-    ops.concat: Row(concats(), lambda *xs, axis: np.concatenate(xs, axis)),
-    ops.silu: Row(elementwise(-6, 6), lambda x: x * scipy.special.expit(x)),
-    ops.softmax: Row(along_an_axis(), scipy.special.softmax),
-    more_ops.abs: Row(elementwise(kinks=(0,)), np.abs, analytic=False),
-    more_ops.sqrt: Row(elementwise(low=0.1), np.sqrt),
-    more_ops.exp: Row(elementwise(), np.exp),
-    more_ops.log: Row(elementwise(low=0.1), np.log),
-    more_ops.tanh: Row(elementwise(), np.tanh),
-    more_ops.sigmoid: Row(elementwise(-6, 6), scipy.special.expit),
-    more_ops.relu: Row(elementwise(kinks=(0,)), relu, analytic=False),
-    more_ops.gelu: Row(elementwise(), lambda x: x * scipy.special.ndtr(x)),
-    more_ops.clip: Row(CLIPPED, clip, analytic=False),
-    more_ops.dropout: Row(dropouts(), dropout),
-    more_ops.pow: Row(broadcasting(low=0.3, low_of_second=-2.0), np.power),
-    more_ops.maximum: Row(never_equal(), np.maximum, analytic=False),
-    more_ops.minimum: Row(never_equal(), np.minimum, analytic=False),
-    more_ops.where: Row(choices(), np.where),
-    more_ops.max: Row(reductions(distinct), np.max, analytic=False),
-    more_ops.logsumexp: Row(reductions(), logsumexp),
-    more_ops.broadcast_to: Row(spreads(), np.broadcast_to),
-    more_ops.stack: Row(stacks(), lambda *xs, axis: np.stack(xs, axis)),
-    more_ops.pad: Row(pads(), lambda x, width: np.pad(x, width)),
-    more_ops.index: Row(indices(), lambda x, key: x[key]),
-    more_ops.take: Row(takes(), np.take),
-}
+row(ops.add, np.add)
+row(ops.sub, np.subtract)
+row(ops.mul, np.multiply)
+row(ops.div, np.divide, domains=[(-2.0, 2.0), (0.5, 2.0)])
+row(ops.neg, np.negative)
+row(ops.square, np.square)
+row(ops.matmul, np.matmul, shapes=MATRICES)
+# No primitive itself: it calls the one above.
+row(more_ops.matmul, np.matmul, shapes=MATRICES | vectors())
+row(ops.sum, np.sum, **REDUCTION)
+row(ops.mean, np.mean, **REDUCTION)
+new_shapes = [(12,), (-1, 3), (2, 1, 6), 12]
+row(ops.reshape, lambda x, shape: x.reshape(shape), shapes=TWELVE, options={"shape": new_shapes})
+row(ops.transpose, np.transpose, options={"axes": orders})
+row(ops.concat, lambda *xs, axis: np.concatenate(xs, axis), draw=concats())
+row(ops.silu, lambda x: x * scipy.special.expit(x), domains=(-6.0, 6.0))
+row(ops.softmax, scipy.special.softmax, shapes=SOME_AXES, options={"axis": one_axis})
+row(more_ops.abs, np.abs, None, kinks=[0])
+row(more_ops.sqrt, np.sqrt, domains=POSITIVE)
+row(more_ops.exp, np.exp)
+row(more_ops.log, np.log, domains=POSITIVE)
+row(more_ops.tanh, np.tanh)
+row(more_ops.sigmoid, scipy.special.expit, domains=(-6.0, 6.0))
+row(more_ops.relu, relu, None, kinks=[0])
+row(more_ops.gelu, lambda x: x * scipy.special.ndtr(x))
+row(more_ops.clip, clip, None, kinks=[-1, 0.5], options={"low": -1, "high": 0.5})
+row(more_ops.dropout, dropout, options={"rate": [0, 0.25, np.float64(0.5)], "uniform": uniform})
+row(more_ops.pow, np.power, domains=[(0.3, 2.0), (-2.0, 2.0)])
+row(more_ops.maximum, np.maximum, None)
+row(more_ops.minimum, np.minimum, None)
+row(more_ops.where, np.where, domains=[bool, (-2.0, 2.0), (-2.0, 2.0)])
+row(more_ops.max, np.max, None, **REDUCTION)
+row(more_ops.logsumexp, logsumexp, **REDUCTION)
+row(more_ops.broadcast_to, np.broadcast_to, options={"shape": larger})
+row(more_ops.stack, lambda *xs, axis: np.stack(xs, axis), shapes=EQUAL, options={"axis": new_axes})
+row(more_ops.pad, lambda x, width: np.pad(x, width), shapes=SOME_AXES, options={"width": widths})
+row(more_ops.index, lambda x, key: x[key], shapes=SOME_AXES, options={"key": keys})
+row(more_ops.take, np.take, draw=takes())
