@@ -5,13 +5,15 @@ from dataclasses import replace
 import numpy as np
 from hypothesis import strategies as st
 
-from autograd import Tensor, leaf
+from autograd.testing import check_layer
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.schedule import Schedule
 
 # β within these bounds keeps ᾱ_T above 1e-10; uniform β in (0, 1) would drive it to exactly 0.
 schedules = st.lists(st.floats(1e-5, 0.3), min_size=1, max_size=64).map(Schedule)
 seeds = st.integers(0, 2**32 - 1)
+
+check_module = check_layer  # the name by which tests/gpu finds what to run on a GPU too
 
 TINY_STEP = 1e-30  # of the complex step: nothing is subtracted, so it may be this small
 
@@ -37,56 +39,6 @@ def perturb(module, rng, size=0.05):
     for p in module.parameters().values():
         p.data[...] += size * rng.standard_normal(p.shape)
     return module
-
-
-def check_module(module, forward, inputs, rng, zero=(), directions=3):
-    """Compare backward through `forward(*inputs)` with the complex step.
-
-    This is done for each input and for each parameter of `module`, with a random upstream gradient
-    and a perturbed θ. No reference slope may be zero, except for the parameters named in `zero`, on
-    which the output does not depend: their gradients must vanish.
-    """
-    perturb(module.initialise(0, np.float64), rng)
-    theta, grad = module.theta, module.grad
-    leaves = [leaf(x) for x in inputs]
-    out = forward(*leaves)
-    g = rng.standard_normal(out.shape)
-    out.backward(g)
-    size = abs(g * out.data).sum()
-
-    def slope_of(*moved):
-        """The slope of <g, output> along the imaginary parts of the inputs or of θ."""
-        tensors = [x if isinstance(x, Tensor) else Tensor(x) for x in moved]
-        return float((g * forward(*tensors).data).sum().imag) / TINY_STEP
-
-    def compare(name, gradient, slope):
-        for _ in range(directions):
-            v = rng.standard_normal(gradient.shape)
-            claimed, measured = float((gradient * v).sum()), slope(v)
-            allowed = 1e-11 * (abs(gradient * v).sum() + size)
-            assert abs(claimed - measured) <= allowed, (
-                f"{name}: backward gives {claimed:.12g}, the complex step {measured:.12g}"
-            )
-            vanishes = abs(measured) <= allowed
-            assert vanishes == (name in zero), f"{name}: the reference slope is {measured:.3g}"
-
-    for i, x in enumerate(inputs):
-
-        def input_slope(v, i=i, x=x):
-            return slope_of(*inputs[:i], x + 1j * TINY_STEP * v, *inputs[i + 1 :])
-
-        compare(f"input {i}", leaves[i].grad, input_slope)
-
-    for name, where in module.slices().items():
-
-        def parameter_slope(v, where=where):
-            moved = theta.astype(complex)
-            moved[where] += 1j * TINY_STEP * v
-            module.bind(moved)
-            return slope_of(*inputs)
-
-        compare(name, grad[where], parameter_slope)
-    module.bind(theta, grad)
 
 
 # ---- small U-Nets --------------------------------------------------------------------------------

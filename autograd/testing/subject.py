@@ -24,7 +24,7 @@ class Subject(NamedTuple):
     # (arrays, options, g or a function of the output, needs) -> the output, and a gradient for each
     gradients: Callable[[Arrays, Options, Any, Sequence[bool]], tuple[Array, Gradients]]
     # (arrays, options) -> the output and its pullback, neither of them touched by the engine
-    raw: Callable[[Arrays, Options], tuple[Array, Callable[[Array], Any]]] | None
+    raw: Callable[[Arrays, Options], tuple[Array, Callable[[Array], Any]] | None] | None
     strict: bool  # must gradients have their argument's shape without help? Our engine helps
     call: str  # how the code to paste calls it
 
@@ -64,9 +64,10 @@ def _of_tensors(op: Callable[..., Any], name: str) -> Subject:
             found.append(np.zeros_like(to_numpy(a.data)) if empty else a.grad if needed else None)
         return out.data, tuple(found)
 
-    def raw(arrays: Arrays, options: Options) -> tuple[Array, Callable[[Array], Any]]:
-        out, pullback = op.__wrapped__(*arrays, **options)  # type: ignore[attr-defined]
-        return out, pullback
+    def raw(arrays: Arrays, options: Options) -> tuple[Array, Callable[[Array], Any]] | None:
+        made = inspect.unwrap(op)(*arrays, **options)
+        is_pair = isinstance(made, tuple) and len(made) == 2 and callable(made[1])
+        return made if is_pair else None  # some other decorator's
 
     return Subject(name, forward, gradients, raw if is_primitive else None, False, name)
 

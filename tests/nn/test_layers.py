@@ -11,21 +11,36 @@ from oracles import check_module, seeds
 
 from autograd import Tensor, leaf
 from autograd.check import check_pullback
+from autograd.testing import gradient_test, images
 from tinyddpm import noise
+from tinyddpm.nn.attention import attention as attention_op
 from tinyddpm.nn.block import Downsample, ResidualBlock, Upsample, repeat2
 from tinyddpm.nn.conv import Conv2d, add_windows, conv2d, windows
-from tinyddpm.nn.linear import Linear
+from tinyddpm.nn.linear import Linear, linear
 from tinyddpm.nn.norm import GroupNorm, group_norm
 from tinyddpm.nn.time import TimeEmbedding
 
 # ---- convolution and linear ----------------------------------------------------------------------
 
 
-@given(convolutions(), seeds)
-def test_conv2d_gradient(drawn, seed):
-    """`check_pullback` also sees to it that no bit of g, the inputs or the output changes."""
-    x, w, options, _ = drawn
-    check_pullback(conv2d, x, w, options=options, seed=seed, analytic=True)
+DRAWN = convolutions().map(lambda drawn: (drawn[:2], drawn[2]))
+test_conv2d_gradient = gradient_test(conv2d, draw=DRAWN, analytic=True)
+
+
+def of_channels(shape):
+    """Shapes of images, of weights for their channels, and of a bias."""
+    return shape, (shape[-1], 3), (3,)
+
+
+def threefold(shape):
+    """Shapes of queries, keys and values."""
+    return (shape,) * 3
+
+
+test_linear_gradient = gradient_test(linear, shapes=images().map(of_channels), analytic=True)
+test_attention_op_gradient = gradient_test(
+    attention_op, shapes=images(c=(2, 2)).map(threefold), options={"heads": [1, 2]}
+)
 
 
 @given(convolutions(), seeds)
@@ -132,7 +147,9 @@ def test_gradients_of_the_layers_that_change_the_resolution(h, w, make, seed):
 def test_repeat2_makes_each_pixel_2_by_2(h, w, n, c, seed):
     x = np.random.default_rng(seed).standard_normal((h, w, n, c))
     np.testing.assert_array_equal(repeat2(x).data, np.kron(x, np.ones((2, 2, 1, 1))))
-    check_pullback(repeat2, x, seed=seed, analytic=True)
+
+
+test_repeat2_gradient = gradient_test(repeat2, shapes=images(), analytic=True)
 
 
 # ---- time ----------------------------------------------------------------------------------------
