@@ -123,9 +123,9 @@ def linear(e: Evaluated) -> None:
 def alias(e: Evaluated) -> None:
     """No gradient is memory that somebody else holds or that a later call overwrites."""
     raw = e.subject.raw(e.arrays, e.case.options) if e.subject.raw else None
-    if raw is None or not isinstance(raw[0], np.ndarray):
+    if raw is None:
         return
-    out, pullback = raw
+    out, pullback = np.asarray(raw[0]), raw[1]
     parts = tuple(pullback(e.g))
     lent = {f"argument {j}": a for j, a in enumerate(e.arrays) if isinstance(a, np.ndarray)}
     for i, part in enumerate(parts):

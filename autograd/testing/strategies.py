@@ -170,14 +170,14 @@ LAYOUTS = {
 def laid_out(x: Array, layout: str) -> Array:
     """The same numbers, otherwise arranged in memory."""
     if layout == "F":
-        return np.asarray(np.asfortranarray(x)).reshape(x.shape)
+        return np.array(x, order="F")
     if layout == "strided" and x.ndim:
         return np.repeat(x, 2, axis=-1)[..., ::2]
     if layout == "reversed":
         return np.asarray(np.flip(np.flip(x).copy()))
     if layout == "read-only":
-        return np.broadcast_to(x, x.shape)
-    return x
+        return np.broadcast_to(x.copy(), x.shape)
+    return x.copy()  # a wrong op may write into it
 
 
 # ---- one case ------------------------------------------------------------------------------------

@@ -4,10 +4,11 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from hypothesis import strategies as st
 from op_cases import CASES, draw, norm_silu_conv
 
 from autograd import Tensor, backward, leaf, no_grad
-from autograd.check import check_pullback
+from autograd.testing import gradient_test
 from tinyddpm import fast
 from tinyddpm.fast import buffers, ops
 from tinyddpm.nn import attention
@@ -29,9 +30,14 @@ def test_each_op_is_its_definition(case):
 
 @pytest.mark.parametrize("case", CASES)
 def test_each_op_keeps_the_rules_of_the_engine(case):
-    """Numerical gradients; and that neither g nor an input nor the output is written into."""
-    _, equivalent, arrays, options = CASES[case]
-    check_pullback(equivalent, *arrays, options=options)
+    """Every rule of autograd.testing: slopes, memory, layouts, float32 and more."""
+    definition, equivalent, arrays, options = CASES[case]
+
+    def reference(*xs, **how):
+        return definition(*xs, **how).data
+
+    drawn = st.just((tuple(arrays), options))
+    gradient_test(equivalent, draw=drawn, reference=reference, analytic=False, examples=5)()
 
 
 @pytest.mark.parametrize("case", CASES)
