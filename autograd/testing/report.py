@@ -84,7 +84,7 @@ def _literal(a: Any, layout: str) -> str:
 def wrong_slope(slopes: Slopes, argument: int, directions: list[Array]) -> str:
     """Where the gradient is wrong, by how much, and what that looks like."""
     found = [(slopes.along(v), v) for v in directions]
-    single = [(s, v) for s, v in found if (v != 0).sum() == 1 and s.excess > 1]
+    single = [(s, v) for s, v in found if (v != 0).sum() == v.max() == 1 and s.excess > 1]
     worst, v = max(single or found, key=lambda pair: pair[0].excess)
     if single:
         where = f"at index {tuple(int(i) for i in np.argwhere(v)[0])}"
