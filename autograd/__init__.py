@@ -9,8 +9,9 @@
     array([2., 4., 6.])
 
 Read `engine.py` first: it is the whole algorithm. `ops.py` holds the ops that a U-Net needs, and
-`more_ops.py` the ops that other programs need. `check.py` compares a gradient with numerical ones,
-`testing/` makes a test of an op in one line, and `draw.py` draws a graph.
+`more_ops.py` the ops that other programs need. `plain.py` is the part of a Tensor that has no
+derivative. `check.py` compares a gradient with numerical ones, `testing/` makes a test of an op in
+one line, and `draw.py` draws a graph.
 
 Gradients are of first order only. A pullback computes with plain arrays, which leave no graph
 behind, so there is nothing to differentiate a second time. That keeps every derivative readable as

@@ -26,6 +26,9 @@ Pullback: TypeAlias = Callable[[Array], tuple[Array | None, ...]]
 # What an op returns when it is given plain arrays: its output and its pullback.
 Forward: TypeAlias = tuple[Array, Pullback]
 
+# A decorator: e^−200 is 0 and no error, even in a program that lets NumPy raise such errors.
+underflow_is_zero = np.errstate(under="ignore")
+
 
 def array_module(*arrays: object) -> Any:
     """`cupy` if any of the arrays lives on a GPU, else `numpy`."""

@@ -34,6 +34,7 @@ from contextvars import ContextVar
 from functools import wraps
 from typing import Any
 
+from . import backend
 from .backend import Array, Forward, Pullback, alike, array_module, as_array, one_precision
 from .tensor import Tensor
 
@@ -89,6 +90,7 @@ def primitive(function: Callable[..., Forward]) -> Callable[..., Tensor]:
     return op
 
 
+@backend.underflow_is_zero
 def backward(tensor: Tensor, g: Array | None = None) -> None:
     """Add d(tensor)/d(leaf), times `g`, to the `grad` of every leaf that `tensor` depends on.
 

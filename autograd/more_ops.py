@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from . import ops
-from .backend import Array, Forward, array_module, special
+from .backend import Array, Forward, array_module, expect, special, underflow_is_zero
 from .engine import primitive
 from .ops import Axis
 from .tensor import Tensor
@@ -58,6 +58,7 @@ def tanh(x: Array) -> Forward:
 
 
 @primitive
+@underflow_is_zero
 def sigmoid(x: Array) -> Forward:
     """The logistic function 1 / (1 + e⁻ˣ)."""
     s = ops.sigmoid_of(x)
@@ -89,10 +90,7 @@ def gelu(x: Array) -> Forward:
 
 @primitive
 def clip(x: Array, *, low: float | None = None, high: float | None = None) -> Forward:
-    """Limits x to the range from `low` to `high`; None is no bound.
-
-    The derivative is 1 within and on the bounds, 0 outside.
-    """
+    """Limits x to low..high (None: no bound). The derivative is 1 within and on the bounds."""
     xp = array_module(x)
     out = xp.clip(x, low, high)
     inside = out == x
@@ -113,10 +111,8 @@ def dropout(x: Array, *, rate: float, uniform: Array) -> Forward:
     Raises:
         ValueError: the rate is out of range, or the shapes differ.
     """
-    if not 0 <= rate < 1:
-        raise ValueError(f"rate: expected a fraction from 0 to below 1, got {rate}")
-    if uniform.shape != x.shape:
-        raise ValueError(f"uniform: expected x's shape {x.shape}, got {uniform.shape}")
+    expect(0 <= rate < 1, "rate", "a fraction from 0 to below 1", rate)
+    expect(uniform.shape == x.shape, "uniform", f"x's shape {x.shape}", uniform.shape)
     mask, scale = uniform >= rate, 1 / (1 - float(rate))
     return x * mask * scale, lambda g: (g * mask * scale,)
 
@@ -166,7 +162,11 @@ def _split(g: Array, tie: Array, first: Array) -> tuple[Array, Array]:
 
 @primitive
 def where(condition: Array, x: Array, y: Array) -> Forward:
-    """Elements of x where the plain boolean array `condition` holds, of y elsewhere."""
+    """Elements of x where the plain boolean array `condition` holds, of y elsewhere.
+
+    The branch not taken is differentiated too, with g = 0, and 0 · ∞ is NaN. At x = 0 that spoils
+    `where(x > 0, log(x), 0.0)`. Replace what is unsafe first: `log(where(x > 0, x, 1.0))`.
+    """
     xp = array_module(condition, x, y)
 
     def pullback(g: Array) -> tuple[None, Array, Array]:
@@ -192,6 +192,7 @@ def max(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Forward:
 
 
 @primitive
+@underflow_is_zero
 def logsumexp(x: Array, *, axis: Axis = None, keepdims: bool = False) -> Forward:
     """The logarithm of the sum of eˣ along an axis.
 

@@ -5,7 +5,7 @@ ones broadcast as NumPy does, and the engine undoes it. g is always the gradient
 output.
 """
 
-from .backend import Array, Forward, array_module
+from .backend import Array, Forward, array_module, underflow_is_zero
 from .engine import primitive
 
 Axis = int | tuple[int, ...] | None
@@ -120,6 +120,7 @@ def concat(*xs: Array, axis: int = -1) -> Forward:
 
 
 @primitive
+@underflow_is_zero
 def silu(x: Array) -> Forward:
     """x · sigmoid(x) (Elfwing et al. 2018, "Sigmoid-weighted linear units", eq. 4)."""
     s = sigmoid_of(x)
@@ -136,6 +137,7 @@ def sigmoid_of(x: Array) -> Array:
 
 
 @primitive
+@underflow_is_zero
 def softmax(x: Array, *, axis: int = -1) -> Forward:
     """e^x divided by its sum along an axis. The largest x is subtracted: nothing overflows."""
     xp = array_module(x)

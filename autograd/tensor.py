@@ -3,6 +3,7 @@
 A Tensor holds two things: `data`, a NumPy or CuPy array, and `node`, its place in the graph (None
 when nothing it was computed from needs a gradient). Everything else here is notation, so that
 formulas read as they do in NumPy: `x * y`, `2 - x`, `array * x`, `x @ w`, `x[1:]`, `x.sum(axis=0)`.
+What has no derivative is in plain.py: comparisons, printing.
 
 References run Tensor -> Node -> arrays and never back. There are no cycles, so a graph dies the
 moment its last Tensor does, without the garbage collector.
@@ -13,13 +14,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .backend import Array, as_array
+from .plain import Plain
 
 if TYPE_CHECKING:
     from .engine import Node
     from .ops import Axis
 
 
-class Tensor:
+class Tensor(Plain):
     """An array `data` of any shape, and its `node` in the graph, or None. See `autograd.leaf`."""
 
     __slots__ = ("data", "node")
@@ -43,15 +45,9 @@ class Tensor:
         """Add the gradient of this Tensor to every leaf it depends on; see `autograd.backward`."""
         engine.backward(self, g)
 
-    def __repr__(self) -> str:
-        origin = "" if self.node is None else f", from {self.node.op}"
-        return f"Tensor({self.data!r}{origin})"
-
     # Each operator is the op of its name, with NumPy's broadcasting; the reflected ones serve
     # `2 * x` and `array * x`. One line each, so that they read as the table that they are.
     # fmt: off
-    def __len__(self) -> int: return len(self.data)
-    def __float__(self) -> float: return float(self.data)
     def __add__(self, other: Any) -> Tensor: return ops.add(self, other)
     def __radd__(self, other: Any) -> Tensor: return ops.add(other, self)
     def __sub__(self, other: Any) -> Tensor: return ops.sub(self, other)
@@ -67,12 +63,6 @@ class Tensor:
     def __rpow__(self, other: Any) -> Tensor: return more_ops.pow(other, self)
     def __abs__(self) -> Tensor: return more_ops.abs(self)
     def __getitem__(self, key: Any) -> Tensor: return more_ops.index(self, key=key)
-
-    # Comparisons have no derivative: they give plain arrays of bool, for `more_ops.where`.
-    def __lt__(self, other: Any) -> Array: return self.data < getattr(other, "data", other)
-    def __le__(self, other: Any) -> Array: return self.data <= getattr(other, "data", other)
-    def __gt__(self, other: Any) -> Array: return self.data > getattr(other, "data", other)
-    def __ge__(self, other: Any) -> Array: return self.data >= getattr(other, "data", other)
 
     def reshape(self, *shape: Any) -> Tensor: return ops.reshape(self, shape=_flat(shape))
     def transpose(self, *axes: Any) -> Tensor: return ops.transpose(self, axes=_flat(axes) or None)

@@ -24,7 +24,7 @@ ROOMS = {
     "nn": ("noise",),
     "more": ("noise", "nn"),
     "fast": ("noise", "nn"),
-    "interop": ("nn",),
+    "interop": ("nn", "more"),
     "data": (),
     "runs": ("noise", "nn", "more", "fast", "interop", "data"),
     "pictures": ("noise", "nn", "more", "data", "runs"),

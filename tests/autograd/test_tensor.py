@@ -1,4 +1,4 @@
-"""Tensor's notation: operators, numbers on either side, comparisons, methods."""
+"""Tensor's notation: operators, numbers on either side, methods."""
 
 import operator
 
@@ -55,15 +55,6 @@ def test_numbers_on_either_side(f, number_first, number):
     np.testing.assert_array_equal(out.data, with_number(values))
     out.sum().backward()
     assert x.grad.dtype == values.dtype
-
-
-def test_comparisons_are_plain_boolean_arrays():
-    a, b = np.array([1.0, 2.0, 3.0]), np.array([2.0, 2.0, 2.0])
-    for x, y in [(leaf(a), leaf(b)), (leaf(a), b), (a, leaf(b)), (leaf(a), 2.0)]:
-        for compare in (operator.lt, operator.le, operator.gt, operator.ge):
-            got = compare(x, y)
-            assert type(got) is np.ndarray and got.dtype == bool
-            np.testing.assert_array_equal(got, compare(a, b))
 
 
 def test_tensor_describes_itself():

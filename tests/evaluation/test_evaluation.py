@@ -1,12 +1,13 @@
 """`tinyddpm eval`: what it prints, writes and finds out."""
 
+import contextlib
 import json
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from tinyddpm import cli, data
+from tinyddpm import cli, data, noise
 from tinyddpm.evaluation.evaluate import COLUMNS, evaluate
 from tinyddpm.nn import UNetConfig
 from tinyddpm.runs.config import Config
@@ -82,6 +83,65 @@ def test_samples_that_are_the_training_images_are_found_out(trained, monkeypatch
     assert dict(zip(COLUMNS, result.rows[0][1]))["memorisation"] < 1e-4
     samples, neighbours = result.neighbours
     assert np.array_equal(neighbours[::5], samples)  # the nearest of the five is the image itself
+
+
+# ---- each number under its own name --------------------------------------------------------------
+
+
+def evaluated(trained, monkeypatch, **replaced):
+    """eval.json, with some of Run's methods replaced."""
+    for name, method in replaced.items():
+        monkeypatch.setattr(Run, name, method)
+    result = evaluate(trained[0], n=60, with_baselines=False)
+    return result, {name: dict(zip(COLUMNS, row)) for name, row in result.rows}
+
+
+def test_one_real_image_over_and_over_is_precise_and_recalls_nothing(trained, monkeypatch):
+    """Every copy lies among the real images; around a copy there is none but that image."""
+    order = np.argsort(noise.uniform(0, "evaluation: test", 0, np.arange(300), dtype=np.float64))
+    one = data.load_test("digits").images[order[:1]]
+
+    def copies(self, n, *_):
+        return iter([(0, np.repeat(one, n, axis=0), None)])
+
+    row = evaluated(trained, monkeypatch, sample=copies)[1]["this model"]
+    assert row["precision"] == 1 and row["recall"] < 0.1
+
+
+def test_other_real_images_are_other_ones(trained, monkeypatch):
+    """Beside themselves they would have the Fréchet distance 0 and the 1-NN accuracy 0."""
+    row = evaluated(trained, monkeypatch)[1]["real: other held-out images"]
+    assert row["Fréchet"] > 0.1 and row["1-NN"] > 0.3
+
+
+def test_j_of_the_ideal_denoiser_is_that_of_the_training_set(trained, monkeypatch):
+    """With next to no noise its answer is the training image nearest to x_t, seen or not.
+
+    At t = 1 of 12 the noise has a standard deviation of .09. An ideal denoiser that knew the test
+    images would return them, with a J near 0.
+    """
+    train, test = DIGITS.reshape(len(DIGITS), -1), data.load_test("digits").images[:300]
+    test = test.reshape(300, -1)
+    squared = (test**2).sum(1)[:, None] + (train**2).sum(1) - 2 * test @ train.T
+    nearest = np.mean(squared.min(axis=1)) / test.shape[1]
+    result, _ = evaluated(trained, monkeypatch)
+    first, last, _, ideal, _ = result.bands[0]
+    assert (first, last) == (1, 1) and 0.7 * nearest < ideal < 1.3 * nearest
+
+
+def test_the_model_has_its_own_column(trained, monkeypatch):
+    """For a model that always answers with black, J is the mean square of x_0 + 1, at every t."""
+    black = contextlib.nullcontext(lambda xt, t: np.full_like(xt, -1))
+    result, _ = evaluated(trained, monkeypatch, denoiser=lambda *_: black)
+    expected = np.mean((data.load_test("digits").images[:300].astype(np.float64) + 1) ** 2)
+    for *_, mean, ideal, model in result.bands:
+        assert model == pytest.approx(expected, rel=1e-6) and ideal < mean < model
+    *_, means, ideals, _ = zip(*result.bands)
+    last = [cell.strip() for cell in result.text().splitlines()[-1].split("|")[1:-1]]
+    mean = np.mean(means)
+    assert last[0] == "all" and float(last[1]) == pytest.approx(mean, abs=1e-4)
+    assert float(last[2]) == pytest.approx(np.mean(ideals) / mean, abs=1e-3)
+    assert float(last[3]) == pytest.approx(expected / mean, abs=1e-3)
 
 
 BAD_OPTIONS = {

@@ -77,6 +77,54 @@ def test_the_default_schedule_is_linear_and_trained_betas_win():
     np.testing.assert_allclose(found.beta[1:], trained, rtol=1e-12)
 
 
+def test_zero_terminal_snr():
+    """√ᾱ of β = 0.1, 0.2, 0.3 is shifted to end at 0, and stretched to begin where it did."""
+    options = {"num_train_timesteps": 3, "beta_start": 0.1, "beta_end": 0.3}
+    options |= {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+    first, second, last = 0.9**0.5, 0.72**0.5, 0.504**0.5
+    middle = (first * (second - last) / (first - last)) ** 2
+    found = from_options(options)
+    np.testing.assert_allclose(found.schedule.alpha_bar, [1, 0.9, middle, 0], atol=1e-12)
+    again = from_options(to_options(found))
+    np.testing.assert_allclose(again.schedule.alpha_bar, [1, 0.9, middle, 0], atol=1e-12)
+
+
+def test_zero_terminal_snr_of_trained_betas_does_not_go_with_epsilon():
+    with pytest.raises(ValueError, match="^trained_betas: .*zero terminal SNR"):
+        from_options({"num_train_timesteps": 2, "trained_betas": [0.5, 1.0]})
+
+
+# Which t a chain of 6 of 40 steps visits, by the formulas of diffusers, counted from 0.
+SPACINGS = [
+    ({}, [30, 24, 18, 12, 6, 0]),
+    ({"timestep_spacing": "leading", "steps_offset": 1}, [31, 25, 19, 13, 7, 1]),
+    ({"timestep_spacing": "leading", "steps_offset": 99}, [39, 33, 27, 21, 15, 9]),
+    ({"timestep_spacing": "linspace"}, [39, 31, 23, 16, 8, 0]),  # 39, 31.2, 23.4, 15.6, 7.8, 0
+    ({"timestep_spacing": "trailing"}, [39, 32, 26, 19, 12, 6]),  # 40, 33.3, 26.7, … less 1
+]
+
+
+@pytest.mark.parametrize("options, expected", SPACINGS)
+def test_the_steps_that_are_visited(options, expected):
+    found = from_options({"num_train_timesteps": 40} | options)
+    assert [t - 1 for t in found.timesteps(6)] == expected
+    assert from_options(to_options(found)).timesteps(6) == found.timesteps(6)
+
+
+@pytest.mark.parametrize("spacing", ["leading", "trailing", "linspace"])
+def test_a_chain_of_all_steps_visits_all(spacing):
+    found = from_options({"num_train_timesteps": 9, "timestep_spacing": spacing})
+    assert found.timesteps(9) == list(range(9, 0, -1))
+    for steps in (0, 10, 2.0):
+        with pytest.raises(ValueError, match="steps: expected 1 to T = 9"):
+            found.timesteps(steps)
+
+
+def test_halves_are_rounded_to_even_numbers():
+    found = from_options({"num_train_timesteps": 10, "timestep_spacing": "trailing"})
+    assert found.timesteps(4) == [10, 8, 5, 2]  # 10, 7.5, 5, 2.5
+
+
 PREDICTIONS = [
     ({}, "eps", 1.0),
     ({"prediction_type": "sample"}, "x0", 1.0),
@@ -95,7 +143,8 @@ def test_what_is_predicted(options, predicts, clip):
 SCHEDULERS = [
     Scheduler(linear(1000)),
     Scheduler(linear(50), "x0", None, True),
-    Scheduler(cosine(20), "v", 2.0),
+    Scheduler(cosine(20), "v", 2.0, False, "linspace"),
+    Scheduler(linear(50), spacing="leading", offset=1),
     Scheduler(Schedule([0.3])),
 ]
 
@@ -128,6 +177,9 @@ OTHER = {
     "rescale_betas_zero_snr": True,
     "beta_start": "0",
     "sigma_data": 0.5,
+    "clip_sample_range": 0,
+    "timestep_spacing": "karras",
+    "steps_offset": -1,
 }
 
 

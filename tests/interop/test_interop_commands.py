@@ -4,6 +4,7 @@ If anything is wrong, they write nothing.
 """
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -153,6 +154,77 @@ def test_the_command_line_imports_samples_and_exports(model, tmp_path, capsys):
     *_, (_, expected, _) = ancestral(denoise, schedule, draw(0), draw, variance=variance)
     *_, (_, found, _) = run.sample(2, "ddpm")
     np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
+# An imported model is sampled as its scheduler says. What the scheduler says, by hand.
+AS_THE_SCHEDULER_SAYS = [
+    ({}, 1.0, [30, 24, 18, 12, 6, 0]),
+    ({"clip_sample_range": 2.0}, 2.0, [30, 24, 18, 12, 6, 0]),
+    ({"clip_sample": False, "timestep_spacing": "trailing"}, np.inf, [39, 32, 26, 19, 12, 6]),
+    ({"clip_sample": False, "timestep_spacing": "linspace"}, np.inf, [39, 31, 23, 16, 8, 0]),
+    ({"variance_type": "fixed_large"}, 1.0, None),
+    ({"variance_type": "fixed_large", "clip_sample_range": 1.5}, 1.5, None),
+    ({"clip_sample": False}, np.inf, None),
+]
+
+
+@pytest.mark.parametrize("options, bound, grid", AS_THE_SCHEDULER_SAYS)
+def test_an_imported_model_is_sampled_as_its_scheduler_says(model, tmp_path, options, bound, grid):
+    """The chain of DDPM (grid None) or DDIM, from diffusers' formulas, t counted from 0."""
+    beta = np.linspace(1e-4, 0.1, 40)
+    common = {"num_train_timesteps": 40, "beta_end": 0.1, "prediction_type": "sample"}
+    (model / "scheduler_config.json").write_text(json.dumps(common | options))
+    import_folder(model, tmp_path / "run")
+    unet = diffusers_unet.read(model)
+
+    def draw(step):
+        return noise.normal(0, "sampling", step, np.arange(2), unet.config.image)
+
+    alpha_bar = np.append(np.cumprod(1 - beta), 1.0)  # the last is the clean image, at −1
+    x, largest = draw(0).astype(np.float64), 0.0
+    for t, before in pairwise([*(range(39, -1, -1) if grid is None else grid), -1]):
+        x0 = unet.denoise(x.astype(np.float32), np.full(2, t + 1)).clip(-bound, bound)
+        largest = max(largest, abs(x0).max())
+        a, b = alpha_bar[t], alpha_bar[before]
+        if grid is None:
+            small = beta[t] * (1 - b) / (1 - a)
+            variance = beta[t] if options.get("variance_type") == "fixed_large" else small
+            x = (b**0.5 * beta[t] * x0 + (1 - beta[t]) ** 0.5 * (1 - b) * x) / (1 - a)
+            x += variance**0.5 * draw(t + 1) if t > 0 else 0
+        else:
+            eps = (x - a**0.5 * x0) / (1 - a) ** 0.5
+            x = b**0.5 * x0 + (1 - b) ** 0.5 * eps
+    assert largest == bound or (bound == np.inf and largest > 1)
+
+    run = Run(tmp_path / "run")
+    *_, (_, found, _) = run.sample(2, "ddpm") if grid is None else run.sample(2, "ddim", 6)
+    np.testing.assert_allclose(found, x, atol=1e-4 * abs(x).max())
+
+
+def test_the_command_lines_clip_goes_before_the_models_own(model, tmp_path):
+    options = {"num_train_timesteps": 4, "prediction_type": "sample", "clip_sample_range": 1.5}
+    (model / "scheduler_config.json").write_text(json.dumps(options))
+    import_folder(model, tmp_path / "run")
+    largest = []
+    for clip in ([], ["--clip", "yes"], ["--clip", "no"]):
+        out = tmp_path / "samples.npz"
+        assert (
+            main(["sample", str(tmp_path / "run"), "--steps", "4", *clip, "--out", str(out)]) == 0
+        )
+        with np.load(out) as found:
+            largest.append(abs(found["images"]).max())
+    assert largest[0] == largest[1] == 1.5 < largest[2]
+
+
+def test_a_checkpoint_from_before_the_spacing_was_read_visits_the_steps_that_it_did(
+    model, tmp_path
+):
+    import_folder(model, tmp_path / "run")
+    saved = checkpoint.load(tmp_path / "run/checkpoint.safetensors")
+    for name in ("timestep_spacing", "steps_offset"):
+        del saved.state["diffusers"]["scheduler"][name]
+    _, scheduler = imported_network(saved)
+    assert scheduler.timesteps(4) == [40, 30, 20, 10]
 
 
 def test_an_import_from_nowhere_makes_no_folder(tmp_path):

@@ -9,6 +9,7 @@ from oracles import SMALL, batch, check_module, new, perturb, shaken
 from tinyddpm import noise
 from tinyddpm.diffusion import q_sample
 from tinyddpm.nn import UNet
+from tinyddpm.nn.block import ResidualBlock
 from tinyddpm.nn.module import Module
 from tinyddpm.nn.multipliers import ONES
 from tinyddpm.nn.norm import GroupNorm
@@ -216,6 +217,28 @@ def walk(module):
 
 def stream(sample, k=5):
     return noise.Stream(0, "dropout", k, np.asarray(sample))
+
+
+def test_no_two_layers_of_a_step_drop_the_same_features(monkeypatch):
+    """Nor do two steps, or two samples. Where the masks are independent, half of them agree."""
+    masks, mask_of = [], ResidualBlock.dropout_mask
+
+    def recorded(self, h, draw):
+        masks.append(mask_of(self, h, draw))
+        return masks[-1]
+
+    monkeypatch.setattr(ResidualBlock, "dropout_mask", recorded)
+    unet = shaken(dropout=0.5)
+    xt, t = batch(unet, 2)
+    for k in (5, 6):
+        unet(xt, t, stream([0, 1], k))
+    dropped = [mask[:, :, i].ravel() == 0 for mask in masks for i in range(2)]  # H W N C
+    assert len(dropped) == 2 * 2 * sum(isinstance(m, ResidualBlock) for m in walk(unet))
+    for i, a in enumerate(dropped):
+        for b in dropped[:i]:
+            size = min(len(a), len(b))
+            agreeing = np.mean(a[:size] == b[:size])
+            assert abs(agreeing - 0.5) < 5 * 0.5 / size**0.5
 
 
 def test_dropout_acts_in_training_only():

@@ -93,7 +93,7 @@ def import_(path: Path, out: Path) -> None:
 
     PATH is the folder of a UNet2DModel. The run folder is to sample from, not to train on.
     """
-    from ..runs.diffusers import import_folder
+    from ..runs.diffusers import import_folder, import_notes
 
     unet, scheduler = import_folder(path, out)
     size = sum(p.size for p in unet.parameters().values())
@@ -101,3 +101,5 @@ def import_(path: Path, out: Path) -> None:
         f"{path}: {size:,} parameters, predicts {scheduler.predicts}, "
         f"T = {scheduler.schedule.T}: {out}"
     )
+    for note in import_notes(path):
+        click.echo(f"  {note}")

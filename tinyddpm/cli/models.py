@@ -49,8 +49,7 @@ def with_bar(chain: Iterable[Any], total: int) -> Iterator[Any]:
 @click.option(
     "--clip",
     type=click.Choice(["yes", "no"]),
-    default="yes",
-    help="hold x̂_0 within [-1, 1] [yes]",
+    help="hold x̂_0 within [-1, 1] [yes; an imported model has its own bound or none]",
 )
 @click.option("--seed", default=0, help="the images are a function of it [0]")
 @DEVICE
@@ -73,7 +72,7 @@ def sample(
     eta: float,
     label: str | None,
     guidance: float | None,
-    clip: str,
+    clip: str | None,
     seed: int,
     device: str,
     tf32: bool,
@@ -93,8 +92,8 @@ def sample(
     if not out.parent.is_dir():
         raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
     model = Run(run, device, tf32)
-    bound = 1.0 if clip == "yes" else None
-    chain = model.sample(n, sampler, steps, seed, eta, bound, label, guidance)
+    bounds = {None: model.clip, "yes": model.clip or 1.0, "no": None}
+    chain = model.sample(n, sampler, steps, seed, eta, bounds[clip], label, guidance)
     total = chain_length(model.schedule.T, sampler, steps, eta)
     pictures.write_samples(with_bar(chain, total), out)
     of_class = "" if label is None else f", class {label}"

@@ -73,7 +73,7 @@ class Chain:
 
     A change takes effect at the next step. The chain then goes on from its x_t as if the schedule
     ended there (`truncated`): t/T of the new number of steps are left. Without a change it is the
-    chain of `Run.sample` with the same seed.
+    chain of `Run.sample` with the same seed (except that it spaces the steps of every run alike).
 
     Attributes:
         t: where it is.
@@ -139,12 +139,12 @@ class Chain:
             raise ValueError(f"sampler: expected one of {expected}, got {settings.sampler!r}")
         schedule = truncated(self.model.schedule, self.t)
         denoiser = self.model.network(self._cond(settings.label), settings.guidance)
-        sampler = SAMPLERS[settings.sampler]
+        sampler, clip = SAMPLERS[settings.sampler], self.model.run.clip
         if settings.sampler == "ddpm":
             variance = self.model.run.variance
             variance = None if variance is None else variance[: self.t + 1]
-            return sampler(denoiser, schedule, self.xt, self._noise, variance=variance)
-        return sampler(denoiser, schedule, self.xt, steps=self.left(settings))
+            return sampler(denoiser, schedule, self.xt, self._noise, clip=clip, variance=variance)
+        return sampler(denoiser, schedule, self.xt, steps=self.left(settings), clip=clip)
 
     def _cond(self, label: int | None) -> Array | None:
         """The class of each image (n,), or None in a run without classes."""

@@ -4,17 +4,21 @@
     found.schedule, found.predicts         # ours, and "eps", "x0" or "v"
     write(found, "folder")                 # for DDPMScheduler.from_pretrained(folder)
 
-The steps that a sampler visits (timestep_spacing, steps_offset, set_alpha_to_one) are no property
-of the model: these options are ignored.
+A Scheduler knows the steps that DDIM visits, too. One option is ignored, `set_alpha_to_one`: our
+chains always end at the clean image, where false lets diffusers' end at its t = 0, our t = 1.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from autograd.backend import expect
+
+from ..more.schedules import zero_terminal_snr
 from ..schedule import Schedule, cosine
 from .diffusers_config import (
     FALSE,
@@ -27,13 +31,14 @@ from .diffusers_config import (
     is_number,
     is_one_of,
 )
-from .diffusers_unet import read_json
+from .diffusers_files import SCHEDULER, read_json, scheduler_file
 
-CONFIG = "scheduler_config.json"
+CONFIG = SCHEDULER
 KINDS = ("DDPMScheduler", "DDIMScheduler")
 PREDICTS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 VARIANCES = {"fixed_small": False, "fixed_small_log": False, "fixed_large": True}
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
+SPACINGS = ("leading", "trailing", "linspace")
 
 
 class Scheduler(NamedTuple):
@@ -44,17 +49,49 @@ class Scheduler(NamedTuple):
         predicts: "eps", "x0" or "v".
         clip: the bound of x̂_0, or None.
         large_variance: whether the noise of a step has the variance β_t, and not β̃_t.
+        spacing: "leading", "trailing" or "linspace": which steps a chain of fewer than T visits.
+        offset: how much later than that "leading" is.
     """
 
     schedule: Schedule
     predicts: str = "eps"
     clip: float | None = 1.0
     large_variance: bool = False
+    spacing: str = "trailing"
+    offset: int = 0
+
+    def timesteps(self, steps: int) -> list[int]:
+        """The t of a chain of so many steps, as diffusers spaces them, the largest first.
+
+        (Lin et al. 2023, "Common diffusion noise schedules and sample steps are flawed", table 2.)
+        "leading" never visits T, so it starts from more noise than the network was told; the other
+        two do. All three round halves to even numbers. "leading" is moved by `offset`, as far as T.
+        """
+        T = self.schedule.T
+        valid = isinstance(steps, int) and 1 <= steps <= T
+        expect(valid, "steps", f"1 to T = {T}", repr(steps))
+        if self.spacing == "trailing":
+            return [round(T * i / steps) for i in range(steps, 0, -1)]
+        if self.spacing == "linspace":
+            return [1 + round(t) for t in np.linspace(0, T - 1, steps)[::-1].tolist()]
+        stride = T // steps
+        first = 1 + min(self.offset, T - 1 - (steps - 1) * stride)
+        return [first + i * stride for i in range(steps - 1, -1, -1)]
 
 
 def is_list_of_numbers_or_none(value: object) -> bool:
     """Whether it is a list of integers and floats, or null."""
     return value is None or (isinstance(value, list) and all(map(is_number, value)))
+
+
+def is_whole_or_zero(value: object) -> bool:
+    """Whether it is an integer, at least 0."""
+    return type(value) is int and value >= 0
+
+
+def is_positive(value: object) -> bool:
+    """Whether it is a finite number above 0."""
+    return isinstance(value, (int, float)) and value is not True and 0 < value < math.inf
 
 
 def is_anything(value: object) -> bool:
@@ -70,19 +107,19 @@ OPTIONS = {
     "trained_betas": Option(None, is_list_of_numbers_or_none, "a list of numbers or null"),
     "variance_type": Option("fixed_small", is_one_of(*VARIANCES), " or ".join(VARIANCES)),
     "clip_sample": Option(True, *FLAG),
-    "clip_sample_range": Option(1.0, *NUMBER),
+    "clip_sample_range": Option(1.0, is_positive, "a positive number"),
     "prediction_type": Option("epsilon", is_one_of(*PREDICTS), " or ".join(PREDICTS)),
     # This is what prediction_type was called in 2022.
     "predict_epsilon": Option(None, is_one_of(None, True, False), "true or false"),
     "thresholding": Option(False, *FALSE),
-    "rescale_betas_zero_snr": Option(False, *FALSE),
+    "rescale_betas_zero_snr": Option(False, *FLAG),
     "timestep_values": Option(None, *NULL),
     "dynamic_thresholding_ratio": Option(None, is_anything, ""),
     "sample_max_value": Option(None, is_anything, ""),
-    "timestep_spacing": Option(None, is_anything, ""),
+    "timestep_spacing": Option("leading", is_one_of(*SPACINGS), " or ".join(SPACINGS)),
     "set_alpha_to_one": Option(None, is_anything, ""),
     "skip_prk_steps": Option(None, is_anything, ""),
-    "steps_offset": Option(0, is_anything, ""),
+    "steps_offset": Option(0, is_whole_or_zero, "a whole number, at least 0"),
 }
 
 
@@ -94,11 +131,22 @@ def from_options(options: Mapping[str, Any]) -> Scheduler:
     """
     o = checked(options, OPTIONS, KINDS)
     predicts = "sample" if o["predict_epsilon"] is False else o["prediction_type"]
+    schedule = _schedule(o)
+    if o["rescale_betas_zero_snr"]:
+        schedule = zero_terminal_snr(schedule)
+    if predicts == "epsilon" and schedule.alpha_bar[-1] == 0:
+        name = "rescale_betas_zero_snr" if o["rescale_betas_zero_snr"] else "trained_betas"
+        raise ValueError(
+            f"{name}: expected a schedule whose x_T has something of the image, since the network "
+            "predicts epsilon, got one with zero terminal SNR; it needs v_prediction or sample"
+        )
     return Scheduler(
-        schedule=_schedule(o),
+        schedule=schedule,
         predicts=PREDICTS[predicts],
         clip=float(o["clip_sample_range"]) if o["clip_sample"] else None,
         large_variance=VARIANCES[o["variance_type"]],
+        spacing=o["timestep_spacing"],
+        offset=o["steps_offset"],
     )
 
 
@@ -141,18 +189,20 @@ def to_options(scheduler: Scheduler) -> dict[str, Any]:
         **clip,
         "prediction_type": names[scheduler.predicts],
         "variance_type": "fixed_large" if scheduler.large_variance else "fixed_small",
+        "timestep_spacing": scheduler.spacing,
+        "steps_offset": scheduler.offset,
     }
 
 
 def read(folder: str | Path) -> Scheduler | None:
-    """The Scheduler in the folder of a model or of a pipeline (in scheduler/), or None.
+    """The Scheduler that goes with the folder of a model or of a pipeline, or None.
+
+    `diffusers_files.scheduler_file` says where it may lie.
 
     Raises:
         ValueError: naming the file and the option.
     """
-    folder = Path(folder)
-    paths = [folder / CONFIG, folder / "scheduler" / CONFIG]
-    path = next((path for path in paths if path.exists()), None)
+    path = scheduler_file(folder)
     if path is None:
         return None
     options = read_json(path)

@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import save_file
 
 from autograd import backend
 from autograd.backend import Array, array_module
@@ -36,9 +35,12 @@ from ..nn.norm import GroupNorm
 from ..nn.time import TimeEmbedding, sinusoidal
 from ..nn.unet import UNet
 from .diffusers_config import DiffusersConfig, from_options, to_options
+from .diffusers_files import CONFIG, WEIGHTS, model_folder, read_json, tensors_in
 from .diffusers_tensors import fill, layers, tensors
 
-CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
+# What diffusers' EMAModel writes into the config.json of its network: how the average was taken.
+EMA_NOTES = {"decay", "min_decay", "inv_gamma", "power", "use_ema_warmup"}
+EMA_NOTES |= {"optimization_step", "update_after_step"}
 
 
 class DiffusersUNet(UNet):
@@ -111,28 +113,25 @@ def read(folder: str | Path, dtype: Any = np.float32) -> DiffusersUNet:
     Its parameters are constants. To train it, `unet.bind(unet.theta, np.zeros_like(unet.theta))`.
 
     Args:
-        folder: of a model, or of a pipeline, which has the model in unet/.
+        folder: of a model, or of a pipeline, which has the model in unet/. The tensors may lie in
+            several files or be of half precision; see `diffusers_files`.
         dtype: of the parameters.
 
     Raises:
         ValueError: naming the file, and the option or the tensor that is wrong.
     """
-    folder = Path(folder)
-    folder = folder / "unet" if (folder / "unet").is_dir() else folder
-    options, path = read_json(folder / CONFIG), folder / WEIGHTS
-    if not path.exists():
-        pickled = path.with_suffix(".bin")
-        note = f"; {pickled.name} is a pickle, which may run code, and is not read"
-        raise ValueError(f"{path}: there is no such file{note if pickled.exists() else ''}")
+    folder = model_folder(folder)
+    options = read_json(folder / CONFIG)
     try:
-        unet = from_config(options)
+        unet = from_config({k: v for k, v in options.items() if k not in EMA_NOTES})
     except ValueError as error:
         raise ValueError(f"{folder / CONFIG}: {error}") from None
+    values = tensors_in(folder)
     try:
         unet.bind(np.zeros(unet.theta_size(), dtype))
-        fill(unet, load_file(path))
-    except (SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
-        raise ValueError(f"{path}: {error}") from None
+        fill(unet, values)
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{folder / WEIGHTS}: {error}") from None
     return unet
 
 
@@ -151,19 +150,6 @@ def write(unet: UNet, folder: str | Path) -> None:
     (folder / CONFIG).write_text(options + "\n", encoding="utf-8")
     # diffusers asks for this note: layouts are PyTorch's.
     save_file(values, folder / WEIGHTS, {"format": "pt"})
-
-
-def read_json(path: str | Path) -> dict[str, Any]:
-    """The object in a JSON file. ValueError, naming the file, if there is none."""
-    try:
-        found = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:
-        raise ValueError(f"{path}: not a JSON file: {error}") from None
-    if not isinstance(found, dict):
-        raise ValueError(f"{path}: expected an object of options, got {type(found).__name__}")
-    return found
 
 
 # ---- our own networks ----------------------------------------------------------------------------

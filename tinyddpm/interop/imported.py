@@ -30,4 +30,6 @@ def network(
     unet = diffusers_unet.from_config(found["unet"])
     unet.bind(np.zeros(unet.theta_size(), np.float32))
     diffusers_unet.fill(unet, values)
-    return unet, diffusers_scheduler.from_options(found["scheduler"])
+    # Checkpoints from before the spacing was read drew their images with this one.
+    options = {"timestep_spacing": "trailing"} | found["scheduler"]
+    return unet, diffusers_scheduler.from_options(options)

@@ -14,7 +14,7 @@ Even with the best possible denoiser, a sampler does not draw from N(mean, covar
 something near it. The difference is the sampler's own error, due to its strides and its variance,
 with no network to blame. For Gaussian images that error is a number, not an estimate. Take one
 pixel of N(0, 0.5²) and `linear(1000)`. Ancestral sampling ends with a standard deviation of 0.496
-(variance β̃) or 0.501 (variance β). DDIM in 1000, 50 and 10 steps ends with 0.499, 0.471 and 0.370.
+(variance β̃) or 0.501 (variance β). DDIM in 1000, 50 and 10 steps ends with 0.498, 0.471 and 0.370.
 
 No samples are needed, because the denoiser is affine in x_t. So each step of a sampler is affine in
 x_t and its noise, and an image is b + A x_T + Σ_t B_t z_t. `moments` reads b, A and all B_t off the

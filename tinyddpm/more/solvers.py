@@ -31,7 +31,7 @@ computed exactly (`gaussian.py`). 0.5 would be right:
     heun              0.435   0.480   0.498      (nearly twice the calls)
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -48,7 +48,7 @@ def ddim(
     schedule: Schedule,
     x_T: Array,
     noise: Noise | None = None,
-    steps: int = 50,
+    steps: int | Sequence[int] = 50,
     eta: float = 0.0,
     clip: float | None = 1.0,
 ) -> Iterator[tuple[int, Array, Array]]:
@@ -61,7 +61,8 @@ def ddim(
         schedule: the noise schedule.
         x_T: standard normal noise (N, C, H, W), where the chain starts.
         noise: the noise of each step, as for `ancestral`. It may be None if eta is 0.
-        steps: how many of the T steps to visit, evenly spaced, T among them.
+        steps: how many of the T steps to visit, evenly spaced, T among them; or the t themselves,
+            the largest first.
         eta: 0: no noise, the image is a function of x_T. 1: the noise of `ancestral`, and its
             result if steps == T.
         clip: x̂_0 is held within [−clip, clip]. None leaves it free.
@@ -83,8 +84,16 @@ def ddim(
         yield then, xt, x0_hat
 
 
-def timestep_grid(T: int, steps: int) -> list[int]:
-    """`steps` timesteps from T down, evenly spaced: T·i/steps, rounded, for i = steps..1."""
+def timestep_grid(T: int, steps: int | Sequence[int]) -> list[int]:
+    """`steps` timesteps from T down, evenly spaced: T·i/steps, rounded, for i = steps..1.
+
+    A sequence of timesteps is returned as a list.
+    """
+    if isinstance(steps, Sequence):
+        ends = [T + 1, *steps, 0]
+        falling = len(ends) > 2 and all(a > b for a, b in zip(ends, ends[1:]))
+        expect(falling, "steps", f"falling timesteps from T = {T} to 1", steps)
+        return list(steps)
     valid = isinstance(steps, int) and 1 <= steps <= T
     expect(valid, "steps", f"1 to T = {T}", repr(steps))
     return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..interop import diffusers_scheduler, diffusers_unet
+from ..interop.diffusers_files import model_folder, scheduler_file
 from ..interop.diffusers_scheduler import Scheduler
 from ..interop.diffusers_unet import DiffusersUNet
 from ..interop.imported import IMPORTED, network
@@ -54,6 +55,21 @@ def import_folder(path: str | Path, out: str | Path) -> tuple[DiffusersUNet, Sch
     out.mkdir(parents=True, exist_ok=True)
     checkpoint.save(out / CHECKPOINT, checkpoint.Checkpoint(config, 0, values, values, state))
     return unet, scheduler
+
+
+def import_notes(path: str | Path) -> list[str]:
+    """What a user should know of the folder that `import_folder` read, a sentence each."""
+    folder, scheduler = model_folder(path), scheduler_file(path)
+    notes = [f"scheduler: {scheduler}"]
+    if scheduler is None:
+        notes = [
+            "scheduler: there is no scheduler_config.json, so the network is taken to predict the "
+            "noise, with the 1,000 steps of Ho et al. 2020"
+        ]
+    average = folder.parent / "unet_ema"
+    if folder.name == "unet" and average.is_dir():
+        notes.append(f"{average} holds the EMA of these weights: import that for better images")
+    return notes
 
 
 def export_run(run: str | Path, path: str | Path) -> None:

@@ -9,11 +9,11 @@ with run.denoiser(labels=np.arange(10), guidance=3.0) as denoiser:
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 
@@ -54,12 +54,15 @@ class Run:
         schedule: its noise schedule.
         predicts: "x0"; for an imported network perhaps "eps" or "v".
         variance: of the ancestral sampler (see `ancestral`).
+        clip: the bound of x̂_0: 1, or what an imported scheduler says, None for none.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu", tf32: bool = False) -> None:
         self.called, file, self.saved = _find(Path(path))
         self.config, self.step = self.saved.config, self.saved.step
-        self.unet, self.schedule, self.predicts, self.variance = _network(self.saved, file)
+        self.unet, self.schedule, self.predicts, self.variance, self.clip, self._timesteps = (
+            _network(self.saved, file)
+        )
         self.unet.bind(backend.to_device(self.unet.theta, device))
         self.device, self.tf32 = device, tf32
 
@@ -70,7 +73,7 @@ class Run:
         steps: int | None = None,
         seed: int = 0,
         eta: float = 0.0,
-        clip: float | None = 1.0,
+        clip: float | Literal["model's"] | None = "model's",
         label: str | int | None = None,
         guidance: float | None = None,
     ) -> Chain:
@@ -79,10 +82,10 @@ class Run:
         Args:
             n: how many.
             sampler: "ddpm": all T steps, with noise; "ddim": fewer, with noise according to eta.
-            steps: of ddim; 50 if None.
+            steps: of ddim; 50 if None. An imported scheduler says which t these are.
             seed: image i is a function of seed and i, so the first 8 of 64 are those of n = 8.
             eta: noise of ddim, from 0 to 1.
-            clip: x̂_0 is held within [−clip, clip]; None leaves it free.
+            clip: x̂_0 is held within [−clip, clip]; None leaves it free; "model's" is `self.clip`.
             label: the class to draw, by name or number, of a run with classes; None: each in turn.
             guidance: the weight of the class (see `guided`), of a run with classes; 1 if None.
 
@@ -104,7 +107,8 @@ class Run:
             return backend.to_device(eps, self.device)
 
         x_T = draw(0)  # the chain draws for the steps 1..T, so address 0 is free for its start
-        chain: Callable[..., Chain] = partial(ddim, steps=steps, eta=eta)
+        clip = self.clip if clip == "model's" else clip
+        chain: Callable[..., Chain] = partial(ddim, steps=self._timesteps(steps), eta=eta)
         if sampler == "ddpm":
             chain = partial(ancestral, variance=self.variance)
         return self._chain(partial(chain, x_T=x_T, noise=draw, clip=clip), labels, weight)
@@ -198,6 +202,8 @@ class _Network(NamedTuple):
     schedule: Schedule
     predicts: str
     variance: Array | None
+    clip: float | None
+    timesteps: Callable[[int], Sequence[int]]  # of a chain of so many steps, see `ddim`
 
 
 def _network(saved: Checkpoint, path: Path) -> _Network:
@@ -206,12 +212,14 @@ def _network(saved: Checkpoint, path: Path) -> _Network:
     if imported:
         foreign, scheduler = imported
         variance = scheduler.schedule.beta if scheduler.large_variance else None
-        return _Network(foreign, scheduler.schedule, scheduler.predicts, variance)
+        rest = scheduler.predicts, variance, scheduler.clip, scheduler.timesteps
+        return _Network(foreign, scheduler.schedule, *rest)
     unet = saved.config.make_unet()
     checkpoint.check(unet, saved.ema, path)  # before there is room for what the file claims
     unet.bind(np.zeros(unet.theta_size(), np.float32))
     checkpoint.fill(unet, saved.ema, path)
-    return _Network(unet, saved.config.make_schedule(), "x0", None)
+    schedule = saved.config.make_schedule()
+    return _Network(unet, schedule, "x0", None, 1.0, partial(timestep_grid, schedule.T))
 
 
 def _find(path: Path) -> tuple[str, Path, Checkpoint]:
