@@ -13,7 +13,7 @@ arguments. Those Nodes are the graph. What the pullback will need stays alive in
 y, in `mul`). `backward` walks the graph from the result to the leaves, the variables such as θ, and
 hands each Node's gradient to its pullback.
 
-Why in an order, and not just as it comes? Take b = a + a; c = b * b + b. b is used three times, as
+Why does a Node wait for all its uses? Take b = a + a; c = b * b + b. b is used three times, as
 both factors and as a summand, so its gradient has three parts: g·b, g·b and g. Passing each on to
 `a` as it comes would give the right sum, since a pullback is linear in g. But a Node would be
 visited once for every path to it: 2ⁿ times after n steps of b = b + b. So a Node waits until every

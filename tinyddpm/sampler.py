@@ -1,7 +1,7 @@
 """Sampling: from noise to images, step by step.
 
-A sampler is a generator. It yields (t, x_t, x̂_0) after each step, the last with t = 0, each array
-a fresh one:
+A sampler is a generator. After each step it yields (t, x_t, and the x̂_0 that led to it), the last
+with t = 0, each array a fresh one:
 
     for t, xt, x0_hat in ancestral(denoiser, schedule, x_T, noise):
         pass                        # xt is now the image
@@ -30,7 +30,7 @@ def ancestral(
     clip: float | None = 1.0,
     variance: Array | None = None,
 ) -> Iterator[tuple[int, Array, Array]]:
-    """Draw x_{t−1} from q(x_{t−1} | x_t, x̂_0) for t = T..1.
+    """Draw x_{t−1} from q(x_{t−1} | x_t, x̂_0), the posterior of `diffusion.py`, for t = T..1.
 
     This is algorithm 2 of Ho et al. 2020: equation 7 with x̂_0 in place of x_0.
 

@@ -5,7 +5,7 @@
         for each, draw a timestep t uniformly from {1..T} and noise ε from N(0, I)
         x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε                 q_sample
         x̂_0 = U-Net(x_t, t)                          unet
-        J = ‖x̂_0 − x_0‖²                             objective
+        J = ‖x̂_0 − x_0‖², or its mean                objective
         θ ← θ − β ∇_θ J                              gradient_descent
 
 This is algorithm 1 of Ho et al. 2020 with a network that predicts x_0. The step size β has nothing
@@ -91,7 +91,7 @@ def train(
         images: (n, C, H, W) in [−1, 1]. Mini-batches are drawn from them with replacement.
         beta: the step size β, a number or a function of k.
         seed: every draw is a function of seed, k and the image's place m in the mini-batch.
-        start: steps done before. With the θ of after step k, start=k continues the same run.
+        start: steps done before. With θ as step k left it, start=k continues the same run.
         gradient: computes ∇_θ J. Another one may share the batch out among processes.
         update: uses ∇_θ J. Optimisers stand in `more/optimisers.py`.
         cond: the conditioning of each image, such as its class.
@@ -110,9 +110,9 @@ def train(
         eps = noise.normal(seed, "eps", k, m, x0.shape[1:], x0.dtype)
 
         unet.grad[...] = 0
-        dropout, c = noise.Stream(seed, "dropout", k, m), cond and cond(k, i)
-        total, errors = gradient(unet, schedule, x0, t, eps, form, dropout=dropout, cond=c)
-        J, step_size = float(total), beta(k) if callable(beta) else beta  # a GPU is waited for
+        dropout, given = noise.Stream(seed, "dropout", k, m), cond and cond(k, i)
+        total, errors = gradient(unet, schedule, x0, t, eps, form, dropout=dropout, cond=given)
+        J, step_size = float(total), beta(k) if callable(beta) else beta  # float() waits for a GPU
         if not math.isfinite(J):
             raise FloatingPointError(f"J is {J} at step {k}: β = {step_size} is probably too large")
         update(unet, step_size, k)

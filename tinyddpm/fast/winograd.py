@@ -8,8 +8,8 @@ outputs follow from the transpose of that procedure:
 
     y = Aᵀ [ (G w) · (Bᵀ x) ]       x (6,), w (3,), y (4,);  Aᵀ (4, 6), G (6, 3), Bᵀ (6, 6)
 
-where · is elementwise. G evaluates the filter at the points, Aᵀ does the same for the outputs, and
-Bᵀ undoes the evaluation. The matrices are constants:
+where · is elementwise. G evaluates the filter at the points, A the outputs' gradient, and B
+interpolates. The formula has their transposes. The matrices are constants:
 
     t = winograd(4, [0, 1, -1, 2, -2])
     y = t.At @ ((t.G @ w) * (t.Bt @ x))        # np.correlate(x, w, "valid")
@@ -48,7 +48,7 @@ class Transforms(NamedTuple):
 def winograd(m: int, points: Sequence[float]) -> Transforms:
     """The matrices for m outputs of a filter with 3 taps.
 
-    A row of Aᵀ or G evaluates at each point, by the point's powers. A row of Bᵀ interpolates: it
+    A row of G, or of A, evaluates at one point, by the point's powers. A row of Bᵀ interpolates: it
     holds the coefficients of the polynomial that is zero at all other points. G divides by that
     polynomial's value at its own point, Π (a − b). For m = 4 these are the matrices of Lavin & Gray
     2016. Blahut 2010, "Fast algorithms for signal processing", section 5.2, derives them.

@@ -1,7 +1,7 @@
 """Convolution as one matrix product (im2col), the readable reference for faster ones.
 
-Every output pixel is the product of the window of the image under the kernel with the weight. So:
-write the window of each pixel as one row of a matrix, and multiply by the weight as a matrix of
+An output pixel is a product: the window of the image under the kernel, times the weight. So: write
+the window of each pixel as one row of a matrix, and multiply by the weight as a matrix of
 kh·kw·Cin rows and Cout columns (Chellapilla et al. 2006, "High performance convolutional neural
 networks for document processing").
 """
@@ -21,7 +21,7 @@ from .module import Module, Parameter
 def conv2d(
     x: Array, w: Array, *, stride: int = 1, padding: Any = 1, needs: tuple[bool, ...] = (True, True)
 ) -> Forward:
-    """x (H, W, N, Cin), w (kh, kw, Cin, Cout) -> (Ho, Wo, N, Cout).
+    """x (H, W, N, Cin), w (kh, kw, Cin, Cout) -> (Ho, Wo, N, Cout); nn/__init__.py says why so.
 
     Ho = (H + top + bottom − kh) // stride + 1, and Wo likewise. The kernel is not flipped:
     mathematicians call this a cross-correlation. `padding` is how many rows and columns of zeros
@@ -64,7 +64,7 @@ def windows(padded: Array, kh: int, kw: int, stride: int) -> Array:
 
 
 def add_windows(g: Array, shape: tuple[int, ...], kh: int, kw: int, stride: int) -> Array:
-    """The adjoint of `windows` (col2im): a pixel gets the sum over all windows that it is in."""
+    """The pullback of `windows` (col2im): a pixel gets the sum over all windows that it is in."""
     ho, wo, n = g.shape[:3]
     g = g.reshape(ho, wo, n, kh, kw, shape[3])
     out = array_module(g).zeros(shape, g.dtype)

@@ -34,7 +34,7 @@ class UNetConfig:
     heads: Annotated[int, "heads of attention"] = 1
     groups: Annotated[int, "groups of GroupNorm"] = 8
     dropout: Annotated[float, "fraction of features dropped in training"] = 0.0
-    time_conditioning: Annotated[bool, "condition on t; without: unconditional in t"] = True
+    time_conditioning: Annotated[bool, "condition on t; if not, it is unconditional in t"] = True
 
     def __post_init__(self) -> None:
         for name in ("base", "blocks", "heads", "groups"):
@@ -53,7 +53,7 @@ class UNetConfig:
 class UNet(Module):
     """xt (N, C, H, W), t (N,) -> x̂_0, a Tensor (N, C, H, W).
 
-    Its last convolution starts at zero: a new U-Net answers 0.
+    Its last convolution starts at zero: a new U-Net answers 0. For c see `multipliers.py`.
     """
 
     # What it is built of: a variant of the network is a subclass that names other layers.
@@ -70,7 +70,7 @@ class UNet(Module):
 
         def stage(inputs: int, outputs: int) -> Stage:
             attention = None
-            if resolution in config.attention:
+            if resolution in config.attention:  # as the loops below have left it
                 attention = self.SelfAttention(outputs, config.heads, config.groups, c)
             return Stage(block(inputs, outputs), attention)
 
@@ -96,7 +96,7 @@ class UNet(Module):
         self.middle3 = block(channels, channels)
 
         for i, multiple in reversed(list(enumerate(config.levels))):
-            # Each level left so many skips: of its blocks, and of what came before them.
+            # A level left blocks + 1 skips: one of each block, one of the layer that led to it.
             for _ in range(config.blocks + 1):
                 self.up.append(stage(channels + skips.pop(), config.base * multiple))
                 channels = config.base * multiple

@@ -41,7 +41,7 @@ class Trainer:
         self.mean = float(setup.draws.evaluate(mean_image(setup.images)).mean())
         self.divergence = Divergence(self.mean)
         # The record has J in the form "mse", whatever the objective is. Each factor is 1 over a
-        # whole number. The quotient of these numbers is exact to the last digit, the factors' not.
+        # whole number. Dividing the whole numbers rounds once, dividing the factors three times.
         M, D = config.batch_size, setup.images[0].size
         own, mse = (round(1 / factor(form, M, D)) for form in (config.objective, "mse"))
         self.to_mse = own / mse
@@ -63,8 +63,8 @@ class Trainer:
                 seconds = time.monotonic() - began
                 record({"k": step.k, "J": step.J * self.to_mse, "seconds": round(seconds, 3)})
                 self.show(step, seconds, bar)
-                # Only at these steps: to evaluate wherever a run happens to be interrupted would
-                # make it another run.
+                # Only at these steps: an evaluation changes the progress, and an interrupt must
+                # not cause one.
                 if step.k % self.config.every == 0:
                     self.evaluate(step, denoise, record)
                 stop = self.limits.reached(model.step, seconds, model.progress.waited)
