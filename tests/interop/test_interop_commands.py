@@ -13,6 +13,8 @@ from safetensors.numpy import load_file
 
 from tinyddpm import noise
 from tinyddpm.cli import main
+from tinyddpm.explore.chain import Chain, Settings
+from tinyddpm.explore.explorer import Explorer
 from tinyddpm.interop import diffusers_scheduler, diffusers_unet
 from tinyddpm.interop.diffusers_unet import WEIGHTS
 from tinyddpm.interop.imported import network
@@ -214,6 +216,19 @@ def test_the_command_lines_clip_goes_before_the_models_own(model, tmp_path):
         with np.load(out) as found:
             largest.append(abs(found["images"]).max())
     assert largest[0] == largest[1] == 1.5 < largest[2]
+
+
+@pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
+def test_the_explorer_draws_what_the_model_does(model, tmp_path, sampler):
+    options = {"num_train_timesteps": 8, "prediction_type": "sample", "clip_sample_range": 2.0}
+    options |= {"timestep_spacing": "trailing"}
+    (model / "scheduler_config.json").write_text(json.dumps(options))
+    import_folder(model, tmp_path / "run")
+    explorer = Explorer(tmp_path / "run")
+    *_, (_, _, found) = Chain(explorer, seed=0, n=2).rest(Settings(sampler, 8))
+    *_, (_, _, expected) = explorer.run.sample(2, sampler, 8)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+    assert abs(expected).max() > 1.01
 
 
 def test_a_checkpoint_from_before_the_spacing_was_read_visits_the_steps_that_it_did(
