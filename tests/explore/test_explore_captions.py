@@ -161,6 +161,16 @@ def test_where_the_network_still_sees_a_garment_the_caption_does_not_say_mean_im
         assert "close to the mean image" not in words.of_look(shipped, look)
 
 
+def test_of_how_many_images_the_ideal_denoiser_is_made(shipped):
+    labels = [None] if shipped.labels is None else [None, 3]
+    for label in labels:
+        known = len(of_training(shipped, label)[0])
+        numbers = re.findall(r"[\d,]+(?= of the| training)", words.of_ideal(shipped, label))
+        counts = [int(n.replace(",", "")) for n in numbers]
+        every = len(shipped.training.images)
+        assert counts == ([known] if known == every else [known, every])
+
+
 # ---- errors over t -------------------------------------------------------------------------------
 
 

@@ -122,6 +122,19 @@ def _without_data(x0: Array, xt: Array, guess: Array, what: str) -> str:
     return f"The network's guess has {after / before:.0%} of xₜ's squared distance from {what}."
 
 
+def of_ideal(explorer: Explorer, label: int | None) -> str:
+    """What the ideal denoiser is, and of which images. "" without data."""
+    if (ideal := explorer.ideal(label)) is None or explorer.training is None:
+        return ""
+    n, most = len(ideal.images), len(explorer.training.images)
+    which = f"{n:,} of the {most:,}" if n < most else f"all {n:,}"
+    return (
+        f"The ideal denoiser answers with the mean of {which} training images, each weighted with "
+        "how likely it is to have become this xₜ. No guess has a smaller mean squared error on "
+        "these images."
+    )
+
+
 def of_curves(ts: Array, errors: Mapping[str, Array]) -> str:
     """Of the errors over t."""
     start = "The squared error of each guess at this image, over t, for one ε: network (blue)"
@@ -164,7 +177,8 @@ def of_chain(t: int, xt: Array, x0_hat: Array | None, settings: Settings, T: int
 def of_two_chains(names: tuple[str, str], xt: tuple[Array, Array], ts: tuple[int, int]) -> str:
     """Of the x_t (n, C, H, W) of two samplers from one x_T."""
     where = f"t = {ts[0]}" if ts[0] == ts[1] else f"t = {ts[0]} and t = {ts[1]}"
-    text = f"{names[0]} and {names[1]} began from the same noise. At {where} their xₜ differ by"
+    one, other = (name.split(",")[0] for name in names)
+    text = f"{one} and {other} began from the same noise. At {where} their xₜ differ by"
     return f"{text} {distance(*xt):.3f} (mean square)."
 
 
