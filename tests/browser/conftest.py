@@ -73,9 +73,12 @@ def window(browser):
     """
     contexts, problems = [], []
 
-    def opened(served, width=1280, colours="light"):
+    def opened(served, width=1280, colours="light", motion="reduce"):
         context = browser.new_context(
-            viewport={"width": width, "height": 860}, color_scheme=colours, has_touch=width < 500
+            viewport={"width": width, "height": 860},
+            color_scheme=colours,
+            has_touch=width < 500,
+            reduced_motion=motion,
         )
         contexts.append(context)
         page = context.new_page()

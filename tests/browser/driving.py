@@ -93,3 +93,8 @@ class Page:
                 return
             self.page.wait_for_timeout(100)
         raise AssertionError(f"waited for {what} in vain")
+
+
+def t_of(page, name="chain-t"):
+    """The t that an element says."""
+    return int(re.search(r"t = (\d+)", page.at(name).inner_text())[1])

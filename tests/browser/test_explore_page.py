@@ -6,14 +6,11 @@ At the width of a desktop and of a phone, light and dark.
 import re
 
 import pytest
+from driving import t_of
 from tiny_runs import a_run, data_of
 
 pytestmark = pytest.mark.browser
 TABS = "look", "chain", "draw", "step"
-
-
-def t_of(page, name="chain-t"):
-    return int(re.search(r"t = (\d+)", page.at(name).inner_text())[1])
 
 
 def stroke(page, points):
@@ -32,16 +29,19 @@ def stroke(page, points):
 
 def test_the_slider_over_t_changes_x_t_and_the_guesses_and_not_x_0(digits, window):
     page = window(digits)
+    page.at("look-image-0").click()  # a training image
+    page.until(lambda: "trained on" in note(page, "look-x0"))
     names = ["look-x0", "look-xt", "look-network", "look-ideal", "look-mean"]
     before = [page.picture(name) for name in names]
     page.slide("look-t", 1.0)
     caption = page.at("look-caption")
-    page.until(lambda: "says nothing" in caption.inner_text(), "the caption of t = T")
+    page.until(lambda: "At t = 1000" in caption.inner_text(), "the caption of t = T")
     after = [page.picture(name) for name in names]
     assert [a == b for a, b in zip(before, after)] == [True, False, False, False, True]
     page.slide("look-t", 0.0)
-    page.until(lambda: "little to remove" in caption.inner_text())
-    assert page.picture("look-ideal") == page.picture("look-x0")  # a training image
+    page.until(lambda: "At t = 1," in caption.inner_text())
+    assert "one training image, x₀ itself" in caption.inner_text()
+    assert page.picture("look-ideal") == page.picture("look-x0")
 
 
 def test_the_image_the_seed_and_the_class_change_what_they_should(digits, window):
@@ -53,96 +53,60 @@ def test_the_image_the_seed_and_the_class_change_what_they_should(digits, window
     page.at("look-class").click()
     page.until(lambda: page.picture("look-ideal") != ideal)
     curve = page.at("look-curves").inner_html()
-    page.slide("look-image", 0.95)
-    page.until(lambda: "held out" in page.at("look-caption").inner_text())
-    assert page.picture("look-x0") != x0
+    thumbnail = page.at("look-image-57")
+    thumbnail.click()
+    page.until(lambda: page.picture("look-x0") != x0)
+    assert page.picture("look-x0") == thumbnail.locator("img").get_attribute("src")
+    assert thumbnail.get_attribute("aria-pressed") == "true"
     page.until(lambda: page.at("look-curves").inner_html() != curve)
 
 
-# ---- the chain -----------------------------------------------------------------------------------
+def test_one_choice_has_one_error_on_both_tabs_and_both_say_whether_the_class_is_given(
+    digits, window
+):
+    page = window(digits)
+
+    def error(name, what):
+        page.until(lambda: what in note(page, name), name)
+        found = re.search(r"(?:error|J =) (\d\.\d+), (.*)", note(page, name))
+        return found[1], found[2]
+
+    page.at("look-image-21").click()
+    page.number("look-seed", 3)
+    page.slide("look-t", 0.3)
+    page.until(lambda: "At t = 1," not in page.at("look-caption").inner_text())
+    page.page.wait_for_timeout(800)
+    one = error("look-network", "conditioned on class")
+    assert error("look-ideal", "conditioned on class")[1] == one[1]
+    x0 = page.picture("look-x0")
+    page.tab("step")
+    page.until(lambda: page.picture("step-x0") == x0)
+    assert error("step-guess", "conditioned on class") == one
+    page.at("step-class").click()
+    other = error("step-guess", "not conditioned on the class")
+    assert other[0] != one[0]
+    page.tab("look")
+    assert error("look-network", "not conditioned") == other
 
 
-def test_a_chain_runs_to_its_end_and_its_images_depend_on_the_seed_alone(digits, window):
-    page = window(digits).tab("chain")
-    assert t_of(page) == 1000
-    start = page.picture("chain-xt-0")
-    results = []
-    for seed in (0, 1, 0):
-        page.number("chain-seed", seed)
-        page.until(lambda: t_of(page) == 1000)
-        page.slide("chain-steps", 0.01)
-        page.at("chain-play").click()
-        page.until(lambda: t_of(page) == 0, "t = 0")
-        results.append([page.picture(f"chain-xt-{i}") for i in range(8)])
-        assert page.picture("chain-x0-0") == page.picture("chain-xt-0") != start
-        assert page.at("chain-play").inner_text() == "Again"
-        assert "is now" in page.at("chain-caption").inner_text()
-    assert results[0] == results[2] != results[1]
+def note(page, name):
+    """What stands under a tile."""
+    return page.page.locator(".tile", has=page.at(name)).last.inner_text()
 
 
-def test_everything_can_be_changed_while_the_chain_runs(digits, window):
-    page = window(digits).tab("chain")
-    # Slow enough for this test to keep up. A page that has only just opened may miss the first try.
-    pace = page.page.get_by_text("seconds for a whole chain: 60")
-    page.until(lambda: page.slide("chain-seconds", 1.0) or pace.is_visible(), "the pace")
-    page.choose("chain-sampler", "DDPM, all steps")
-    page.at("chain-play").click()
-    page.until(lambda: t_of(page) < 950)
-    assert "1000, " in page.at("chain-t").inner_text()
-    assert page.at("chain-play").inner_text() == "Pause"
-
-    page.choose("chain-sampler", "Heun")  # another sampler: it goes on from where it is
-    page.until(lambda: "Heun" in page.at("chain-caption").inner_text())
-    assert 0 < t_of(page) < 950
-
-    page.slide("chain-steps", 0.9)  # more steps: more of them are left
-    where = page.at("chain-t")
-    page.until(lambda: re.search(r"\d\d\d steps to go", where.inner_text()), "more steps to go")
-    t = t_of(page)
-    page.choose("chain-class", "3")
-    page.slide("chain-guidance", 0.5)
-    page.until(lambda: t_of(page) < t, "the chain to go on")
-    assert page.at("chain-play").inner_text() == "Pause"
-
-    page.number("chain-seed", 5)  # another seed: other noise at T, and it runs on
-    page.until(lambda: t_of(page) > t)
-    page.until(lambda: t_of(page) < 990)
-    page.at("chain-play").click()
-    page.until(lambda: page.at("chain-play").inner_text() == "Go on")
-
-    def stands():
-        t = t_of(page)
-        page.page.wait_for_timeout(1500)
-        return t_of(page) == t
-
-    page.until(stands, "the chain to stand still")
-    t = t_of(page)
-    page.at("chain-one").click()
-    page.until(lambda: t_of(page) < t)
-
-
-def test_the_class_that_is_chosen_on_the_way_changes_the_images(digits, window):
-    ends = []
-    for label in (None, "8"):
-        page = window(digits).tab("chain")
-        page.slide("chain-steps", 0.02)
-        for _ in range(5):
-            t = t_of(page)
-            page.at("chain-one").click()
-            page.until(lambda: t_of(page) < t)
-        if label:
-            page.choose("chain-class", label)
-        page.at("chain-play").click()
-        page.until(lambda: t_of(page) == 0)
-        ends.append([page.picture(f"chain-xt-{i}") for i in range(8)])
-    assert ends[0] != ends[1]
-
-
-def test_two_windows_have_chains_of_their_own(digits, window):
-    one, other = window(digits).tab("chain"), window(digits).tab("chain")
-    one.at("chain-one").click()
-    one.until(lambda: t_of(one) < 1000)
-    assert t_of(other) == 1000
+def test_t_falls_when_the_page_opens_and_stops_for_whoever_moves_it(digits, window):
+    page = window(digits, motion="no-preference")
+    seen = set()
+    page.until(lambda: seen.add(page.picture("look-xt")) or len(seen) > 3, "some motion")
+    page.until(lambda: page.at("look-play").inner_text() == "Play from T to 1", "its end")
+    start = page.at("look-caption").inner_text()
+    page.page.wait_for_timeout(600)
+    assert page.at("look-caption").inner_text() == start
+    page.at("look-play").click()
+    page.until(lambda: page.at("look-play").inner_text() == "Stop")
+    page.slide("look-t", 0.5)
+    page.until(lambda: page.at("look-play").inner_text() == "Play from T to 1", "to stop")
+    page.tab("chain").until(lambda: t_of(page) < 1000, "a chain that runs by itself")
 
 
 # ---- draw ----------------------------------------------------------------------------------------

@@ -1,6 +1,7 @@
 """What the page draws, and the captions under it."""
 
 import dataclasses
+import re
 import xml.etree.ElementTree as ElementTree
 
 import numpy as np
@@ -52,20 +53,17 @@ def test_the_graph_fills_on_the_way_forward_and_gets_its_bars_on_the_way_back(ex
     assert boxes(count + 1) == (count, 1) and boxes(2 * count) == (count, count)
 
 
-def test_the_captions_say_what_is_so_at_this_t(explorer):
-    T = explorer.schedule.T
+def test_the_caption_of_a_chain_says_where_it_is(explorer):
+    T, chain = explorer.schedule.T, Chain(explorer, 0)
 
-    def of_look(image, t, conditioned=False):
-        return words.of_look(explorer, image, t, conditioned)
+    def said(**options):
+        settings = dataclasses.replace(Settings(steps=4), **options)
+        return words.of_chain(chain.t, chain.xt, chain.x0_hat, settings, T)
 
-    assert "mean image" in of_look(0, T)
-    assert "mean image of the class" in of_look(0, T, conditioned=True)
-    assert "mean image" not in of_look(0, 1)
-    assert "training image" in of_look(0, 1) and "held out" in of_look(explorer.known, 1)
-
-    chain = Chain(explorer, 0)
-    start = words.of_chain(chain, Settings(), T)
-    chain.step(Settings(steps=1))
-    assert "pure noise" in start and "is now x̂₀" in words.of_chain(chain, Settings(), T)
-    each = [dataclasses.replace(Settings(), sampler=sampler) for sampler in SAMPLERS]
-    assert len({words.of_chain(chain, settings, T) for settings in each}) == len(SAMPLERS)
+    assert "pure noise" in said()
+    chain.step(Settings(steps=4))
+    differ = float(re.search(r"differ by (\S+)", said())[1])
+    assert differ == pytest.approx(np.square(chain.xt - chain.x0_hat).mean(), abs=0.006)
+    chain.step(Settings(steps=4), 3)
+    assert chain.t == 0 and "is now x̂₀" in said()
+    assert len({said(sampler=sampler) for sampler in SAMPLERS}) == len(SAMPLERS)

@@ -24,12 +24,12 @@ def all_of_it(explorer):
     for image, t in ((0, 1), (last, T)):
         look, walk = explorer.look(image, t), explorer.walk(image, t)
         assert look.network.shape == walk.x0_hat.shape == explorer.shape
-        assert words.of_look(explorer, image, t, False) and words.of_curves(explorer)
-        assert words.of_drawing(explorer, t, True)
+        assert words.of_look(explorer, look) and words.of_curves(*explorer.errors(image))
+        assert words.of_drawing(explorer, look, empty=True)
         for position, (way, name) in enumerate(drawing.positions(walk)):
             width, height, content = drawing.graph(walk, position)
             assert ElementTree.fromstring(f"<svg>{content}</svg>") is not None
-            assert words.of_step(walk, way, name)
+            assert words.of_step(explorer, walk, way, name)
         for layer in walk.layers.values():
             opened(drawing.channels(layer.output))
         ElementTree.fromstring(drawing.curves(*explorer.errors(image), t))
@@ -40,7 +40,7 @@ def all_of_it(explorer):
             start = t, explorer.noised(sheet[None].repeat(2, 0), t, 0)
             chain = Chain(explorer, 0, n=2, start=start)
             for _ in chain.rest(Settings(sampler, steps=T if t == 1 else 1)):
-                assert words.of_chain(chain, Settings(sampler), T)
+                assert words.of_chain(chain.t, chain.xt, chain.x0_hat, Settings(sampler), T)
             assert chain.xt.shape == (2, *explorer.shape) and np.isfinite(chain.xt).all()
 
 

@@ -79,6 +79,7 @@ class Chain:
         t: where it is.
         xt: x_t (n, C, H, W).
         x0_hat: x̂_0 (n, C, H, W) of the last step, None before the first one.
+        taken: how many steps were taken.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Chain:
         self.model, self.seed, self.n = model, seed, n
         self.t, self.xt = start or (model.schedule.T, self._noise(0))
         self.x0_hat: Array | None = None
+        self.taken = 0
         self._settings: Settings | None = None  # those that `_steps` was made with
         self._steps: Iterator[Step] = iter(())
 
@@ -111,6 +113,7 @@ class Chain:
         try:
             for _ in range(min(times, self.t)):
                 self.t, self.xt, self.x0_hat = next(self._steps)
+                self.taken += 1
                 if self.t == 0:
                     return
         except Exception:

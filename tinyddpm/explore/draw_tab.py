@@ -11,6 +11,7 @@ from .chain import Chain
 from .explorer import Explorer
 from .inputs import PEN, Ink, rasterised, whole
 from .parts import (
+    Choice,
     bold_line,
     button,
     caption_line,
@@ -111,11 +112,12 @@ class Pad:
 class DrawTab:
     """The tab. Making one puts it on the page."""
 
-    def __init__(self, explorer: Explorer) -> None:
+    def __init__(self, explorer: Explorer, choice: Choice) -> None:
         self.explorer, self.T = explorer, explorer.schedule.T
         self.inks = GREYS if explorer.shape[0] == 1 else COLOURS
         self.usual = "black" if explorer.paper > 0 else "white"
         self.started: int | None = None  # the t from which the present chain began
+        self.x: Array  # and the drawing
         self.show = newest(self._show)
         with ui.element("div").classes("side"):
             with ui.column().classes("sheet"):
@@ -123,7 +125,7 @@ class DrawTab:
             with ui.column().classes("sheet"):
                 self._figures()
         self.player = Player(self.controls.settings, self.show_chain)
-        on_change(self.show, self.t, self.seed)
+        on_change(self.show, self.t, self.seed, self.controls.label)
 
     def _controls(self) -> None:
         explorer = self.explorer
@@ -145,8 +147,10 @@ class DrawTab:
         with ui.element("div").classes("tiles four"):
             self.drawing = tile("drawing", "draw-x0").image
             self.noisy = tile("xₜ", "draw-xt").image
-            self.network = tile("network", "draw-network").image
-            self.ideal = tile("ideal", "draw-ideal").image if self.explorer.training else None
+            self.network = tile("network", "draw-network", draw.COLOURS["network"])
+            self.ideal = None
+            if self.explorer.training:
+                self.ideal = tile("ideal", "draw-ideal", draw.COLOURS["ideal"])
         self.where = bold_line("draw-where")
         text = "denoised step by step, with four different noises"
         self.results = sheet_of(text, "draw-result", 4)
@@ -167,21 +171,27 @@ class DrawTab:
         self.player.pause()
         t, x, xt = await computed(self._noised)
         label = self.controls.settings().label
-        guesses = await computed(self.explorer.guesses, xt[:1], t, label)
-        self.started = t
+        look = await computed(self.explorer.look_at, x, t, seed_of(self.seed), label)
+        self.started, self.x = t, x
         self.player.hold(Chain(self.explorer, seed_of(self.seed), n=4, start=(t, xt)))
         self.drawing.set_source(draw.picture(x))
         self.noisy.set_source(draw.picture(xt[0]))
-        self.network.set_source(draw.picture(guesses["network"][0]))
-        if self.ideal:
-            self.ideal.set_source(draw.picture(guesses["ideal"][0]))
-        self.caption.set_text(words.of_drawing(self.explorer, t, empty=not self.pad.strokes))
+        told = words.of_class(self.explorer, label)
+        self.network.image.set_source(draw.picture(look.network))
+        self.network.note.set_text(told)
+        if self.ideal and look.ideal is not None:
+            self.ideal.image.set_source(draw.picture(look.ideal))
+            self.ideal.note.set_text(told)
+        self.caption.set_text(words.of_drawing(self.explorer, look, empty=not self.pad.strokes))
 
     def show_chain(self, chain: Chain) -> None:
         """Show where the chain is."""
         self.where.set_text(f"now at t = {chain.t}")
         for place, x in zip(self.results, chain.xt):
             place.set_source(draw.picture(x))
+        if chain.t == 0:
+            empty = not self.pad.strokes
+            self.caption.set_text(words.of_results(self.x, chain.xt, empty))
         if self.player.timer.active:
             self.play.set_text("Pause")
         else:

@@ -86,7 +86,7 @@ def _columns(count: int, height: int, width: int) -> int:
 
 def curves(ts: Array, errors: Mapping[str, Array], t: int) -> str:
     """SVG: the squared error per value of each guess over t, with a line at the present t."""
-    left, right, top, bottom, width, height = 34, 10, 8, 22, 440, 150
+    left, right, top, bottom, width, height = 52, 10, 8, 34, 460, 190
     highest = max(float(max(values)) for values in errors.values()) * 1.05 or 1.0
     first, last = float(ts[0]), float(ts[-1])
 
@@ -105,8 +105,12 @@ def curves(ts: Array, errors: Mapping[str, Array], t: int) -> str:
         place = f'x="{left - 5}" y="{y(value) + 3:.1f}" text-anchor="end"'
         parts.append(f"<text {place}>{value:.2f}</text>")
     for value, anchor in ((first, "start"), (last, "end")):
-        place = f'x="{x(value):.1f}" y="{height - 6}" text-anchor="{anchor}"'
-        parts.append(f"<text {place}>t = {value:.0f}</text>")
+        place = f'x="{x(value):.1f}" y="{height - bottom + 14}" text-anchor="{anchor}"'
+        parts.append(f"<text {place}>{value:.0f}</text>")
+    middle = (top + height - bottom) / 2
+    parts.append(_text((left + width - right) / 2, height - 4, "t", "middle"))
+    turned = f'<g transform="translate(11 {middle}) rotate(-90)">'
+    parts.append(turned + _text(0, 0, "squared error per value", "middle") + "</g>")
     for name, values in errors.items():
         points = " ".join(f"{x(a):.1f},{y(b):.1f}" for a, b in zip(ts, np.asarray(values, float)))
         style = f'fill="none" stroke="{COLOURS[name]}" stroke-width="2.2"'
@@ -187,7 +191,7 @@ def _ends(walk: Walk, centre: Mapping[str, Point], J_is_there: bool) -> Iterator
     yield _text(x, y - PITCH * 0.78, f"xₜ, t = {walk.t}", "middle")
     yield _arrow(x, y - PITCH * 0.65, x, y - HIGH / 2)
     x, y = centre["last"]
-    yield _text(x, 14, f"J = {walk.J:.4f}" if J_is_there else "x̂₀ → J", "middle", bold=True)
+    yield _text(x, 14, "J" if J_is_there else "x̂₀ → J", "middle", bold=True)
     yield _arrow(x, y - HIGH / 2, x, 18)
 
 

@@ -8,10 +8,11 @@ The reverse chain is `chain.Chain(explorer, seed=0)`.
 """
 
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from importlib.util import find_spec
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -37,20 +38,34 @@ class Look:
     """One image at one t, each array (C, H, W).
 
     Attributes:
-        x0: the image.
-        xt: the image with noise.
+        t, label: the timestep, and the class that both denoisers are conditioned on, or None.
+        x0, xt: the image, and the image with noise.
         network: the network's guess at x_0.
-        ideal: the ideal denoiser's guess, None without data.
-        mean: the mean of the training images, None without data.
+        ideal, mean: the ideal denoiser's, and the mean training image. None without data.
         errors: the squared error per value of each guess, by its name here.
+        spread: the mean squared distance of the training images from their mean, per value.
+        nearest: the squared distance per value from the ideal guess to the nearest training image.
     """
 
+    t: int
+    label: int | None
     x0: Array
     xt: Array
     network: Array
     ideal: Array | None
     mean: Array | None
     errors: dict[str, float]
+    spread: float = 0.0
+    nearest: float = 0.0
+
+
+class Ideal(NamedTuple):
+    """The ideal denoiser of these images (n, C, H, W), their mean, and their spread about it."""
+
+    denoise: Denoiser
+    images: Array
+    mean: Array
+    spread: float
 
 
 @dataclass(frozen=True)
@@ -65,12 +80,13 @@ class Layer:
 
 @dataclass(frozen=True)
 class Walk:
-    """One training step on one image: x0, xt and x0_hat (C, H, W), and the layers by name."""
+    """One training step on one image, conditioned on `label` or None, and the layers by name."""
 
     x0: Array
     xt: Array
     x0_hat: Array
     t: int
+    label: int | None
     J: float
     layers: dict[str, Layer]
 
@@ -128,7 +144,8 @@ class Explorer:
 
     def _choose_from_data(self, training: data.Dataset, held_out: data.Dataset) -> None:
         parts = training, held_out
-        chosen = [evenly_chosen(len(part.images), SHOWN // 2) for part in parts]
+        # Of the training images only those that the ideal denoiser knows.
+        chosen = [evenly_chosen(min(len(part.images), MOST), SHOWN // 2) for part in parts]
         self.images = np.concatenate([part.images[i] for part, i in zip(parts, chosen)])
         labels = [part.labels[i] for part, i in zip(parts, chosen) if part.labels is not None]
         self.labels = np.concatenate(labels) if labels else None
@@ -137,7 +154,8 @@ class Explorer:
     def _choose_from_samples(self) -> None:
         settings = Settings(steps=min(20, self.schedule.T))
         *_, (_, samples, _) = Chain(self, seed=0, n=8).rest(settings)
-        self.images, self.labels, self.known = samples.clip(-1, 1), None, 0
+        self.images, self.known = samples.clip(-1, 1), 0
+        self.labels = np.arange(8) % len(self.names) if self.names else None
 
     # ---- denoisers -------------------------------------------------------------------------------
 
@@ -158,21 +176,20 @@ class Explorer:
         with _sooner():
             return self.run.unet.denoise(xt, t, *cond)
 
-    def ideal(self, label: int | None = None) -> tuple[Denoiser, Array] | None:
-        """The ideal denoiser of the training images, or of one class, and their mean (C, H, W).
-
-        None if there are no data.
-        """
+    def ideal(self, label: int | None = None) -> Ideal | None:
+        """The Ideal of the training images, or of one class. None if there are no data."""
         return self._ideals(label)
 
-    def _ideal(self, label: int | None) -> tuple[Denoiser, Array] | None:
+    def _ideal(self, label: int | None) -> Ideal | None:
         if self.training is None:
             return None
         images, labels = self.training.images, self.training.labels
         if label is not None and labels is not None and (labels == label).any():
             images = images[labels == label]
         images = images[:MOST]
-        return ideal_denoiser(images, self.schedule), images.mean(axis=0)
+        mean = images.mean(axis=0)
+        denoise = ideal_denoiser(images, self.schedule)
+        return Ideal(denoise, images, mean, float(np.square(images - mean).mean()))
 
     # ---- one image -------------------------------------------------------------------------------
 
@@ -185,13 +202,20 @@ class Explorer:
         return noise.normal(seed, "explore: eps", 0, index, self.shape)
 
     def look(self, image: int, t: int, seed: int = 0, label: int | None = None) -> Look:
-        """A Look at an image, by its number, at t. Both denoisers are conditioned on the label."""
-        x0 = self.images[image : image + 1]
-        xt = self.noised(x0, t, seed)
-        guesses = self.guesses(xt, t, label)
-        errors = {name: float(np.square(guess - x0).mean()) for name, guess in guesses.items()}
-        found = {name: guess[0] for name, guess in guesses.items()}
-        return Look(x0[0], xt[0], found["network"], found.get("ideal"), found.get("mean"), errors)
+        """A Look at an image, by its number. Both denoisers are conditioned on the label."""
+        return self.look_at(self.images[image], t, seed, label)
+
+    def look_at(self, x: Array, t: int, seed: int = 0, label: int | None = None) -> Look:
+        """A Look at any image x (C, H, W)."""
+        xt = self.noised(x[None], t, seed)
+        found = {name: guess[0] for name, guess in self.guesses(xt, t, label).items()}
+        errors = {name: float(np.square(guess - x).mean()) for name, guess in found.items()}
+        look = Look(t, label, x, xt[0], found["network"], None, None, errors)
+        if not (ideal := self.ideal(label)):
+            return look
+        nearest = np.square(ideal.images - found["ideal"]).mean(axis=(1, 2, 3)).min()
+        more = {"ideal": found["ideal"], "mean": found["mean"], "spread": ideal.spread}
+        return replace(look, **more, nearest=float(nearest))
 
     def guesses(self, xt: Array, t: int | Array, label: int | None = None) -> dict[str, Array]:
         """x̂_0 (N, C, H, W) of each denoiser, by name.
@@ -204,8 +228,8 @@ class Explorer:
         ts = np.broadcast_to(t, len(xt))
         found = {"network": self.network(_every(label, len(xt)))(xt, ts)}
         if ideal := self.ideal(label):
-            denoise, mean = ideal
-            found |= {"ideal": denoise(xt, ts), "mean": mean[None].repeat(len(xt), 0)}
+            mean = ideal.mean[None].repeat(len(xt), 0)
+            found |= {"ideal": ideal.denoise(xt, ts), "mean": mean}
         return found
 
     def errors(
@@ -236,7 +260,19 @@ class Explorer:
             name: Layer(kind, _first(outputs[name]), _first(g := gradients[name]), norm(g))
             for name, kind in kinds_of(unet).items()
         }
-        return Walk(x0[0], self.noised(x0, t, seed)[0], layers["last"].output, t, J, layers)
+        return Walk(x0[0], self.noised(x0, t, seed)[0], layers["last"].output, t, label, J, layers)
+
+    @cached_property
+    def start(self) -> tuple[int, int]:
+        """An image and a t to begin with: the guess is good, though the noise is strong."""
+        middling = int(np.abs(self.schedule.alpha_bar[1:] - 0.5).argmin()) + 1
+        if self.training is None:
+            return 0, middling
+        few = [int(i) for i in evenly_chosen(len(self.images), 8)]
+        best = min(few, key=lambda i: self.look(i, middling).errors["network"])
+        ts, errors = self.errors(best)
+        good = ts[errors["network"] < 0.25 * errors["mean"]]  # the largest of them
+        return best, int(good.max(initial=0)) or middling
 
     @cached_property
     def paper(self) -> float:

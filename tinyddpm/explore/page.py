@@ -4,6 +4,7 @@ Each browser window has a state of its own. All windows share the run.
 """
 
 from pathlib import Path
+from typing import Any
 
 from nicegui import ui
 
@@ -11,7 +12,7 @@ from .chain_tab import ChainTab
 from .draw_tab import DrawTab
 from .explorer import Explorer
 from .look_tab import LookTab
-from .parts import marked
+from .parts import Choice, marked
 from .step_tab import StepTab
 
 TABS = {
@@ -21,6 +22,7 @@ TABS = {
     "step": ("One step", StepTab),
 }
 
+STILL = "matchMedia('(prefers-reduced-motion: reduce)').matches"
 STYLE = """
 body {
   --line: rgb(128 128 128 / .28);
@@ -30,14 +32,14 @@ body {
 body.body--dark { background: #14171c; color: #e4e6ea }
 .nicegui-content { padding: 0; align-items: center }
 
-.whole { width: 100%; max-width: 1120px; padding: 16px; gap: 12px }
+.whole { width: 100%; max-width: 1680px; padding: 16px; gap: 12px }
 .whole .q-tab-panels, .whole .q-tab-panel {
   background: transparent; padding: 0; overflow: visible;
 }
 .whole h1 { font-size: 1.35rem; font-weight: 650; line-height: 1.2; margin: 0 }
 .quiet { opacity: .72; font-size: .86rem; line-height: 1.35 }
 .caption {
-  font-size: .95rem; line-height: 1.5; max-width: 46rem; min-height: 4.5em;
+  font-size: .95rem; line-height: 1.5; max-width: 52rem; min-height: 4.5em;
   border-left: 3px solid #f97316; padding-left: 12px;
 }
 
@@ -47,7 +49,7 @@ body.body--dark { background: #14171c; color: #e4e6ea }
 }
 .body--dark .sheet { background: #1c2027 }
 .side {
-  display: grid; grid-template-columns: 260px minmax(0, 1fr);
+  display: grid; grid-template-columns: 290px minmax(0, 1fr);
   gap: 14px; width: 100%; align-items: start;
 }
 .two {
@@ -60,6 +62,14 @@ body.body--dark { background: #14171c; color: #e4e6ea }
   gap: 10px; width: 100%;
 }
 .tiles.four { grid-template-columns: repeat(4, minmax(0, 1fr)); gap: 6px }
+.thumbs { display: flex; width: 100%; flex-wrap: wrap; gap: 3px; margin-bottom: 6px }
+.thumb {
+  width: 30px; flex: none; padding: 0; border: 2px solid transparent; border-radius: 4px;
+  background: none; cursor: pointer;
+}
+.thumb img { width: 100%; display: block; image-rendering: pixelated; border-radius: 2px }
+.thumb[aria-pressed=true] { border-color: #f97316 }
+.thumb:focus-visible { outline: 2px solid #3b82f6 }
 .tile { gap: 3px; min-width: 0; width: 100% }
 .tile .name { font-weight: 600; font-size: .88rem }
 
@@ -71,12 +81,14 @@ body.body--dark { background: #14171c; color: #e4e6ea }
 .pad svg { touch-action: none; cursor: crosshair }
 .maps { max-width: 520px; width: 100% }
 .maps img { image-rendering: pixelated; display: block }
-.graph { width: 100%; max-width: 400px }
+.graph { width: 100%; max-width: 460px }
 
 @media (max-width: 760px) {
   .whole { padding: 10px }
   .side, .two { grid-template-columns: minmax(0, 1fr) }
   .tiles { grid-template-columns: repeat(3, minmax(0, 1fr)) }
+  .thumbs { flex-wrap: nowrap; overflow-x: auto }
+  .thumb { width: 38px }
   .graph { margin: 0 auto }
   .q-tab { padding: 0 10px }
   .figures-first > :last-child { order: -1 }
@@ -97,11 +109,36 @@ def page(explorer: Explorer) -> None:
         with ui.tabs().props(look).style("width: 100%") as tabs:
             for name, (text, _) in TABS.items():
                 marked(ui.tab(name, text), f"tab-{name}")
+        choice, made = Choice(explorer), {}
         panels = ui.tab_panels(tabs, value="look", animated=False, keep_alive=True)
         with panels.style("width: 100%"):
             for name, (_, tab) in TABS.items():
                 with ui.tab_panel(name):
-                    tab(explorer)
+                    made[name] = tab(explorer, choice)
+        panels.on_value_change(lambda event: choice.open(event.value))
+        ui.timer(0, lambda: _begin(explorer, choice, made, panels), once=True)
+
+
+async def _begin(
+    explorer: Explorer, choice: Choice, made: dict[str, Any], panels: ui.tab_panels
+) -> None:
+    """Show the first tab, and let something move: t falls, and the chain runs when it is opened.
+
+    Nothing moves by itself for people who asked their system for less motion.
+    """
+    await choice.open("look")
+    if await ui.run_javascript(STILL, timeout=10):
+        return
+    made["look"].begin(explorer.start[1])
+    first = True
+
+    async def opened(tab: str) -> None:
+        nonlocal first
+        if tab == "chain" and first:
+            first = False
+            await made["chain"].toggle()
+
+    panels.on_value_change(lambda event: opened(event.value))
 
 
 def _head(explorer: Explorer, dark: ui.dark_mode) -> None:

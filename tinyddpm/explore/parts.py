@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar
 from nicegui import ui
 from nicegui.elements.mixins.value_element import ValueElement
 
+from .drawing import picture
 from .explorer import Explorer
 from .inputs import whole
 
@@ -46,19 +47,6 @@ def slider(
 
         label.bind_text_from(control, "value", shown)
     return control
-
-
-def image_slider(explorer: Explorer, name: str) -> ui.slider:
-    """A slider over the explorer's images."""
-    text = "image"
-    if explorer.training:
-        text = f"image (0 to {explorer.known - 1} trained on, then held out)"
-    return slider(text, name, 0, len(explorer.images) - 1, 0)
-
-
-def image_of(control: ui.slider, explorer: Explorer) -> int:
-    """The number of the image at which a slider stands."""
-    return whole(control.value, 0, len(explorer.images) - 1, 0)
 
 
 def number_field(text: str, name: str) -> ui.number:
@@ -118,6 +106,105 @@ def bold_line(name: str) -> ui.label:
 def counted(n: int, what: str) -> str:
     """N things, in words: "1 step", "2 steps"."""
     return f"{n} {what}{'s' if n != 1 else ''}"
+
+
+# ---- what is looked at ---------------------------------------------------------------------------
+
+
+class Choice:
+    """The image, t, ε and class that the tabs "Every t" and "One step" show: both the same.
+
+    Attributes:
+        image: the image's number.
+        tab: the tab that is open. Only its figures are computed.
+    """
+
+    def __init__(self, explorer: Explorer) -> None:
+        self.explorer, self.T = explorer, explorer.schedule.T
+        self.image, self._t = explorer.start
+        self.tab = "look"
+        self._controls: dict[str, ValueElement[Any]] = {}  # those that were made first
+        self._strips: list[list[ui.element]] = []
+        self._shows: dict[str, Callable[[], Awaitable[None]]] = {}
+
+    @property
+    def t(self) -> int:
+        """The timestep."""
+        return whole(self._controls["t"].value, 1, self.T, 1)
+
+    @property
+    def seed(self) -> int:
+        """The seed of ε."""
+        return whole(self._controls["seed"].value, 0, LARGEST_SEED, 0)
+
+    @property
+    def label(self) -> int | None:
+        """The class that everything is conditioned on, or None."""
+        if self.explorer.labels is None or not self._controls["class"].value:
+            return None
+        return int(self.explorer.labels[self.image])
+
+    def controls(self, name: str) -> None:
+        """Put the controls of a tab on the page. What one tab's are set to, the other's are too."""
+        self._add("t", slider("t, how much noise", f"{name}-t", 1, self.T, self._t))
+        if self.explorer.labels is not None:
+            switch = marked(ui.switch("condition on the class", value=True), f"{name}-class")
+            switch.set_enabled(self.explorer.guidable)  # else it never saw an image without it
+            self._add("class", switch)
+        self._add("seed", number_field("seed of ε", f"{name}-seed"))
+        self._thumbnails(name)
+
+    def _add(self, what: str, control: "ValueElement[Any]") -> None:
+        if what in self._controls:
+            control.bind_value(self._controls[what])
+        else:
+            self._controls[what] = control.on_value_change(self._changed)
+
+    def set_t(self, t: int) -> None:
+        """Move the slider."""
+        self._controls["t"].set_value(t)
+
+    def _thumbnails(self, name: str) -> None:
+        known, n = self.explorer.known, len(self.explorer.images)
+        groups = {"trained on": range(known), "held out": range(known, n)}
+        if not self.explorer.training:
+            groups = {"the network's own samples": range(n)}
+        strip: list[ui.element] = []
+        with ui.column().classes("control"):
+            for text, numbers in groups.items():
+                ui.label(f"x₀, {text}").classes("quiet")
+                with ui.element("div").classes("thumbs"):
+                    strip += [self._thumbnail(f"{name}-image-{i}", text, i) for i in numbers]
+        self._strips.append(strip)
+        strip[self.image].props["aria-pressed"] = "true"
+
+    def _thumbnail(self, name: str, text: str, i: int) -> ui.element:
+        with ui.element("button").classes("thumb") as place:
+            image = ui.element("img")
+            image.props["src"] = picture(self.explorer.images[i])
+            image.props["alt"] = f"image {i}, {text}"
+        place.props["aria-pressed"] = "false"
+        return marked(place, name).on("click", lambda: self._choose(i))
+
+    async def _choose(self, image: int) -> None:
+        for strip in self._strips:
+            strip[self.image].props["aria-pressed"] = "false"
+            strip[image].props["aria-pressed"] = "true"
+        self.image = image
+        await self._changed()
+
+    def on_change(self, tab: str, show: Callable[[], Awaitable[None]]) -> None:
+        """Show whenever something else is chosen while the tab is open, and when it opens."""
+        self._shows[tab] = show
+
+    async def open(self, tab: str) -> None:
+        """Another tab is open now."""
+        self.tab = tab
+        await self._changed()
+
+    async def _changed(self) -> None:
+        if show := self._shows.get(self.tab):
+            await show()
 
 
 # ---- computing -----------------------------------------------------------------------------------

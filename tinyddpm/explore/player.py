@@ -81,6 +81,7 @@ class Player:
         settings: Callable[[], Settings],
         show: Callable[[Chain], None],
         seconds: Callable[[], float] = lambda: SECONDS,
+        advance: Callable[[Chain, Settings, int], None] = Chain.step,
     ) -> None:
         """A player without a chain: `hold` one.
 
@@ -88,8 +89,10 @@ class Player:
             settings: the settings of the next step.
             show: called with the chain after each frame.
             seconds: how long a whole chain takes to watch.
+            advance: takes so many steps with these settings.
         """
         self.settings, self.show, self.seconds = settings, show, seconds
+        self.advance = advance
         self.chain: Chain | None = None
         self.timer = ui.timer(0.1, self._frame, active=False)
 
@@ -117,7 +120,7 @@ class Player:
     async def step(self, times: int) -> None:
         """Take so many steps, and show the chain."""
         chain = self._held()
-        if not await succeeded(chain.step, self.settings(), times):
+        if not await succeeded(self.advance, chain, self.settings(), times):
             self.pause()
         if self.chain is chain:  # and no other took its place meanwhile
             if chain.t == 0:

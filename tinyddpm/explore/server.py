@@ -79,6 +79,7 @@ def listening(port: int) -> socket.socket:
 
 def application(explorer: Explorer, port: int) -> FastAPI:
     """The ASGI application. NiceGUI has one for each process, so call this once."""
+    _ = explorer.start  # computed before the first window asks for it
     app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
     ui.page("/")(lambda: page(explorer))
     ui.run_with(

@@ -7,15 +7,13 @@ from . import drawing as draw, words
 from .explorer import Explorer, Walk
 from .inputs import whole
 from .parts import (
+    Choice,
     bold_line,
     button,
     caption_line,
     computed,
-    image_of,
-    image_slider,
     marked,
     newest,
-    on_change,
     slider,
     tile,
 )
@@ -36,26 +34,26 @@ PACE = 0.45  # seconds from layer to layer
 class StepTab:
     """The tab. Making one puts it on the page."""
 
-    def __init__(self, explorer: Explorer) -> None:
+    def __init__(self, explorer: Explorer, choice: Choice) -> None:
         if not explorer.can_walk:
             ui.label(NO_WALK).classes("sheet")
             return
-        self.explorer, self.T = explorer, explorer.schedule.T
+        self.explorer, self.choice = explorer, choice
         self.walk: Walk | None = None
-        with ui.column().classes("sheet"):
-            self._controls()
-        with ui.element("div").classes("two"):
+        with ui.element("div").classes("side"):
             with ui.column().classes("sheet"):
-                self._graph()
+                choice.controls("step")
             with ui.column().classes("sheet"):
-                self._figures()
+                self._controls()
+                with ui.element("div").classes("two"):
+                    with ui.column():
+                        self._graph()
+                    with ui.column():
+                        self._figures()
         self.timer = ui.timer(PACE, self.forward, active=False)
-        on_change(newest(self.show), self.t, self.image)
+        choice.on_change("step", newest(self.show))
 
     def _controls(self) -> None:
-        with ui.element("div").classes("two"):
-            self.t = slider("t", "step-t", 1, self.T, max(1, round(0.3 * self.T)))
-            self.image = image_slider(self.explorer, "step-image")
         self.place = slider("how far the step has come", "step-place", 0, 2, 0)
         self.place.on_value_change(self.redraw)
         with ui.row().style("gap: 8px"):
@@ -63,9 +61,8 @@ class StepTab:
             ui.label("or click a layer").classes("quiet").style("align-self: center")
 
     def _graph(self) -> None:
-        graph = ui.interactive_image(size=(1, 1), sanitize=False).classes("graph")
-        self.graph = marked(graph, "step-graph")
-        self.graph.on("svg:pointerdown", self.click)
+        self.graph: ui.interactive_image | None = None  # made when its size is known
+        self.around_graph = ui.element("div").style("width: 100%")
         ui.label(LEGEND).classes("quiet")
 
     def _figures(self) -> None:
@@ -80,15 +77,14 @@ class StepTab:
 
     async def show(self) -> None:
         """Compute and show the step that the controls stand at."""
-        image, t = image_of(self.image, self.explorer), whole(self.t.value, 1, self.T, 1)
-        labels = self.explorer.labels
-        label = None if labels is None else int(labels[image])
-        self.walk = walk = await computed(self.explorer.walk, image, t, 0, label)
+        chosen = self.choice.image, self.choice.t, self.choice.seed, self.choice.label
+        self.walk = walk = await computed(self.explorer.walk, *chosen)
         self.place.props["max"] = len(draw.positions(walk)) - 1
         for place, x in ((self.x0, walk.x0), (self.xt, walk.xt), (self.x0_hat, walk.x0_hat)):
             place.image.set_source(draw.picture(x))
-        self.xt.note.set_text(f"t = {t}")
-        self.x0_hat.note.set_text(f"J = {walk.J:.4f}")
+        self.xt.note.set_text(f"t = {walk.t}")
+        told = words.of_class(self.explorer, walk.label)
+        self.x0_hat.note.set_text(f"J = {walk.J:.4f}" + (f", {told}" if told else ""))
         self.redraw()
 
     def redraw(self) -> None:
@@ -99,9 +95,13 @@ class StepTab:
         position = whole(self.place.value, 0, len(steps) - 1, 0)
         way, name = steps[position]
         *size, content = draw.graph(walk, position)
-        self.graph.props["size"] = size
+        if self.graph is None:
+            with self.around_graph:
+                graph = ui.interactive_image(size=(size[0], size[1]), sanitize=False)
+            self.graph = marked(graph.classes("graph"), "step-graph")
+            self.graph.on("svg:pointerdown", self.click)
         self.graph.set_content(content)
-        self.caption.set_text(words.of_step(walk, way, name))
+        self.caption.set_text(words.of_step(self.explorer, walk, way, name))
 
         layer = walk.layers[name or "last"]
         shape = " × ".join(map(str, layer.output.shape))
