@@ -79,16 +79,15 @@ def test_arrays_are_not_resized(tmp_path):
 @pytest.mark.parametrize(
     "array, words",
     [
-        (np.full((1, 2, 2), np.nan), ["floats in [0, 1] or [-1, 1]", "nan"]),
+        (np.full((1, 2, 2), np.nan), ["floats in [0, 1], [-1, 1] or [0, 255]", "nan"]),
         (np.full((1, 2, 2), np.inf), ["inf"]),
         (np.array([[[0.0, -np.inf]]]), ["-inf to 0"]),
         (np.full((1, 2, 2), 1.5), ["from 1.5 to 1.5"]),
         (np.full((1, 2, 2), -1.5), ["-1.5"]),
         (np.full((1, 2, 2), 1e300), ["1e+300"]),
-        (np.zeros((1, 2, 2), np.int64), ["uint8", "int64"]),
-        (np.zeros((1, 2, 2), np.int8), ["int8"]),
-        (np.zeros((1, 2, 2), np.uint32), ["uint32"]),
-        (np.zeros((1, 2, 2), bool), ["numbers", "bool"]),
+        (np.full((1, 2, 2), -2, np.int64), ["uint8", "int64"]),
+        (np.full((1, 2, 2), -2, np.int8), ["int8"]),
+        (np.full((1, 2, 2), 2**16, np.uint32), ["uint32"]),
         (np.zeros((1, 2, 2), complex), ["numbers", "complex"]),
         (np.full((1, 2, 2), "a"), ["numbers", "U1"]),
         (np.zeros((1, 2, 2), [("a", "u1")]), ["numbers"]),
@@ -150,11 +149,5 @@ def test_npz_without_the_right_arrays(tmp_path):
     refused(path, "['labels']")
     np.savez(path)
     refused(path)
-    np.savez(path, x=x, y=np.arange(3))
-    refused(path, "2 integer labels", "(3,)")
-    np.savez(path, x=x, y=np.zeros(2))
-    refused(path, "float64")
-    np.savez(path, x=x, y=np.array([None, 1]))
-    refused(path, "[y]", "pickle")
     np.savez(path, a=x, b=x, images=x[:1])
     assert len(load(path).images) == 1
