@@ -66,6 +66,15 @@ def test_labels_that_are_there_and_not_used_are_said(tmp_path):
     assert "--classes" not in text(tmp_path)
 
 
+def test_a_class_folder_without_a_picture_is_said(tmp_path):
+    """Without this, a folder of HEIC is one class less, and nobody knows."""
+    pictures(tmp_path, "a/1.png", "b/2.png", "@eaDir/3.png")
+    assert "no picture" not in text(tmp_path)
+    (tmp_path / "raw").mkdir()
+    (tmp_path / "raw/1.heic").touch()
+    assert "note: no picture is read from raw" in text(tmp_path)
+
+
 def test_the_command_says_it_of_any_path(tmp_path, capsys):
     pictures(tmp_path, "a/1.png", "b/2.png")
     np.save(tmp_path / "x.npy", np.stack([np.zeros((8, 8)), np.ones((8, 8))]))

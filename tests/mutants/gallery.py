@@ -23,6 +23,8 @@ DATA, REVERSE = "tests/data/test_idx_files.py::", "tests/more/test_reverse.py::"
 SOLVERS, LIKELIHOOD = "tests/more/test_solvers.py::", "tests/more/test_likelihood.py::"
 PREDICTIONS, LOSSES = "tests/more/test_predictions.py::", "tests/more/test_weighted_losses.py::"
 EDITING, INPAINTING = "tests/more/test_editing.py::", "tests/more/test_inpainting.py::"
+SPLIT, VALUES = "tests/data/test_splitting.py::", "tests/data/test_values.py::"
+FOUND = "tests/data/test_found.py::"
 GUIDANCE = "tests/more/test_guidance.py::"
 
 BUGS = [
@@ -50,11 +52,69 @@ BUGS = [
     ),
     Bug(
         "pixels end up in [−½, ½]",
-        "tinyddpm/data/loading.py",
-        "half = (grey_levels - 1) / 2",
-        "half = grey_levels - 1",
+        "tinyddpm/data/values.py",
+        "images /= white / 2",
+        "images /= white",
         DATA + "test_every_uint8_lands_where_it_should",
     ),
+    # ---- data ----
+    Bug(
+        "a class of one image is held out",
+        "tinyddpm/data/dataset.py",
+        "[labels[order]] > 1]",
+        "[labels[order]] > 0]",
+        SPLIT + "test_each_class_is_trained_and_a_sixth_of_it_is_held_out",
+    ),
+    Bug(
+        "the split is not stratified",
+        "tinyddpm/data/dataset.py",
+        'labels[spare], kind="stable"',
+        '0 * spare, kind="stable"',
+        SPLIT + "test_each_class_is_trained_and_a_sixth_of_it_is_held_out",
+    ),
+    Bug(
+        "held-out images are in order, so the first 300 are of the first classes",
+        "tinyddpm/data/dataset.py",
+        "return order[chosen[order]]",
+        "return np.flatnonzero(chosen)",
+        SPLIT + "test_without_labels_a_sixth_is_held_out_at_random",
+    ),
+    Bug(
+        "a run of an older version gets the new split",
+        "tinyddpm/runs/config.py",
+        'if "image" in found else found',
+        'if "picture" in found else found',
+        SPLIT + "test_the_file_of_an_older_run_means_the_older_split",
+    ),
+    Bug(
+        "one value a little below 0 turns black to grey",
+        "tinyddpm/data/values.py",
+        "if low >= -ROUNDING and high",
+        "if low >= 0 and high",
+        VALUES + "test_a_rounding_error_changes_no_range",
+    ),
+    Bug(
+        "an archive unpacks without end",
+        "tinyddpm/data/archives.py",
+        "            if left < 0:",
+        "            if left < -1e18:",
+        "tests/data/test_archives.py::test_what_an_archive_unpacks_to_has_a_limit",
+    ),
+    Bug(
+        "class folders that are links are dropped",
+        "tinyddpm/data/folders.py",
+        "if entry.is_dir():",
+        "if entry.is_dir(follow_symlinks=False):",
+        FOUND + "test_class_folders_that_are_links_are_followed",
+    ),
+    Bug(
+        "a run's charts are data",
+        "tinyddpm/data/folders.py",
+        "if inside and is_run(",
+        "if not inside and is_run(",
+        FOUND + "test_a_run_folder_is_never_data",
+    ),
+    # ---- noise in x_t ----
     Bug(
         "x_t with the noise of t − 1",
         "tinyddpm/diffusion.py",

@@ -98,6 +98,13 @@ def is_run_folder(path: Path) -> bool:
     return path.is_dir() and is_run(_names(path))
 
 
+def visible_folders(path: Path) -> set[str]:
+    """The names of the folders right in `path`, but for hidden, system and run folders."""
+    with _scan(path) as entries:
+        names = {entry.name for entry in entries if _kind(entry) == "folder"}
+    return {name for name in names if not _hidden(name) and not is_run_folder(path / name)}
+
+
 def picture_suffixes() -> set[str]:
     """The suffixes of the formats that we open, such as ".png"."""
     return {end for end, name in Image.registered_extensions().items() if name in FORMATS}

@@ -24,7 +24,7 @@ import numpy as np
 from . import archives, datasets
 from .array_files import Labels, read_file
 from .dataset import Dataset, split
-from .folders import is_run_folder, listing
+from .folders import is_run_folder, listing, visible_folders
 from .image_files import MEGAPIXELS, DataError, Packed, bad, blaming, read_pictures
 from .origin import Origin
 from .values import classes, pixels
@@ -171,9 +171,12 @@ def _from_pictures(
 ) -> Dataset:
     pictures = read_pictures(list(files.values()), size, channels, megapixels)
     places = tuple(place for place in files if place)
-    dataset = _from_array(
-        path, pictures.array, None, Origin(len(files), passed, places, notes=pictures.notes)
-    )
+    origin = Origin(len(files), passed, places, notes=pictures.notes)
+    tops = origin.sub_folders()
+    if tops and path.is_dir() and (empty := visible_folders(path) - set(tops)):
+        note = f"no picture is read from {', '.join(sorted(empty))}"
+        origin = dataclasses.replace(origin, notes=(note, *origin.notes))
+    dataset = _from_array(path, pictures.array, None, origin)
     stored = f"{dataset.origin.stored} ({pictures.stored})"
     origin = dataclasses.replace(dataset.origin, stored=stored)
     return dataclasses.replace(dataset, origin=origin)
