@@ -212,6 +212,14 @@ def test_frames_and_sixteen_bits_are_said(tmp_path):
     assert "1 picture: 16 bits, scaled to 8" in said and "4095 where white is 65535" in said
 
 
+def test_what_resizing_does_is_said(tmp_path):
+    for name, shape in {"a": (8, 8), "b": (40, 40), "c": (40, 60)}.items():
+        Image.fromarray(noise(*shape)).save(tmp_path / f"{name}.png")
+    said = text(tmp_path, size=16)
+    assert "1 picture: smaller than the size, and enlarged" in said
+    assert "1 picture: more than a tenth is cut off" in said
+
+
 def test_megapixels_have_a_limit_that_can_be_raised(tmp_path, capsys):
     Image.fromarray(np.zeros((1000, 1200), np.uint8)).save(tmp_path / "x.png")
     refused(tmp_path, "expected at most 1 megapixels", "raise --megapixels", megapixels=1)

@@ -103,6 +103,20 @@ def test_a_shape_with_a_second_meaning_is_said(tmp_path):
     assert "note" not in text(loaded(tmp_path, noise(2, 8, 9, 3)))
 
 
+def test_arrays_that_are_not_used_are_said(tmp_path):
+    """The form of Keras's mnist.npz."""
+    parts = {"x_train": IMAGES, "y_train": NUMBERS, "x_test": IMAGES[:2], "y_test": NUMBERS[:2]}
+    np.savez(tmp_path / "x.npz", **parts)
+    found = data.load(tmp_path / "x.npz")
+    assert len(found.images) == 6 and found.labels.tolist() == NUMBERS.tolist()
+    assert "arrays that are not used: x_test, y_test" in text(found)
+
+
+@pytest.mark.parametrize("key", ["labels", "y", "label", "target", "targets"])
+def test_names_of_labels(key, tmp_path):
+    assert loaded(tmp_path, IMAGES, **{key: NUMBERS}).labels.tolist() == NUMBERS.tolist()
+
+
 # ---- labels --------------------------------------------------------------------------------------
 
 NUMBERS = np.array([0, 1, 1, 0, 2, 2])

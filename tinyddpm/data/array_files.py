@@ -19,7 +19,7 @@ import numpy as np
 from .image_files import DataError, bad, blaming, within_limit
 
 IMAGE_KEYS = ("images", "x", "arr_0", "x_train")  # names of the pictures in an .npz, best first
-LABEL_KEYS = ("labels", "y", "y_train")
+LABEL_KEYS = ("labels", "y", "y_train", "label", "targets", "target")
 # The types of IDX elements. Only the first, unsigned bytes, holds pictures.
 IDX_TYPES = [b"\x08", b"\x09", b"\x0b", b"\x0c", b"\x0d", b"\x0e"]
 
@@ -27,15 +27,16 @@ IDX_TYPES = [b"\x08", b"\x09", b"\x0b", b"\x0c", b"\x0d", b"\x0e"]
 # Of the bytes of an array: pixels, and labels.
 NUMBERS, LABELS = "fiub", "fiubUS"
 
+Unused = tuple[str, ...]
 Labels = np.ndarray | DataError | None  # the error says why the labels cannot be read
 
 
-def read_file(path: Path) -> tuple[np.ndarray, Labels] | None:
-    """(array, labels or None) as an IDX, .npy or .npz file stores them.
+def read_file(path: Path) -> tuple[np.ndarray, Labels, Unused] | None:
+    """(array, labels or None, names of unused arrays) as an IDX, .npy or .npz file stores them.
 
     An IDX file must hold unsigned bytes, plain or gzipped, with 3 or 4 axes. An .npz must hold one
     array besides labels, or one named images, x, arr_0 or x_train. Its labels are the array named
-    labels, y or y_train.
+    labels, y, y_train, label, targets or target.
 
     Returns:
         None if the file begins like none of these formats. What is wrong with labels comes in their
@@ -51,12 +52,12 @@ def read_file(path: Path) -> tuple[np.ndarray, Labels] | None:
             raise bad(path, "the file is empty")
         if head == b"\x93NUM":
             with path.open("rb") as stream:
-                return _read_npy(path, stream, path.stat().st_size), None
+                return _read_npy(path, stream, path.stat().st_size), None, ()
         if head in (b"PK\x03\x04", b"PK\x05\x06"):
             return _read_npz(path)
         gzipped = head[:2] == b"\x1f\x8b"
         if gzipped or (head[:2] == b"\0\0" and head[2:3] in IDX_TYPES):
-            return _read_idx(path, gzipped), None
+            return _read_idx(path, gzipped), None, ()
     return None
 
 
@@ -149,8 +150,8 @@ def _read_npy(
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, Labels]:
-    """(images, labels or None) from a zip file of .npy files."""
+def _read_npz(path: Path) -> tuple[np.ndarray, Labels, Unused]:
+    """(images, labels or None, names of unused arrays) from a zip file of .npy files."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         if any(name.endswith("/data.pkl") for name in names):
@@ -166,14 +167,15 @@ def _read_npz(path: Path) -> tuple[np.ndarray, Labels]:
                 buffered = cast(BufferedIOBase, stream)
                 return _read_npy(f"{path}[{key}]", buffered, info.file_size, kinds)
 
-        images, labels = read(_images_key(path, list(members))), None
-        for key in [key for key in LABEL_KEYS if key in members][:1]:
-            try:
-                with blaming(f"{path}[{key}]"):
-                    labels = read(key, LABELS)
-            except DataError as error:
-                return images, error
-        return images, labels
+        name = _images_key(path, list(members))
+        keys = [key for key in LABEL_KEYS if key in members][:1]
+        unused = tuple(sorted(members.keys() - {name, *keys}))
+        images = read(name)
+        try:
+            with blaming(f"{path}[{', '.join(keys)}]"):
+                return images, read(keys[0], LABELS) if keys else None, unused
+        except DataError as error:
+            return images, error, unused
 
 
 def _images_key(path: Path, members: list[str]) -> str:

@@ -254,6 +254,11 @@ def _eight_bits(
         image = image.convert("L")
     if size is not None:
         width_height = size[::-1]  # Pillow's order
+        scales = size[0] / image.height, size[1] / image.width
+        if max(scales) > 1:
+            tally.remarks["smaller than the size, and enlarged"] += 1
+        if min(scales) < 0.9 * max(scales):
+            tally.remarks["more than a tenth is cut off, to fit the shape"] += 1
         image = ImageOps.fit(image, width_height, Image.Resampling.BICUBIC)
     return np.asarray(image).reshape(image.height, image.width, channels)
 

@@ -6,7 +6,7 @@
 
 Labels are found in three places:
 
-- in the data set itself: the digits, or an .npz with an array named labels, y or y_train;
+- in the data set itself: the digits, or an .npz with an array named labels or y;
 - in a file beside an IDX file of images, whose name says labels where the other says images
   (train-labels-idx1-ubyte.gz);
 - in the folder or archive, if it has one sub-folder for each class.

@@ -71,7 +71,8 @@ def load(
             - an IDX file of unsigned bytes, (n, H, W) or four axes, plain or gzipped, recognised by
               its content;
             - an .npy file, or an .npz whose pictures are its only array or named images, x, arr_0
-              or x_train, and whose labels, if any, are named labels, y or y_train;
+              or x_train, and whose labels, if any, are named labels, y, y_train, label, targets or
+              target;
             - a picture (a data set of one), or a folder or archive (.zip, .tar.gz) of pictures,
               searched at every depth and read in the order of names.
         size: int or (H, W). Pictures are cropped to this aspect ratio around their centre, then
@@ -156,7 +157,9 @@ def _from_path(path: Path, size: Shape | None, channels: int | None, megapixels:
         if archive := archives.pictures(path):
             return _from_pictures(path, archive.files, archive.passed, size, channels, megapixels)
         if stored := read_file(path):
-            dataset = _from_array(path, *stored, Origin(files=1))
+            array, labels, unused = stored
+            notes = (f"arrays that are not used: {', '.join(unused)}",) if unused else ()
+            dataset = _from_array(path, array, labels, Origin(files=1, notes=notes))
             return _as_requested(dataset, path, size, channels)
         return _from_pictures(path, {"": path}, {}, size, channels, megapixels)
 
