@@ -114,6 +114,14 @@ def test_a_damaged_one_is_one_line(suffix, tmp_path):
             assert str(path) in str(error) and "\n" not in str(error)
 
 
+def test_one_with_a_password_says_so(tmp_path):
+    path = zipped(tmp_path / "x.zip", {"a.png": FILES["cat/1.png"]})
+    content = bytearray(path.read_bytes())
+    content[content.rindex(b"PK\x01\x02") + 8] |= 1  # the flag of encryption
+    path.write_bytes(content)
+    refused(path, "without a password")
+
+
 def test_a_picture_that_cannot_be_read_is_named_with_its_archive(tmp_path):
     path = zipped(tmp_path / "x.zip", {"a.png": FILES["cat/1.png"], "b.png": b"no picture"})
     refused(path, f"{path}[b.png]", "expected a picture")

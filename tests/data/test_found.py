@@ -222,7 +222,7 @@ def test_what_resizing_does_is_said(tmp_path):
 
 def test_megapixels_have_a_limit_that_can_be_raised(tmp_path, capsys):
     Image.fromarray(np.zeros((1000, 1200), np.uint8)).save(tmp_path / "x.png")
-    refused(tmp_path, "expected at most 1 megapixels", "raise --megapixels", megapixels=1)
+    refused(tmp_path, "expected at most 1 megapixels, got 1.2:", "raise --megapixels", megapixels=1)
     assert data.load(tmp_path, megapixels=1.2, size=8).images.shape == (1, 1, 8, 8)
     before = Image.MAX_IMAGE_PIXELS
     assert cli.main(["data", str(tmp_path), "--megapixels", "1"]) == 2

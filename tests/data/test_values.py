@@ -95,6 +95,10 @@ def test_dark_integers_are_said(high, dtype, tmp_path):
     assert "note" not in text(loaded(tmp_path, (stored * (white // high)).astype(dtype)))
 
 
+def test_one_value_alone_is_said(tmp_path):
+    assert "note: every value is 0" in text(loaded(tmp_path, np.zeros((2, 8, 8), np.uint8)))
+
+
 def test_a_shape_with_a_second_meaning_is_said(tmp_path):
     found = loaded(tmp_path, noise(32, 24, 3))
     assert found.images.shape == (32, 1, 24, 3)

@@ -77,6 +77,8 @@ def _of_zip(path: Path) -> tuple[dict[str, bytes], Counter[str]]:
         kept, passed = sifted(place for place in members if place not in links)
         if links:
             passed[LINKS] += len(links)
+        if any(members[place].flag_bits & 1 for place in kept):
+            raise bad(path, "expected an archive without a password: unpack it to a folder")
         contents, left = {}, image_files.MAX_BYTES
         for place in kept:
             with archive.open(members[place]) as stream:

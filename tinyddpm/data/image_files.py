@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import math
+import re
 import struct
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -197,8 +198,10 @@ def _opened(
         except UnidentifiedImageError:
             with _stream(file) as stream:
                 raise bad(str(file), unknown(stream.read(512))) from None
-        except (Image.DecompressionBombWarning, Image.DecompressionBombError):
-            limit = f"expected at most {most / 1e6:g} megapixels, got more"
+        except (Image.DecompressionBombWarning, Image.DecompressionBombError) as error:
+            found = re.search(r"(\d+) pixels", str(error))
+            got = f"{int(found[1]) / 1e6:g}" if found else "more"
+            limit = f"expected at most {most / 1e6:g} megapixels, got {got}"
             fix = "if you trust this picture, raise --megapixels"
             raise bad(str(file), f"{limit}: {fix}") from None
     if tally is not None:

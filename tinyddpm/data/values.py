@@ -65,7 +65,9 @@ def pixels(path: str | Path, array: np.ndarray) -> Reading:
         notes.append(
             f"the smallest value is {_short(low)}, and -1 is black: if 0 is, clip to [0, 1] first"
         )
-    if white > 1 and high < white / DARK:
+    if low == high:
+        notes.append(f"every value is {_short(low)}")
+    elif white > 1 and high < white / DARK:
         notes.append(
             f"the brightest value is {_short(high)} where white is {white}, so the images are "
             f"dark: if {_short(high)} is white, divide by it and save floats"
