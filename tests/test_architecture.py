@@ -25,7 +25,7 @@ ROOMS = {
     "more": ("noise", "nn"),
     "fast": ("noise", "nn"),
     "interop": ("nn", "more"),
-    "data": (),
+    "data": ("noise",),
     "runs": ("noise", "nn", "more", "fast", "interop", "data"),
     "pictures": ("noise", "nn", "more", "data", "runs"),
     "evaluation": ("noise", "nn", "more", "data", "runs", "pictures"),

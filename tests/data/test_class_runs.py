@@ -64,7 +64,7 @@ def test_the_folder_says_what_the_classes_are_and_the_network_is_conditioned_on_
 
 def test_the_held_out_J_is_that_of_a_network_conditioned_on_the_class(trained, few_digits):
     dataset, _ = labels.labelled(data.load(few_digits.data), few_digits.data)
-    held_out = data.split(dataset)[1]
+    held_out = data.split(dataset, "stratified")[1]
     loaded = Run(trained)
 
     def J(classes):
@@ -113,7 +113,8 @@ def test_the_curves_compare_it_with_denoisers_conditioned_on_the_class(trained, 
     monkeypatch.setattr(report.plots, "loss", lambda *args, **names: seen.update(names))
     list(report.draw(trained))
     assert (trained / "samples.png").exists() and seen["note"] == ", all conditioned on the class"
-    training, held_out = data.split(data.load(Run(trained).config.data))
+    dataset = data.load(Run(trained).config.data)
+    training, held_out = data.split(dataset, "stratified")
     of_class = [training.images[training.labels == c].mean(axis=0) for c in held_out.labels]
     expected = np.square(held_out.images - of_class).mean()
     assert seen["mean_J"] == pytest.approx(expected, rel=1e-5)

@@ -12,6 +12,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 
 from tinyddpm.data import DataError, load
+from tinyddpm.data.labels import labelled
 
 FORMATS = ["idx", "gz", "npy", "npz", "png"]
 
@@ -54,9 +55,10 @@ def test_no_pickle_is_opened(tmp_path):
     np.save(path, np.array([[[Trap(sprung)]]]), allow_pickle=True)
     refused(path, "pickle")
     path.write_bytes(pickle.dumps(Trap(sprung)))  # np.load(allow_pickle=True) would take this too
-    refused(path, "expected a picture, or an IDX, .npy or .npz")
+    refused(path, "an IDX, .npy or .npz file; got a pickle")
     np.savez(tmp_path / "x.npz", images=noise(1, 2, 2), labels=np.array([Trap(sprung)]))
-    refused(tmp_path / "x.npz", "pickle")
+    with pytest.raises(DataError, match="pickle"):
+        labelled(load(tmp_path / "x.npz"), tmp_path / "x.npz")
     assert not sprung.exists()
 
 

@@ -15,9 +15,11 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from gallery import BUGS
+import gallery
+import gallery_of_rooms
 
 ROOT = Path(__file__).resolve().parents[2]
+BUGS = [*gallery.BUGS, *gallery_of_rooms.BUGS]
 PARTS = "autograd", "tinyddpm", "tests", "pyproject.toml", "README.md"
 
 

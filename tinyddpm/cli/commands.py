@@ -1,5 +1,6 @@
 """The commands that make a run folder, and what they start from: train, import, data."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,8 @@ def train(
     elif not file and resume and (out / CONFIG).exists():
         file = out / CONFIG
     values = configuration.read(file) if file else {}
+    if given.get("data"):
+        given["data"] = _meant(given["data"])
     values |= {name: value for name, value in given.items() if value is not None}
     click.echo(training.run(configuration.from_dict(values), out, resume, recipe))
     if pictures:
@@ -59,30 +62,63 @@ def train(
 
 
 @click.command()
-@click.argument("name")
+@click.argument("source", metavar="NAME|PATH")
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
-    help="where the files lie already; they are copied into the cache",
+    help="where the files of NAME lie already; they are copied into the cache",
 )
-def data(name: str, folder: Path | None) -> None:
-    """Find or download the data set NAME, and check it.
+@click.option("--size", type=int, help="side to which pictures are resized and cropped")
+@click.option("--channels", type=int, help="1: greyscale, 3: RGB; default: as the images are")
+@click.option("--megapixels", default=180.0, help="pictures of more are refused [180]")
+@click.option("--classes/--no-classes", default=True, help="use labels if there are any [true]")
+def data(
+    source: str,
+    folder: Path | None,
+    size: int | None,
+    channels: int | None,
+    megapixels: float,
+    classes: bool,
+) -> None:
+    """Say what is found at PATH and how it is read, or get the data set NAME.
 
-    After this `tinyddpm train --data NAME` works. NAME is fashion-mnist, mnist, cifar-10, emoji-16
-    or emoji-32.
+    The files of NAME are found or downloaded, and checked. After this `tinyddpm train --data NAME`
+    works. NAME is fashion-mnist, mnist, cifar-10, emoji-16 or emoji-32; digits needs no files.
     """
-    from ..data import datasets, has_test_set, load, load_test
+    from ..data import DataError, datasets, has_test_set, labels, load, load_test, report
 
-    if name not in datasets.SOURCES:
-        raise ValueError(f"NAME: expected {', '.join(datasets.SOURCES)}, got {name!r}")
-    for path in datasets.fetch(name, folder):
-        click.echo(f"  {path}")
-    images, test = load(name).images, load_test(name).images
-    use = "to test with" if has_test_set(name) else "of them held out"
-    click.echo(
-        f"{name}: {len(images):,} images to train on, {len(test):,} {use}, "
-        f"(C, H, W) = {images.shape[1:]}. tinyddpm train --data {name}"
-    )
+    source = _meant(source)
+    if source in datasets.SOURCES:
+        for path in datasets.fetch(source, folder):
+            click.echo(f"  {path}")
+    elif source != "digits" and not Path(source).exists():
+        known = ", ".join(datasets.SOURCES)
+        raise ValueError(f"NAME: expected {known}, digits, or a path that is there, got {source!r}")
+    elif folder:
+        raise ValueError(f"--folder: expected one of {', '.join(datasets.SOURCES)}, got {source!r}")
+    found = load(source, size, channels, megapixels)
+    if classes:
+        with contextlib.suppress(DataError):  # not everything has labels
+            found, _ = labels.labelled(found, source)
+    if source in datasets.SOURCES:
+        images, test = found.images, load_test(source).images
+        use = "to test with" if has_test_set(source) else "of them held out"
+        click.echo(
+            f"{source}: {len(images):,} images to train on, {len(test):,} {use}, "
+            f"(C, H, W) = {images.shape[1:]}. tinyddpm train --data {source}"
+        )
+    click.echo(report(found, source).text())
+
+
+def _meant(source: str) -> str:
+    """What the user means: a file or folder of a data set's name wins, with a word."""
+    from ..data import meant
+
+    if (path := meant(source)) != source:
+        click.echo(
+            f"{source}: {path}, which lies here, and not the data set of this name", err=True
+        )
+    return path
 
 
 @click.command("import")

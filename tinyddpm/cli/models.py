@@ -86,7 +86,7 @@ def sample(
     from ..pictures import images as pictures
     from ..runs.opening import Run, chain_length
 
-    if out.suffix not in pictures.WRITERS:
+    if out.suffix.lower() not in pictures.WRITERS:
         endings = ", ".join(pictures.WRITERS)
         raise ValueError(f"--out: expected a name that ends in {endings}, got {out}")
     if not out.parent.is_dir():
@@ -158,6 +158,7 @@ def draw_pictures(folder: Path) -> None:
 @RUN
 def info(run: Path) -> None:
     """Say what the model in RUN is and how far its training came."""
+    from ..data import report
     from ..runs.opening import Run
     from ..runs.training import Progress
 
@@ -171,6 +172,11 @@ def info(run: Path) -> None:
     click.echo(f"{size:,} parameters in {len(parameters)} arrays")
     for name, value in configuration.to_dict(model.config).items():
         click.echo(f"  {name} = {json.dumps(value)}")
+    try:
+        dataset, _ = model.config.load_data()
+        click.echo(report(dataset, model.config.data, model.config.split).text())
+    except (ValueError, OSError) as error:
+        click.echo(f"its data cannot be read here: {error}")
 
 
 @click.command()

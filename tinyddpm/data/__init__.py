@@ -4,10 +4,23 @@
     data.digits().images                      # (1797, 1, 8, 8), in [−1, 1]
     data.load("pictures/", size=32).images    # (n, C, 32, 32)
 
-This room imports nothing of tinyddpm but `files`.
+    data.report(data.load("pictures/"), "pictures/").text()   # what was found, and how it was read
+
+This room imports nothing of tinyddpm but `files` and `noise`.
 """
 
+from .dataset import Dataset, report, split
 from .image_files import DataError
-from .loading import Dataset, digits, has_test_set, load, load_test, split
+from .loading import digits, has_test_set, load, load_test, meant
 
-__all__ = ["DataError", "Dataset", "digits", "has_test_set", "load", "load_test", "split"]
+__all__ = [
+    "DataError",
+    "Dataset",
+    "digits",
+    "has_test_set",
+    "load",
+    "load_test",
+    "meant",
+    "report",
+    "split",
+]

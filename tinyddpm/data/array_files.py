@@ -16,23 +16,31 @@ from typing import cast
 
 import numpy as np
 
-from .image_files import bad, blaming, within_limit
+from .image_files import DataError, bad, blaming, within_limit
 
 IMAGE_KEYS = ("images", "x", "arr_0", "x_train")  # names of the pictures in an .npz, best first
-LABEL_KEYS = ("labels", "y", "y_train")
+LABEL_KEYS = ("labels", "y", "y_train", "label", "targets", "target")
 # The types of IDX elements. Only the first, unsigned bytes, holds pictures.
 IDX_TYPES = [b"\x08", b"\x09", b"\x0b", b"\x0c", b"\x0d", b"\x0e"]
 
 
-def read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None] | None:
-    """(array, labels or None) as an IDX, .npy or .npz file stores them.
+# Of the bytes of an array: pixels, and labels.
+NUMBERS, LABELS = "fiub", "fiubUS"
+
+Unused = tuple[str, ...]
+Labels = np.ndarray | DataError | None  # the error says why the labels cannot be read
+
+
+def read_file(path: Path) -> tuple[np.ndarray, Labels, Unused] | None:
+    """(array, labels or None, names of unused arrays) as an IDX, .npy or .npz file stores them.
 
     An IDX file must hold unsigned bytes, plain or gzipped, with 3 or 4 axes. An .npz must hold one
     array besides labels, or one named images, x, arr_0 or x_train. Its labels are the array named
-    labels, y or y_train.
+    labels, y, y_train, label, targets or target.
 
     Returns:
-        None if the file begins like none of these formats.
+        None if the file begins like none of these formats. What is wrong with labels comes in their
+        place: not everyone asks for them.
 
     Raises:
         DataError: if the file is damaged or holds something else.
@@ -44,12 +52,12 @@ def read_file(path: Path) -> tuple[np.ndarray, np.ndarray | None] | None:
             raise bad(path, "the file is empty")
         if head == b"\x93NUM":
             with path.open("rb") as stream:
-                return _read_npy(path, stream, path.stat().st_size), None
-        if head == b"PK\x03\x04":
+                return _read_npy(path, stream, path.stat().st_size), None, ()
+        if head in (b"PK\x03\x04", b"PK\x05\x06"):
             return _read_npz(path)
         gzipped = head[:2] == b"\x1f\x8b"
         if gzipped or (head[:2] == b"\0\0" and head[2:3] in IDX_TYPES):
-            return _read_idx(path, gzipped), None
+            return _read_idx(path, gzipped), None, ()
     return None
 
 
@@ -122,7 +130,9 @@ def _idx_shape(path: Path, stream: BufferedIOBase, of_labels: bool) -> tuple[int
     return tuple(np.frombuffer(axes, ">u4").tolist())
 
 
-def _read_npy(path: str | Path, stream: BufferedIOBase, length: int) -> np.ndarray:
+def _read_npy(
+    path: str | Path, stream: BufferedIOBase, length: int, kinds: str = NUMBERS
+) -> np.ndarray:
     """The array in an .npy stream of `length` bytes. (np.load allocates what the header states.)"""
     version = np.lib.format.read_magic(stream)
     # np.save writes other versions only for tables with named columns.
@@ -134,27 +144,38 @@ def _read_npy(path: str | Path, stream: BufferedIOBase, length: int) -> np.ndarr
     if dtype.hasobject:
         pickled = "Python objects (a pickle), which could run code"
         raise bad(path, f"expected an array of numbers, got {pickled}")
-    if dtype.kind not in "fiu":
+    if dtype.kind not in kinds:
         raise bad(path, f"expected an array of numbers, got dtype {dtype}")
     flat = _read_array(path, stream, shape, dtype, length - stream.tell())
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _read_npz(path: Path) -> tuple[np.ndarray, np.ndarray | None]:
-    """(images, labels or None) from a zip file of .npy files."""
+def _read_npz(path: Path) -> tuple[np.ndarray, Labels, Unused]:
+    """(images, labels or None, names of unused arrays) from a zip file of .npy files."""
     with zipfile.ZipFile(path) as archive:
-        files = [name for name in archive.namelist() if name.endswith(".npy")]
+        names = archive.namelist()
+        if any(name.endswith("/data.pkl") for name in names):
+            pickled = "a PyTorch file: it holds pickles, which could run code"
+            raise bad(path, f"expected arrays, got {pickled}; save the array with np.save")
+        files = [name for name in names if name.endswith(".npy")]
         members = {name.removesuffix(".npy"): name for name in files}
 
-        def read(key: str) -> np.ndarray:
+        def read(key: str, kinds: str = NUMBERS) -> np.ndarray:
             info = archive.getinfo(members[key])
             with archive.open(info) as stream:
                 # Types call it IO[bytes]; it is a ZipExtFile, which is buffered.
                 buffered = cast(BufferedIOBase, stream)
-                return _read_npy(f"{path}[{key}]", buffered, info.file_size)
+                return _read_npy(f"{path}[{key}]", buffered, info.file_size, kinds)
 
-        labels = [key for key in LABEL_KEYS if key in members]
-        return read(_images_key(path, list(members))), read(labels[0]) if labels else None
+        name = _images_key(path, list(members))
+        keys = [key for key in LABEL_KEYS if key in members][:1]
+        unused = tuple(sorted(members.keys() - {name, *keys}))
+        images = read(name)
+        try:
+            with blaming(f"{path}[{', '.join(keys)}]"):
+                return images, read(keys[0], LABELS) if keys else None, unused
+        except DataError as error:
+            return images, error, unused
 
 
 def _images_key(path: Path, members: list[str]) -> str:

@@ -6,10 +6,12 @@
 
 Labels are found in three places:
 
-- in the data set itself: the digits, or an .npz with an array named labels, y or y_train;
+- in the data set itself: the digits, or an .npz with an array named labels or y;
 - in a file beside an IDX file of images, whose name says labels where the other says images
   (train-labels-idx1-ubyte.gz);
-- in the folder, if it has one sub-folder for each class.
+- in the folder or archive, if it has one sub-folder for each class.
+
+The classes are the values that occur, and are named by them.
 
 `more/classes.py` says what a network does with them.
 """
@@ -21,12 +23,12 @@ from pathlib import Path
 
 import numpy as np
 
-from . import loading
+from . import loading, values
 from .array_files import read_labels
-from .image_files import bad, find_pictures
-from .loading import Dataset, Size
-
-MOST_CLASSES = 10_000  # a label beyond this is no class, or a slip
+from .dataset import Dataset
+from .image_files import MEGAPIXELS, DataError, bad
+from .loading import Size
+from .origin import Origin
 
 
 def load(
@@ -34,48 +36,58 @@ def load(
     size: Size = None,
     channels: int | None = None,
     classes: bool = False,
+    megapixels: float = MEGAPIXELS,
+    known: Sequence[str] = (),
 ) -> tuple[Dataset, tuple[str, ...]]:
     """The data set at `source`, and the names of its classes.
 
     Unless `classes` is true, there are no labels and no names. For the other arguments see
-    `loading.load`.
+    `loading.load`, and `labelled` for `known`.
     """
-    dataset = loading.load(source, size, channels)
+    dataset = loading.load(source, size, channels, megapixels)
     if classes:
-        return labelled(dataset, source)
+        return labelled(dataset, source, known)
     return dataclasses.replace(dataset, labels=None), ()
 
 
-def labelled(dataset: Dataset, source: str | Path) -> tuple[Dataset, tuple[str, ...]]:
+def labelled(
+    dataset: Dataset, source: str | Path, known: Sequence[str] = ()
+) -> tuple[Dataset, tuple[str, ...]]:
     """`dataset`, loaded from `source`, with labels, and the names of the classes.
 
-    The labels are (n,) in {0..classes − 1}. If classes are numbers, these are their names.
-    Sub-folders are numbered in the order of their names.
+    The labels are (n,) in {0..classes - 1}. The classes are the values that occur, or the
+    sub-folders with pictures, in the order of their names.
+
+    Args:
+        dataset: the images.
+        source: where they come from; a file of labels may lie beside it.
+        known: the classes of an older run, which had one for every number up to the largest
+            label. If they are the numbers from 0 on, and all labels are among them, it keeps them.
 
     Raises:
         DataError: if there are no labels, or if they do not fit the images.
     """
     labels, names = _found(dataset, Path(source))
     if labels is None:
+        if dataset.origin.label_problem:
+            raise DataError(dataset.origin.label_problem)
         places = (
             "the digits, an .npz with an array named labels, an IDX file with its file of labels "
             "beside it, or a folder with one sub-folder for each class"
         )
         raise bad(source, f"classes: expected images with labels ({places}), found no labels")
-    low, high = int(labels.min()), int(labels.max())
-    if low < 0 or high >= MOST_CLASSES:
-        expected = f"numbers from 0 to at most {MOST_CLASSES - 1}"
-        raise bad(source, f"labels: expected {expected}, got {low} to {high}")
-    names = names or tuple(map(str, range(high + 1)))
-    return dataclasses.replace(dataset, labels=labels), names
+    numbers = tuple(map(str, range(len(known))))
+    if numbers == tuple(known) and set(names) < set(numbers):
+        labels, names = np.array([int(name) for name in names])[labels], numbers
+    return dataclasses.replace(dataset, labels=labels, class_names=names), names
 
 
 def _found(dataset: Dataset, path: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:
-    """The labels, or None, and the names of the classes if they have any but their numbers."""
+    """The number of each image's class, or None, and the names of the classes."""
     if dataset.labels is not None:
-        return dataset.labels, ()
-    if path.is_dir():
-        return _of_folder(path)
+        return dataset.labels, dataset.class_names
+    if dataset.origin.places:
+        return _of_folder(dataset.origin, path)
     beside = _beside(path)
     if beside is None:
         return None, ()
@@ -83,17 +95,17 @@ def _found(dataset: Dataset, path: Path) -> tuple[np.ndarray | None, tuple[str, 
     if len(labels) != len(dataset.images):
         expected = f"a label for each of the {len(dataset.images)} images in {path.name}"
         raise bad(beside, f"expected {expected}, got {len(labels)}")
-    return labels, ()
+    return values.classes(labels, len(labels))
 
 
-def _of_folder(folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Labels of the pictures in a folder, in the order of loading, and its sub-folders' names."""
-    inside = [path.relative_to(folder).parts for path in find_pictures(folder)]
+def _of_folder(origin: Origin, folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Labels of the pictures of a folder or an archive, and its sub-folders' names."""
+    inside = [place.split("/") for place in origin.places]
     loose = [parts[0] for parts in inside if len(parts) == 1]
     if loose:
         expected = "one sub-folder for each class and no picture outside them"
         raise bad(folder, f"classes: expected {expected}, got {loose[0]}")
-    names = sorted({parts[0] for parts in inside})
+    names = origin.sub_folders()
     numbers = {name: i for i, name in enumerate(names)}
     return np.array([numbers[parts[0]] for parts in inside]), tuple(names)
 
@@ -114,10 +126,14 @@ def fingerprint(dataset: Dataset) -> str:
 
 
 def number(name: str, names: Sequence[str]) -> int:
-    """The number of the class called `name`, which may be a number too; ValueError if none is."""
+    """The number of the class called `name`; ValueError if none is.
+
+    Where no class is called by a number, `name` may also be a number from 0 on.
+    """
     if name in names:
         return names.index(name)
-    if name.isdecimal() and int(name) < len(names):
+    counted = not any(name.lstrip("-").isdecimal() for name in names)
+    if counted and name.isdecimal() and int(name) < len(names):
         return int(name)
     shown = ", ".join(names[:20]) + (", …" if len(names) > 20 else "")
     raise ValueError(f"class: expected one of {shown}, got {name!r}")

@@ -15,48 +15,26 @@ data: nothing in them is run.
 
 import dataclasses
 import gzip
-import hashlib
-from collections.abc import Sequence
+import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from . import datasets
-from .array_files import read_file
-from .image_files import DataError, bad, blaming, find_pictures, read_pictures
+from . import archives, datasets
+from .array_files import Labels, read_file
+from .dataset import Dataset, split
+from .folders import is_run_folder, listing, visible_folders
+from .image_files import MEGAPIXELS, DataError, Packed, bad, blaming, read_pictures
+from .origin import Origin
+from .values import classes, pixels
 
 # assets/README.md says where the digits come from.
+DIGITS_NAME = "digits"
 DIGITS = Path(__file__).parent.parent / "assets" / "digits.csv.gz"
 
 Size = int | Sequence[int] | None  # as a caller gives it: a side, or (H, W)
 Shape = tuple[int, int]  # (H, W)
-
-
-@dataclasses.dataclass(frozen=True, eq=False)  # no ==: arrays compare by element; use fingerprints
-class Dataset:
-    """Pictures, with what the rest of the program needs to know about them.
-
-    Attributes:
-        images: float32 (n, C, H, W) in [-1, 1]; n, H, W >= 1 and C is 1 or 3.
-        labels: int64 (n,), or None if the source has none.
-        name: "digits", or the last part of the path.
-        grey_levels: how many values a pixel can take: 17 for the digits, 256 or 65536 for 8 or 16
-            bits, 0 for floats.
-    """
-
-    images: np.ndarray
-    labels: np.ndarray | None
-    name: str
-    grey_levels: int
-
-    def fingerprint(self) -> str:
-        """sha256 (hex) of the images' shape and bytes.
-
-        The same pictures in the same order have the same fingerprint, on any machine.
-        """
-        digest = hashlib.sha256(repr(self.images.shape).encode())
-        digest.update(np.ascontiguousarray(self.images, dtype="<f4").data)
-        return digest.hexdigest()
 
 
 def digits() -> Dataset:
@@ -68,15 +46,23 @@ def digits() -> Dataset:
         # Each line has 64 pixels, row by row, then the label.
         table = np.loadtxt(lines, delimiter=",", dtype=np.int64)
     images = (table[:, :64] / 8 - 1).astype(np.float32).reshape(-1, 1, 8, 8)
-    return Dataset(images, table[:, 64].copy(), "digits", 17)
+    origin = Origin(stored="0 to 16", how="x / 8 - 1")
+    names = tuple(map(str, range(10)))
+    return Dataset(images, table[:, 64].copy(), DIGITS_NAME, 17, names, origin)
 
 
-def load(source: str | Path, size: Size = None, channels: int | None = None) -> Dataset:
+def load(
+    source: str | Path,
+    size: Size = None,
+    channels: int | None = None,
+    megapixels: float = MEGAPIXELS,
+) -> Dataset:
     """The data set at `source`; the top of this file has examples.
 
     Arrays have axes (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3; where both of the last
-    two fit, C is the last axis. uint8 becomes x / 127.5 - 1, uint16 becomes x / 32767.5 - 1, and
-    floats in [0, 1] become 2x - 1. Floats in [-1, 1], some of them negative, stay as they are.
+    two fit, C is the last axis. Integers from 0 to 255 become x / 127.5 - 1, those to 65535 become
+    x / 32767.5 - 1, bools and floats in [0, 1] become 2x - 1. Floats in [-1, 1], some of them
+    negative, stay as they are. `report` says which it was.
 
     Args:
         source: "digits" for the embedded ones (a folder of that name is "./digits"); the name of
@@ -85,29 +71,38 @@ def load(source: str | Path, size: Size = None, channels: int | None = None) -> 
             - an IDX file of unsigned bytes, (n, H, W) or four axes, plain or gzipped, recognised by
               its content;
             - an .npy file, or an .npz whose pictures are its only array or named images, x, arr_0
-              or x_train, and whose labels, if any, are named labels, y or y_train;
-            - a picture (a data set of one), or a folder, searched at every depth and read in the
-              order of names.
+              or x_train, and whose labels, if any, are named labels, y, y_train, label, targets or
+              target;
+            - a picture (a data set of one), or a folder or archive (.zip, .tar.gz) of pictures,
+              searched at every depth and read in the order of names.
         size: int or (H, W). Pictures are cropped to this aspect ratio around their centre, then
             resized; without a size all must have the same one. Arrays (IDX, .npy, .npz, the known
             data sets) are never resized: they must have this size.
         channels: 1 (grey) or 3 (RGB). Pictures are converted; by default to 1 if every picture is
             grey, else to 3. Arrays are never converted: they must have these channels.
+        megapixels: pictures of more are refused.
 
     Raises:
         DataError: for anything else.
     """
     shape, channels = _request(size, channels)
-    if source == "digits":
+    if not megapixels > 0:
+        raise DataError(f"megapixels: expected a positive number, got {megapixels}")
+    if source == DIGITS_NAME:
         return _as_requested(digits(), source, shape, channels)
     if isinstance(source, str) and source in datasets.SOURCES:
         return _known(source, "train", shape, channels)
     if not str(source):
         raise DataError('source: expected "digits" or a path, got an empty string')
-    return _from_path(Path(source), shape, channels)
+    return _from_path(Path(source), shape, channels, megapixels)
 
 
-def load_test(source: str | Path, size: Size = None, channels: int | None = None) -> Dataset:
+def load_test(
+    source: str | Path,
+    size: Size = None,
+    channels: int | None = None,
+    megapixels: float = MEGAPIXELS,
+) -> Dataset:
     """Pictures that no training sees, to measure samples against.
 
     They are the test set of a known data set; of any other, the part that `split` holds out. Only a
@@ -117,7 +112,7 @@ def load_test(source: str | Path, size: Size = None, channels: int | None = None
     if isinstance(source, str) and has_test_set(source):
         shape, channels = _request(size, channels)
         return _known(source, "test", shape, channels)
-    return split(load(source, size, channels))[1]
+    return split(load(source, size, channels, megapixels))[1]
 
 
 def has_test_set(source: str | Path) -> bool:
@@ -126,79 +121,118 @@ def has_test_set(source: str | Path) -> bool:
     return known is not None and known.has_test_set
 
 
-def split(dataset: Dataset) -> tuple[Dataset, Dataset]:
-    """(train, held_out): every image whose index is divisible by 6 is held out.
-
-    Of the digits, 300 are held out and 1,497 remain to train on. Neither part is ever empty: a data
-    set of one picture is both, since a model can train on one picture alone (and learn it).
-    """
-    held_out = np.arange(len(dataset.images)) % 6 == 0
-    if held_out.all():
-        return dataset, dataset
-    return _select(dataset, ~held_out), _select(dataset, held_out)
-
-
-def _select(dataset: Dataset, chosen: np.ndarray) -> Dataset:
-    labels = None if dataset.labels is None else dataset.labels[chosen]
-    return dataclasses.replace(dataset, images=dataset.images[chosen], labels=labels)
-
-
 # ---- from a name, or from a path -----------------------------------------------------------------
 
 
+def meant(source: str) -> str:
+    """What a user means by `source`: where a file or folder has a data set's name, it wins.
+
+    A run folder of that name is no data, so it does not.
+    """
+    known = source == DIGITS_NAME or source in datasets.SOURCES
+    path = Path(source)
+    if known and path.exists() and not is_run_folder(path):
+        return f".{os.sep}{source}"
+    return source
+
+
 def _known(name: str, part: str, size: Shape | None, channels: int | None) -> Dataset:
-    dataset = _from_array(Path(name), *datasets.read(name, part))
+    files = len(datasets.SOURCES[name].files)
+    images, labels = datasets.read(name, part)
+    dataset = _from_array(Path(name), images, None, Origin(files=files))
+    if labels is not None:  # both parts number the classes alike, whichever occur
+        names = tuple(map(str, range(int(labels.max()) + 1)))
+        dataset = dataclasses.replace(dataset, labels=labels.astype(np.int64), class_names=names)
     return _as_requested(dataset, name, size, channels)
 
 
-def _from_path(path: Path, size: Shape | None, channels: int | None) -> Dataset:
+def _from_path(path: Path, size: Shape | None, channels: int | None, megapixels: float) -> Dataset:
     with blaming(path):  # even to look at a path can fail: no permission, too long a name
         if path.is_dir():
-            return _from_array(path, read_pictures(find_pictures(path), size, channels))
+            found = listing(path)
+            return _from_pictures(path, found.files, found.passed, size, channels, megapixels)
         if not path.is_file():  # reading a pipe or a device may never end
             problem = "this is neither" if path.exists() else "there is nothing here"
             raise bad(path, f"expected a file or a folder, {problem}")
+        if archive := archives.pictures(path):
+            return _from_pictures(path, archive.files, archive.passed, size, channels, megapixels)
         if stored := read_file(path):
-            return _as_requested(_from_array(path, *stored), path, size, channels)
-        return _from_array(path, read_pictures([path], size, channels))
+            array, labels, unused = stored
+            notes = (f"arrays that are not used: {', '.join(unused)}",) if unused else ()
+            dataset = _from_array(path, array, labels, Origin(files=1, notes=notes))
+            return _as_requested(dataset, path, size, channels)
+        return _from_pictures(path, {"": path}, {}, size, channels, megapixels)
 
 
-def _from_array(path: Path, array: np.ndarray, labels: np.ndarray | None = None) -> Dataset:
+def _from_pictures(
+    path: Path,
+    files: Mapping[str, Path | Packed],
+    passed: Mapping[str, int],
+    size: Shape | None,
+    channels: int | None,
+    megapixels: float,
+) -> Dataset:
+    pictures = read_pictures(list(files.values()), size, channels, megapixels)
+    places = tuple(place for place in files if place)
+    origin = Origin(len(files), passed, places, notes=pictures.notes)
+    tops = origin.sub_folders()
+    if tops and path.is_dir() and (empty := visible_folders(path) - set(tops)):
+        note = f"no picture is read from {', '.join(sorted(empty))}"
+        origin = dataclasses.replace(origin, notes=(note, *origin.notes))
+    dataset = _from_array(path, pictures.array, None, origin)
+    stored = f"{dataset.origin.stored} ({pictures.stored})"
+    origin = dataclasses.replace(dataset.origin, stored=stored)
+    return dataclasses.replace(dataset, origin=origin)
+
+
+def _from_array(path: Path, array: np.ndarray, labels: Labels, origin: Origin) -> Dataset:
+    notes = list(origin.notes)
+    shape = array.shape
     if array.ndim == 3:
         array = array[:, None]  # (n, H, W) -> (n, 1, H, W)
-    elif array.ndim == 4 and array.shape[3] in (1, 3):
+    elif array.ndim == 4 and shape[3] in (1, 3):
         array = array.transpose(0, 3, 1, 2)  # (n, H, W, C) -> (n, C, H, W)
-    elif array.ndim != 4 or array.shape[1] not in (1, 3):
+    elif array.ndim != 4 or shape[1] not in (1, 3):
         layouts = "(n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3"
-        raise bad(path, f"expected shape {layouts}, got {array.shape}")
-    if labels is not None:
-        if labels.shape != array.shape[:1] or labels.dtype.kind not in "iu":
-            got = f"shape {labels.shape} of {labels.dtype}"
-            raise bad(path, f"expected {len(array)} integer labels, got {got}")
-        labels = labels.astype(np.int64)
-    images, grey_levels = _to_unit_range(path, array)
-    return Dataset(images, labels, path.name or str(path), grey_levels)
+        raise bad(path, f"expected shape {layouts}, got {shape}")
+    if note := _doubtful(shape):
+        notes.append(note)
+    reading = pixels(path, array)
+    numbers, problem = None, ""
+    names: tuple[str, ...] = ()
+    if isinstance(labels, DataError):
+        problem = str(labels)
+    elif labels is not None:
+        try:
+            numbers, names = classes(labels, len(array))
+        except ValueError as error:
+            problem = str(bad(path, f"labels: {error}"))
+    if problem:
+        notes.append(f"the labels cannot be used ({problem})")
+    if "-1" in names and len(names) > 2:
+        notes.append("the label -1 is taken for a class")
+    origin = dataclasses.replace(
+        origin,
+        stored=reading.stored,
+        how=reading.how,
+        notes=(*notes, *reading.notes),
+        label_problem=problem,
+    )
+    name = path.name or str(path)
+    return Dataset(reading.images, numbers, name, reading.grey_levels, names, origin)
 
 
-def _to_unit_range(path: Path, array: np.ndarray) -> tuple[np.ndarray, int]:
-    """(float32 C-contiguous in [-1, 1], grey levels). The largest integer becomes exactly +1."""
-    half: float | None
-    if array.dtype.kind == "f":
-        low, high = float(array.min()), float(array.max())  # NaN if there is any
-        if not (low >= -1 and high <= 1):
-            got = f"values from {low:g} to {high:g}"
-            raise bad(path, f"expected floats in [0, 1] or [-1, 1], got {got}")
-        half, grey_levels = (None if low < 0 else 0.5), 0
-    elif array.dtype.kind == "u" and array.dtype.itemsize <= 2:
-        grey_levels = 256**array.dtype.itemsize
-        half = (grey_levels - 1) / 2
-    else:
-        raise bad(path, f"expected uint8, uint16 or floats, got {array.dtype}")
-    images = array.astype(np.float32, order="C")
-    if half is not None:
-        images /= half
-        images -= 1
-    return images, grey_levels
+def _doubtful(shape: Sequence[int]) -> str:
+    """What to say of a shape that has a second meaning."""
+    if len(shape) == 3 and shape[2] in (1, 3, 4) and shape[1] > 4:
+        n, h, w = shape
+        return (
+            f"shape {tuple(shape)} is read as {n} grey images of {h} x {w}; "
+            f"one image of {w} channels has shape (1, {n}, {h}, {w})"
+        )
+    if len(shape) == 4 and shape[3] in (1, 3) and shape[1] in (1, 3):
+        return f"shape {tuple(shape)} is read as (n, H, W, C), not (n, C, H, W)"
+    return ""
 
 
 def _request(size: Size, channels: int | None) -> tuple[Shape | None, int | None]:

@@ -140,9 +140,11 @@ def evaluate(
     if out is None and not Path(folder).is_dir():
         fix = "for a model without one, name a folder with --out"
         raise ValueError(f"{folder}: expected a run folder, to write the tables to; {fix}")
-    source = run.config.data, run.config.size, run.config.channels
+    source = run.config.data, run.config.size, run.config.channels, run.config.megapixels
     dataset = data.load(*source)
-    train, test = data.split(dataset)[0].images, data.load_test(*source).images
+    training, held_out = run.config.split_data(run.config.load_data()[0])
+    known_test = data.has_test_set(run.config.data)
+    train, test = training.images, (data.load_test(*source) if known_test else held_out).images
     n = min(n, len(test), len(train))
     if n < FEWEST:
         expected = f"at least {FEWEST} images to measure, and as many to measure against"
@@ -158,7 +160,7 @@ def evaluate(
     samples = np.clip(to_numpy(last), -1, 1)
     points = function(samples)
 
-    reference = "test images" if data.has_test_set(run.config.data) else "held-out images"
+    reference = "test images" if known_test else "held-out images"
     sets = {"this model": points, "real: training images": known[:n]}
     if len(test) >= 2 * n:
         sets[f"real: other {reference}"] = function(test[n : 2 * n])

@@ -137,7 +137,7 @@ class Explorer:
     def _data(self) -> tuple[data.Dataset, data.Dataset]:
         """The training images and the held-out ones."""
         config = self.run.config
-        training, held_out = data.split(config.load_data()[0])
+        training, held_out = config.split_data(config.load_data()[0])
         if (found := training.images.shape[1:]) != self.shape:
             raise DataError(f"{config.data}: expected images of shape {self.shape}, got {found}")
         return training, held_out

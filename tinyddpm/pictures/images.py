@@ -104,7 +104,7 @@ def write_samples(chain: Iterable[Frame], path: str | Path) -> None:
         path: a .png gets the images as a grid, an .npz as the array `images` (n, C, H, W), and
             a .gif the film.
     """
-    suffix = Path(path).suffix
+    suffix = Path(path).suffix.lower()
     if suffix not in WRITERS:
         raise ValueError(f"path: expected a name that ends in {', '.join(WRITERS)}, got {path}")
     if suffix == ".gif":

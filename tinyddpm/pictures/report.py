@@ -70,7 +70,7 @@ def draw(folder: str | Path, watch: Watch = lambda chain, total: chain) -> Itera
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a run folder, to draw the pictures of its record in")
     dataset, _ = run.config.load_data()
-    training, held_out = data.split(dataset)
+    training, held_out = run.config.split_data(dataset)
     draws = Draws(held_out.images, run.schedule, labels=held_out.labels)
     reference = _reference(training, run.config, run.schedule, draws)
 

@@ -217,7 +217,7 @@ def _checkpoint(content: dict[str, Any], tensors: Arrays) -> Checkpoint:
 
     A right checksum proves no good intentions.
     """
-    config = configuration.from_dict(content["config"])
+    config = configuration.from_dict(configuration.renamed(content["config"]))
     step, state = content["step"], content["state"]
     if type(step) is not int or step < 0:
         raise ValueError(f"expected a step, got {step!r:.80}")

@@ -23,8 +23,9 @@ from typing import Annotated, Any, Literal
 
 import tomli_w
 
-from ..data import Dataset, labels
-from ..data.image_files import MAX_BYTES
+from ..data import Dataset, labels, split
+from ..data.dataset import SplitKind
+from ..data.image_files import MAX_BYTES, MEGAPIXELS
 from ..more.classes import ClassConfig, ClassUNet
 from ..more.schedules import SCHEDULES
 from ..nn.multipliers import ONES, Multipliers
@@ -33,7 +34,7 @@ from ..schedule import Schedule
 from .values import checked
 
 # What may change when a run is resumed. Everything else would make it another run.
-MAY_CHANGE = ("steps", "minutes", "patience", "keep", "device", "tf32", "workers")
+MAY_CHANGE = ("steps", "minutes", "patience", "keep", "device", "tf32", "workers", "megapixels")
 # Names that are no options of the command line, because the data decide them.
 THE_DATA_SAYS = ("image", "class_names")
 # What names were called in files of older versions.
@@ -67,9 +68,14 @@ class Config:
     data: Annotated[
         str,
         "digits, fashion-mnist, mnist, cifar-10, emoji-16 or emoji-32 (see `tinyddpm data`), "
-        "an IDX, .npy or .npz file, or a folder of images",
+        "an IDX, .npy or .npz file, or a folder or archive of images",
     ] = "digits"
     size: Annotated[int | None, "side to which a folder's images are resized and cropped"] = None
+    megapixels: Annotated[float, "pictures of more are refused"] = MEGAPIXELS
+    split: Annotated[
+        SplitKind,
+        "which images are held out: a sixth of each class at random, or every_sixth in order",
+    ] = "stratified"
     channels: Annotated[int | None, "1: greyscale, 3: RGB; default: as the images are"] = None
     noise_schedule: Annotated[NoiseSchedule, "how much noise each of the T steps adds"] = "linear"
     T: Annotated[int, "number of noise steps"] = 1000
@@ -124,6 +130,7 @@ class Config:
             ("beta", 0 < self.beta < math.inf, "a positive step size"),
             ("ema_decay", 0 <= self.ema_decay < 1, f"a decay {BELOW_1}"),
             ("class_dropout", 0 <= self.class_dropout < 1, f"a fraction {BELOW_1}"),
+            ("megapixels", self.megapixels > 0, "a positive number"),
             ("minutes", self.minutes is None or self.minutes > 0, "a positive number"),
         ]
         for name, holds, expected in rules:
@@ -150,7 +157,15 @@ class Config:
 
     def load_data(self) -> tuple[Dataset, tuple[str, ...]]:
         """The data set, labelled if the network is conditioned on classes, and their names."""
-        return labels.load(self.data, self.size, self.channels, self.classes)
+        # Older runs had a class for every number up to the largest label.
+        known = self.class_names if self.split == "every_sixth" else ()
+        return labels.load(
+            self.data, self.size, self.channels, self.classes, self.megapixels, known
+        )
+
+    def split_data(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
+        """(training, held_out) of what `load_data` gives."""
+        return split(dataset, self.split)
 
     def make_schedule(self) -> Schedule:
         """The noise schedule."""
@@ -227,8 +242,12 @@ def from_dict(values: Mapping[str, Any]) -> Config:
 
 
 def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values from an older version's file, under the names of today."""
-    return {FORMER_NAMES.get(name, name): value for name, value in dict(values).items()}
+    """The values from an older version's file, under the names of today.
+
+    A run of an older version, whose file always has the image's shape, held out every sixth image.
+    """
+    found = {FORMER_NAMES.get(name, name): value for name, value in dict(values).items()}
+    return {"split": "every_sixth"} | found if "image" in found else found
 
 
 def read(path: str | Path) -> dict[str, Any]:

@@ -17,6 +17,8 @@ Trouble with files is dealt with in `runs/folder.py`, trouble with numbers in `r
 
 from pathlib import Path
 
+from tqdm import tqdm
+
 from ...files import in_words
 from .. import recipes
 from ..config import Config
@@ -66,6 +68,7 @@ def run(
                 "or choose another folder (--out)"
             )
         setup.model.go_on(files)
+        tqdm.write(setup.found)
         setup.model.move(config.device)
         files.write_config(setup.config)
         if recipe and not curve:

@@ -25,6 +25,7 @@ class Setup:
         images: (n, C, H, W) to train on, on the device.
         cond: the classes of a mini-batch's images, for `train`; None: the network takes none.
         draws: the held-out draws.
+        found: what the data are, in words.
     """
 
     config: Config
@@ -33,6 +34,7 @@ class Setup:
     images: Array
     cond: Cond | None
     draws: Draws
+    found: str
 
 
 def prepare(config: Config) -> Setup:
@@ -42,7 +44,8 @@ def prepare(config: Config) -> Setup:
         ValueError: the data or the configuration are bad, or do not fit each other.
     """
     dataset, names = config.load_data()
-    training, held_out = data.split(dataset)
+    training, held_out = config.split_data(dataset)
+    found = data.report(dataset, config.data, config.split).text()
     config = config.for_images(training.images.shape[1:], names)
     schedule = config.make_schedule()
     model = Model(config, labels.fingerprint(dataset))
@@ -51,4 +54,4 @@ def prepare(config: Config) -> Setup:
         classes = backend.to_device(training.labels, config.device)
         cond = dropped(classes, len(names), config.class_dropout, config.seed)
     draws = Draws(held_out.images, schedule, labels=held_out.labels)
-    return Setup(config, model, schedule, images, cond, draws)
+    return Setup(config, model, schedule, images, cond, draws, found)

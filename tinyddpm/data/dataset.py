@@ -1,0 +1,121 @@
+"""A data set, which of its images are held out, and the report of what was found.
+
+    training, held_out = split(dataset, "stratified")
+    print(report(dataset, "pets/").text())
+
+There are two ways to split. "stratified" is that of new runs. "every_sixth" is the older one, which
+the recipes, the models that ship and the runs of older versions keep.
+"""
+
+import dataclasses
+import hashlib
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from .. import noise
+from .origin import Origin, Report
+
+SplitKind = Literal["stratified", "every_sixth"]
+PART, SEED = 6, 0  # one of six is held out; the seed is not the run's, so that runs compare
+
+
+@dataclasses.dataclass(frozen=True, eq=False)  # no ==: arrays compare by element; use fingerprints
+class Dataset:
+    """Pictures, with what the rest of the program needs to know about them.
+
+    Attributes:
+        images: float32 (n, C, H, W) in [-1, 1]; n, H, W >= 1 and C is 1 or 3.
+        labels: int64 (n,) from 0 to classes - 1, or None if the source has none.
+        name: "digits", or the last part of the path.
+        grey_levels: how many values a pixel can take: 17 for the digits, 256 or 65536 for 8 or 16
+            bits, 0 for floats.
+        class_names: of the classes 0, 1, ...: the labels' values that occur; () without labels.
+        origin: which files, and how they were read.
+    """
+
+    images: np.ndarray
+    labels: np.ndarray | None
+    name: str
+    grey_levels: int
+    class_names: tuple[str, ...] = ()
+    origin: Origin = Origin()
+
+    def fingerprint(self) -> str:
+        """sha256 (hex) of the images' shape and bytes.
+
+        The same pictures in the same order have the same fingerprint, on any machine.
+        """
+        digest = hashlib.sha256(repr(self.images.shape).encode())
+        digest.update(np.ascontiguousarray(self.images, dtype="<f4").data)
+        return digest.hexdigest()
+
+
+def held_out_indices(n: int, labels: np.ndarray | None, how: SplitKind) -> np.ndarray:
+    """The indices of the held-out images; empty if there is none to spare.
+
+    Args:
+        n: the number of images.
+        labels: (n,) the class of each, or None.
+        how: "every_sixth": those divisible by 6. "stratified": a sixth of each class, drawn at
+            addressed random, in random order (the held-out J looks at the first 300 only). A class
+            of one image is trained on.
+    """
+    if how == "every_sixth":
+        return np.arange(0, n, PART)
+    if how != "stratified":
+        raise ValueError(f"split: expected stratified or every_sixth, got {how!r}")
+    place = noise.uniform(SEED, "split", 0, np.arange(n), dtype=np.float64)
+    order = np.argsort(place, kind="stable")
+    spare = order
+    if labels is not None and n > 1:
+        spare = order[np.bincount(labels)[labels[order]] > 1]
+        # Class by class, so that every sixth of the row is a sixth of each class.
+        spare = spare[np.argsort(labels[spare], kind="stable")]
+    chosen = np.zeros(n, bool)
+    chosen[spare[::PART]] = True
+    return order[chosen[order]]
+
+
+def split(dataset: Dataset, how: SplitKind = "every_sixth") -> tuple[Dataset, Dataset]:
+    """(train, held_out).
+
+    Neither part is ever empty: where no image can be spared, both are the whole data set, since a
+    model can train on one picture alone (and learn it).
+
+    Args:
+        dataset: the images, with labels if the network is conditioned on them.
+        how: see `splitting.held_out_indices`. "every_sixth" (the older way, the one of the recipes)
+            holds out 300 of the digits and leaves 1,497; "stratified" is the way of new runs.
+    """
+    n = len(dataset.images)
+    chosen = held_out_indices(n, dataset.labels, how)
+    rest = np.setdiff1d(np.arange(n), chosen)
+    if not len(rest) or not len(chosen):
+        return dataset, dataset
+    return _select(dataset, rest), _select(dataset, chosen)
+
+
+def report(dataset: Dataset, source: str | Path, how: SplitKind = "stratified") -> Report:
+    """What was found at `source`, how it was read, and what a run makes of it."""
+    training, held_out = split(dataset, how)
+    counts: dict[str, int] = {}
+    if dataset.labels is not None:
+        number = np.bincount(dataset.labels, minlength=len(dataset.class_names))
+        counts = dict(zip(dataset.class_names, number.tolist()))
+    return Report(
+        source,
+        dataset.origin,
+        dataset.images.shape,
+        counts,
+        unused_labels=not counts and bool(dataset.class_names or dataset.origin.sub_folders()),
+        training=len(training.images),
+        held_out=len(held_out.images),
+        how=how,
+    )
+
+
+def _select(dataset: Dataset, chosen: np.ndarray) -> Dataset:
+    labels = None if dataset.labels is None else dataset.labels[chosen]
+    return dataclasses.replace(dataset, images=dataset.images[chosen], labels=labels)

@@ -1,0 +1,156 @@
+"""What stored values mean: the numbers of pixels, and the labels of classes.
+
+reading = pixels(path, array)         # float32 in [−1, 1], and how it was read
+numbers, names = classes(labels, n)   # numbers 0..k−1 of the values that occur, and their names
+"""
+
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from .image_files import bad
+
+# Floats may leave their range by half a step of 8 bits: that is rounding, and is cut off.
+ROUNDING = 1 / 510
+DARK = 4  # a brightest value below 1 / DARK of white is worth a word
+MOST_CLASSES = 10_000  # more different labels than this are no classes
+SHIFTED = "subtract the smallest value and divide by the largest, and save that as floats"
+
+
+class Reading(NamedTuple):
+    """Pixels, and what was made of them.
+
+    Attributes:
+        images: float32, C-contiguous, in [-1, 1], of the array's shape.
+        grey_levels: as in Dataset.
+        stored: "uint8 from 0 to 255".
+        how: "x / 127.5 - 1".
+        notes: what the user should know besides.
+    """
+
+    images: np.ndarray
+    grey_levels: int
+    stored: str
+    how: str
+    notes: tuple[str, ...] = ()
+
+
+def pixels(path: str | Path, array: np.ndarray) -> Reading:
+    """The array as float32 in [-1, 1]. The value of white becomes exactly +1.
+
+    Read are bool; integers from 0 to 255 or 65535; and floats in [0, 1], [-1, 1] or [0, 255].
+
+    Raises:
+        DataError: the values mean nothing clear.
+    """
+    if array.dtype.kind not in "fiub":
+        raise bad(path, f"expected an array of numbers, got dtype {array.dtype}")
+    low, high = array.min().item(), array.max().item()  # NaN if there is any
+    white, grey_levels = _white(path, array, low, high)
+    stored = f"{array.dtype.name} from {_short(low)} to {_short(high)}"
+    images = array.astype(np.float32, order="C")
+    how = "x, unchanged"
+    if white:
+        images /= white / 2
+        images -= 1
+        how = "2x - 1" if white == 1 else f"x / {white / 2:g} - 1"
+    notes = []
+    if array.dtype.kind == "f" and (outside := int((np.abs(images) > 1).sum())):
+        np.clip(images, -1, 1, out=images)
+        few = "value is" if outside == 1 else "values are"
+        notes.append(f"{outside:,} {few} outside the range by a rounding error, and cut off")
+    if not white and low > -0.5:
+        notes.append(
+            f"the smallest value is {_short(low)}, and -1 is black: if 0 is, clip to [0, 1] first"
+        )
+    if low == high:
+        notes.append(f"every value is {_short(low)}")
+    elif white > 1 and high < white / DARK:
+        notes.append(
+            f"the brightest value is {_short(high)} where white is {white}, so the images are "
+            f"dark: if {_short(high)} is white, divide by it and save floats"
+        )
+    return Reading(images, grey_levels, stored, how, tuple(notes))
+
+
+def _white(path: str | Path, array: np.ndarray, low: float, high: float) -> tuple[int, int]:
+    """(the value that is white, or 0 where [-1, 1] stays as it is; grey levels)."""
+    kind, itemsize = array.dtype.kind, array.dtype.itemsize
+    if kind == "b":
+        return 1, 2
+    if kind == "u" and itemsize <= 2:
+        return 256**itemsize - 1, 256**itemsize
+    if kind == "f":
+        if low >= -ROUNDING and high <= 1 + ROUNDING:
+            return 1, 0
+        if -1 - 2 * ROUNDING <= low < -ROUNDING and high <= 1 + 2 * ROUNDING:
+            return 0, 0
+        if low >= -0.5 and 255 / DARK <= high <= 255.5:
+            return 255, 0
+        expected = "floats in [0, 1], [-1, 1] or [0, 255]"
+    else:
+        if low >= 0 and high <= 1:
+            return 1, 2
+        if low >= 0 and 255 / DARK <= high <= 255:
+            return 255, 256
+        if low >= 0 and 65535 / DARK <= high <= 65535:
+            return 65535, 65536
+        expected = "uint8, uint16, or integers from 0 to 255 or 65535"
+    got = f"{array.dtype.name} values from {_short(low)} to {_short(high)}"
+    fix = ""
+    if math.isfinite(low) and math.isfinite(high):
+        dark = low >= 0 and f"if {_short(high)} is white, divide by it and save floats"
+        fix = f": {dark or SHIFTED}"
+    raise bad(path, f"expected {expected}, got {got}{fix}")
+
+
+def _short(value: float) -> str:
+    """A number in few digits, but never one that rounds to 0 or 1 and is not."""
+    if not isinstance(value, float):
+        return str(int(value))
+    short = f"{value:g}"
+    return repr(value) if float(short) in (-1, 0, 1) and float(short) != value else short
+
+
+# ---- labels --------------------------------------------------------------------------------------
+
+
+def classes(labels: np.ndarray, n: int) -> tuple[np.ndarray, tuple[str, ...]]:
+    """The class of each of n images, numbered from 0, and the names of the classes.
+
+    The classes are the values that occur, in their order, and are named by them. Read are n whole
+    numbers, bools or texts, of shape (n,), (n, 1) or (1, n), and one-hot rows (n, k).
+
+    Raises:
+        ValueError: they are anything else.
+    """
+    given = f"shape {labels.shape} of {labels.dtype}"
+    if labels.dtype.kind == "S":
+        labels = np.char.decode(labels, "utf-8")
+    if labels.ndim == 2 and labels.shape[0] == n and labels.shape[1] > 1 and _one_hot(labels):
+        labels = labels.argmax(axis=1)
+    elif labels.size == n and n in labels.shape:
+        labels = labels.reshape(n)
+    if labels.shape != (n,) or labels.dtype.kind not in "iubUf":
+        raise ValueError(f"expected {n} labels, whole numbers or texts, got {given}")
+    if labels.dtype.kind == "f":
+        if not (np.isfinite(labels).all() and (labels == np.rint(labels)).all()):
+            raise ValueError(f"expected {n} labels, whole numbers or texts, got fractions: {given}")
+        labels = labels.astype(np.int64)
+    values, numbers = np.unique(labels, return_inverse=True)
+    if len(values) > MOST_CLASSES:
+        raise ValueError(f"expected at most {MOST_CLASSES} classes, got {len(values)} labels")
+    names = tuple(str(value.item()) for value in values)
+    if "" in names:
+        raise ValueError(
+            f"expected {n} labels, got {(numbers == names.index('')).sum()} empty ones"
+        )
+    return numbers.reshape(n).astype(np.int64), names
+
+
+def _one_hot(rows: np.ndarray) -> bool:
+    if rows.dtype.kind not in "iubf":
+        return False
+    return bool(((rows == 0) | (rows == 1)).all() and (rows.sum(axis=1) == 1).all())
