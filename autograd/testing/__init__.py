@@ -72,6 +72,7 @@ def gradient_test(
     vjp: Callable[..., Any] | None = None,
     skip: Sequence[str] = (),
     examples: int | None = None,
+    profile: settings | None = None,
     device: str = "cpu",
 ) -> Callable[[], None]:
     """A test of an op's derivative, for pytest to collect or for you to call.
@@ -93,6 +94,7 @@ def gradient_test(
         vjp: `vjp(g, *arrays, **options)` returns the gradients, when `op` is not one of ours.
         skip: names of rules to leave out, of `RULES`.
         examples: how many to try; by default Hypothesis' profile says.
+        profile: Hypothesis' settings to begin with; by default those of the loaded profile.
         device: also compare with the results on this device, such as "cuda".
 
     Returns:
@@ -108,7 +110,7 @@ def gradient_test(
     subject, options = subject_of(op, vjp), dict(options or {})
     drawn = cases(_shapes(op, shapes, options, draw), domains, kinks, options, draw)
     plan = Plan(reference, analytic, tuple(skip), device)
-    phases = [phase for phase in settings().phases if phase is not Phase.explain]
+    phases = [phase for phase in (profile or settings()).phases if phase is not Phase.explain]
     how: dict[str, Any] = {"deadline": None, "report_multiple_bugs": False, "phases": phases}
     if examples is not None:
         how["max_examples"] = examples
@@ -118,7 +120,7 @@ def gradient_test(
 
     test.__name__ = test.__qualname__ = f"test_{subject.name.replace(' ', '_')}"
     test.__doc__ = f"The derivative of {subject.name} keeps every rule of the kit."
-    made: Callable[[], None] = settings(**how)(given(case=drawn)(test))
+    made: Callable[[], None] = settings(profile, **how)(given(case=drawn)(test))
     return made
 
 
