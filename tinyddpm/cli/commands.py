@@ -7,15 +7,21 @@ import click
 
 from ..runs import config as configuration, recipes
 from ..runs.folder import CONFIG
+from .help import grouped
 from .models import draw_pictures
-from .options import Folder, of_configuration
+from .names import Folder, KnownData, Recipe
+from .options import groups, of_configuration
 
 
-@click.command()
-@click.option("--out", type=Folder(), required=True, help="the run folder")
+@click.command(cls=grouped(groups))
+@click.option(
+    "--out", type=Folder(), help="the run folder [runs/ and the name of the recipe or data]"
+)
 @click.option("--resume", is_flag=True, help="go on with the run in --out, if there is one")
 @click.option(
     "--recipe",
+    type=Recipe(),
+    metavar="NAME",
     help="start from a configuration that comes with tinyddpm: " + ", ".join(recipes.names()),
 )
 @click.option(
@@ -29,7 +35,7 @@ from .options import Folder, of_configuration
 )
 @of_configuration
 def train(
-    out: Path,
+    out: Path | None,
     resume: bool,
     recipe: str | None,
     file: Path | None,
@@ -49,17 +55,31 @@ def train(
         raise ValueError("--recipe and --config: expected one of them, not both")
     if recipe is not None:
         file = recipes.path(recipe)
-    elif not file and resume and (out / CONFIG).exists():
-        file = out / CONFIG
+    given = {name: value for name, value in given.items() if value is not None}
     values = configuration.read(file) if file else {}
-    values |= {name: value for name, value in given.items() if value is not None}
+    out = out or _own_folder(recipe, str((values | given).get("data", configuration.Config.data)))
+    if not file and resume and (out / CONFIG).exists():
+        values = configuration.read(out / CONFIG)
+    values |= given
     click.echo(training.run(configuration.from_dict(values), out, resume, recipe))
     if pictures:
         draw_pictures(out)
 
 
+def _own_folder(recipe: str | None, source: str) -> Path:
+    """Where a run goes by default: runs/NAME, by the name of its recipe or of its data."""
+    path = Path(source).resolve()
+    if recipe is None and not path.name:
+        raise ValueError(f"--out: expected a name for the run, because {source} has none")
+    name = recipe or (path.name if path.is_dir() else path.name.split(".")[0] or path.name)
+    folder = Path("runs", name)
+    if folder.exists() and folder.samefile(path):
+        raise ValueError(f"--out: expected another folder than that of the images, got {folder}")
+    return folder
+
+
 @click.command()
-@click.argument("name")
+@click.argument("name", type=KnownData())
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
@@ -73,8 +93,6 @@ def data(name: str, folder: Path | None) -> None:
     """
     from ..data import datasets, has_test_set, load, load_test
 
-    if name not in datasets.SOURCES:
-        raise ValueError(f"NAME: expected {', '.join(datasets.SOURCES)}, got {name!r}")
     for path in datasets.fetch(name, folder):
         click.echo(f"  {path}")
     images, test = load(name).images, load_test(name).images

@@ -8,17 +8,25 @@ import click
 from .. import __version__
 from ..files import in_words
 from . import commands, models
+from .help import WIDEST, Group
 
 WRONG, INTERRUPTED = 2, 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
+)
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """A denoising diffusion model from scratch, on NumPy or CuPy.
 
-    Start with: tinyddpm train --recipe digits --out runs/digits
+    Start with: tinyddpm train --recipe digits
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for command in (

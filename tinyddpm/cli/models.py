@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from ..runs import config as configuration
-from .options import Folder
+from .names import Folder, RunName
 
-RUN = click.argument("run", type=click.Path(path_type=Path))
+RUN = click.argument("run", type=RunName())
 SAMPLER = click.option(
     "--sampler",
     type=click.Choice(["ddpm", "ddim"]),
