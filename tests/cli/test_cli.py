@@ -18,6 +18,7 @@ from tinyddpm import cli
 from tinyddpm.runs import checkpoint, config as configuration
 from tinyddpm.runs.folder import BEST, CHECKPOINT, CONFIG, LOCK, METRICS
 from tinyddpm.runs.opening import Run
+from tinyddpm.runs.training import Progress, Summary
 
 NETWORK = "--T 12 --base 4 --groups 2 --blocks 1".split()
 TINY = [*NETWORK, *"--batch-size 8 --every 2 --beta 0.5 --warmup 2".split()]
@@ -27,6 +28,7 @@ PICTURES = {
 }
 FILES = {BEST, CHECKPOINT, "checkpoint-000002.safetensors", CONFIG, METRICS, LOCK}
 PROGRAM = [sys.executable, "-W", "error", "-m", "tinyddpm"]
+NOTHING = Summary(1, "interrupted", 1.0, 1.0, Progress())
 # The arguments, and what must be said.
 BAD_INPUT = {
     "train --out x --base four": "'four' is not a valid integer",
@@ -189,7 +191,12 @@ def test_a_run_goes_to_runs_and_its_name(arguments, folder, monkeypatch, tmp_pat
     Path("train.idx.gz").touch()
     Path("a.toml").write_text('data = "pets"')
     seen = []
-    monkeypatch.setattr("tinyddpm.runs.training.run", lambda _, out, *__: seen.append(out))
+
+    def no_run(_, out, *__):
+        seen.append(out)
+        return NOTHING
+
+    monkeypatch.setattr("tinyddpm.runs.training.run", no_run)
     assert cli.main(["train", "--no-pictures", *arguments.split()]) == 0
     assert [out.resolve() for out in seen] == [(tmp_path / "runs" / folder).resolve()]
 
@@ -238,7 +245,12 @@ def test_the_help_of_train_has_every_option_with_its_text_and_its_default(capsys
 )
 def test_an_option_and_its_aliases_set_the_field(option, name, value, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("tinyddpm.runs.training.run", lambda config, *_: seen.append(config))
+
+    def no_run(config, *_):
+        seen.append(config)
+        return NOTHING
+
+    monkeypatch.setattr("tinyddpm.runs.training.run", no_run)
     assert cli.main(["train", "--out", str(tmp_path / "x"), "--no-pictures", option]) == 0
     [config] = seen
     assert {**vars(config), **vars(config.unet)}[name] == value

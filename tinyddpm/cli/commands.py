@@ -12,6 +12,8 @@ from .models import draw_pictures
 from .names import Folder, KnownData, Recipe
 from .options import groups, of_configuration
 
+PICTURES_TAKE = 0.15  # of the training time, at most
+
 
 @click.command(cls=grouped(groups))
 @click.option(
@@ -50,6 +52,7 @@ def train(
     behind.
     """
     from ..runs import training
+    from ..runs.training.progress import wrapped
 
     if recipe is not None and file:
         raise ValueError("--recipe and --config: expected one of them, not both")
@@ -61,9 +64,19 @@ def train(
     if not file and resume and (out / CONFIG).exists():
         values = configuration.read(out / CONFIG)
     values |= given
-    click.echo(training.run(configuration.from_dict(values), out, resume, recipe))
+    summary = training.run(configuration.from_dict(values), out, resume, recipe)
+    for line in (str(summary), training.outcome(summary)):
+        if line:
+            click.echo(wrapped(line))
     if pictures:
-        draw_pictures(out)
+        click.echo("Drawing pictures. Ctrl-C leaves them out.")
+        try:
+            draw_pictures(out, PICTURES_TAKE)
+        except KeyboardInterrupt:
+            click.echo(wrapped(f"The other pictures are left out: tinyddpm plot {out} draws them."))
+    click.echo("Next:")
+    for command, use in training.next_commands(summary, out):
+        click.echo(f"  {command}\n      {use}")
 
 
 def _own_folder(recipe: str | None, source: str) -> Path:

@@ -50,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        return _say(_one_line(error.format_message()))
+        return _say_line(error.format_message())
     except OSError as error:
-        return _say(_one_line(in_words(error)))
+        return _say_line(in_words(error))
     except (ValueError, FloatingPointError) as error:
-        return _say(_one_line(str(error)))
+        return _say_line(str(error))
     except MemoryError as error:
         return _say(f"out of memory: {error or 'choose smaller batches or a smaller network'}")
     except (click.Abort, KeyboardInterrupt):  # before RuntimeError, which Abort is
@@ -64,9 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _one_line(text: str) -> str:
-    """The text with ? for whatever does not print. The name of a file may hold anything."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+def _say_line(problem: str) -> int:
+    """Say it in one line, with ? for whatever does not print: a file's name may hold anything."""
+    from ..runs.training.progress import wrapped
+
+    line = "".join(c if c.isprintable() else "?" for c in problem)
+    return _say(wrapped(f"tinyddpm: {line}").removeprefix("tinyddpm: "))
 
 
 def _say(problem: str, status: int = WRONG) -> int:

@@ -146,12 +146,31 @@ def plot(run: Path) -> None:
     draw_pictures(run)
 
 
-def draw_pictures(folder: Path) -> None:
-    """Draw the pictures of a run folder and say where they are."""
-    from ..pictures.report import draw
+def draw_pictures(folder: Path, fraction: float | None = None) -> None:
+    """Draw the pictures of a run folder and say where they are.
 
-    for path in draw(folder, with_bar):
-        click.echo(f"  {path}")
+    Args:
+        folder: the run folder.
+        fraction: of the training time that drawing takes at most, as far as fewer samples or steps
+            can bring it there; None: no limit.
+    """
+    from tqdm import tqdm
+
+    from ..pictures.report import PICTURES, draw
+    from ..runs.training.progress import wrapped
+
+    looks = "{desc}: {n} of {total} pictures, {elapsed}"
+    with tqdm(
+        draw(folder, with_bar, fraction, lambda line: tqdm.write(wrapped(line))),
+        desc="drawing",
+        total=PICTURES,
+        bar_format=looks,
+        mininterval=0,
+        leave=False,
+        disable=None,
+    ) as paths:
+        for path in paths:
+            tqdm.write(f"  {path}")
 
 
 @click.command()

@@ -1,5 +1,6 @@
 """The loop of a run, and what is done between its steps."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -20,7 +21,11 @@ from ..recipes import Comparison, Curve
 from ..record import Record
 from .interrupts import interruptible
 from .prepare import Setup
-from .progress import Limits, Summary, held_out_in_words, tell
+from .progress import CONVERGED, Limits, Summary, held_out_in_words, tell, wrapped
+from .words import time_left
+
+SOON = 5.0  # seconds after which a run knows how fast it is
+NARROW = 80  # columns; in fewer the progress bar has no room for images/s
 
 
 class Trainer:
@@ -35,7 +40,8 @@ class Trainer:
     def __init__(self, setup: Setup, folder: RunFolder, curve: Curve | None) -> None:
         config = setup.config
         self.setup, self.config, self.model, self.folder = setup, config, setup.model, folder
-        self.start = self.model.step
+        self.start, self.said_how_long = self.model.step, False
+        self.narrow = shutil.get_terminal_size((NARROW, 0)).columns < NARROW
         self.limits = Limits(config.steps, config.minutes, config.patience)
         self.comparison = Comparison(curve, config.warmup)
         self.mean = float(setup.draws.evaluate(mean_image(setup.images)).mean())
@@ -74,7 +80,9 @@ class Trainer:
                 record.sync()
                 self.folder.save(model.checkpoint(), best=False)
             held_out = float(self.setup.draws.evaluate(denoise).mean())
-        return Summary(model.step, stop, held_out, self.mean, model.progress)
+        last = self.config.steps is not None and model.step >= self.config.steps
+        converged = stop.startswith(CONVERGED)
+        return Summary(model.step, stop, held_out, self.mean, model.progress, converged, last)
 
     def steps(self, gradient: Gradient) -> Iterator[Step]:
         """The steps of the algorithm from `start` on. After each, the model is up to date."""
@@ -115,7 +123,7 @@ class Trainer:
 
         expected, off_track = self.comparison.see(step.k, J)
         held_out = held_out_in_words(J, self.mean)
-        tqdm.write(f"step {step.k:6d}   J {step.J:.4g}   {held_out}{expected}")
+        tqdm.write(wrapped(f"step {step.k:6d}   J {step.J:.4g}   {held_out}{expected}"))
         for warning in (off_track, self.divergence.see(J, self.config.beta)):
             if warning:
                 tell(warning)
@@ -139,16 +147,24 @@ class Trainer:
 
     def progress_bar(self) -> tqdm:
         """A progress bar, if standard error is a terminal."""
+        end = self.config.steps
+        left = "step {n} of {total}, {remaining} left" if end else "step {n}, {elapsed}"
         return tqdm(
-            total=self.config.steps,
+            total=end,
             initial=self.start,
-            unit=" steps",
             desc="training",
+            bar_format=("{desc} {percentage:3.0f}% |{bar}| " if end else "{desc}: ")
+            + left
+            + "{postfix}",
             disable=None,
         )
 
     def show(self, step: Step, seconds: float, bar: tqdm) -> None:
-        """Move the progress bar."""
-        speed = (step.k - self.start) * self.config.batch_size / seconds
+        """Move the progress bar. Where there is none, say once how long it will take."""
+        done, end = step.k - self.start, self.config.steps
         bar.update()
-        bar.set_postfix_str(f"J {step.J:.4g}, {speed:.0f} images/s", refresh=False)
+        speed = "" if self.narrow else f", {done * self.config.batch_size / seconds:.0f} images/s"
+        bar.set_postfix_str(f"J {step.J:.4g}{speed}", refresh=False)
+        if bar.disable and end and not self.said_how_long and seconds >= SOON and step.k < end:
+            tell(time_left(seconds, done, end - step.k))
+            self.said_how_long = True
