@@ -13,7 +13,7 @@ from tinyddpm.pictures import report
 from tinyddpm.runs import checkpoint
 from tinyddpm.runs.folder import CHECKPOINT
 from tinyddpm.runs.training import Progress, Summary, next_commands, outcome, trainer, words
-from tinyddpm.runs.training.progress import wrapped
+from tinyddpm.runs.training.progress import Limits, wrapped
 
 NETWORK = "--T 12 --base 4 --groups 2 --blocks 1".split()
 TINY = [*NETWORK, *"--batch-size 8 --every 2 --beta 0.5 --warmup 2 --workers 1".split()]
@@ -41,13 +41,15 @@ def test_before_its_first_step_it_says_what_it_will_do(tmp_path, capsys):
 def test_after_some_steps_it_says_once_how_long_it_will_take(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr(trainer, "SOON", 0.0)
     cli.main(["train", "--out", str(tmp_path / "x"), "--steps", "4", "--no-pictures", *TINY])
-    assert len(re.findall("steps/s: the other 3 steps take about", capsys.readouterr().err)) == 1
+    assert len(re.findall("steps/s, about .* left", capsys.readouterr().err)) == 1
 
 
-def test_the_time_left_is_that_of_the_other_steps_at_the_same_speed():
-    assert words.time_left(10.0, 50, 100) == "5 steps/s: the other 100 steps take about 20 s"
-    assert words.time_left(10.0, 5, 100).endswith("about 3 min")
-    assert words.time_left(10.0, 1, 1000).endswith("about 3 h")
+def test_the_time_left_is_that_of_the_steps_or_of_the_minutes_whichever_is_shorter():
+    for steps, minutes, left in ((150, None, 20), (None, 1, 50), (150, 1, 20), (1000, 1, 50)):
+        assert Limits(steps, minutes, 0).left(step=50, seconds=10.0, done=50) == left
+    assert Limits(None, None, 3).left(50, 10.0, 50) is None
+    assert Limits(150, None, 0).left(step=50, seconds=10.0, done=10) == 100  # it was resumed
+    assert [words.about(s) for s in (20, 200, 9999)] == ["about 20 s", "about 3 min", "about 3 h"]
 
 
 def test_the_commands_that_it_names_next_can_be_typed(trained, tmp_path, capsys, monkeypatch):

@@ -77,6 +77,15 @@ class Limits:
             return f"{CONVERGED}: the held-out J has not improved for {waited} evaluations"
         return ""
 
+    def left(self, step: int, seconds: float, done: int) -> float | None:
+        """How many seconds are left at most, at the speed of the steps `done`; None: no limit."""
+        left = []
+        if self.steps is not None:
+            left.append(max(0, self.steps - step) * seconds / done)
+        if self.minutes is not None:
+            left.append(max(0.0, 60 * self.minutes - seconds))
+        return min(left, default=None)
+
 
 @dataclass
 class Summary:

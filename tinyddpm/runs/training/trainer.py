@@ -22,7 +22,7 @@ from ..record import Record
 from .interrupts import interruptible
 from .prepare import Setup
 from .progress import CONVERGED, Limits, Summary, held_out_in_words, tell, wrapped
-from .words import time_left
+from .words import about
 
 SOON = 5.0  # seconds after which a run knows how fast it is
 NARROW = 80  # columns; in fewer the progress bar has no room for images/s
@@ -147,24 +147,25 @@ class Trainer:
 
     def progress_bar(self) -> tqdm:
         """A progress bar, if standard error is a terminal."""
-        end = self.config.steps
-        left = "step {n} of {total}, {remaining} left" if end else "step {n}, {elapsed}"
+        bar = "{desc} {percentage:3.0f}% |{bar}| step {n} of {total}"
         return tqdm(
-            total=end,
+            total=self.config.steps,
             initial=self.start,
             desc="training",
-            bar_format=("{desc} {percentage:3.0f}% |{bar}| " if end else "{desc}: ")
-            + left
-            + "{postfix}",
+            bar_format=(bar if self.config.steps else "{desc}: step {n}, {elapsed}") + "{postfix}",
             disable=None,
         )
 
     def show(self, step: Step, seconds: float, bar: tqdm) -> None:
         """Move the progress bar. Where there is none, say once how long it will take."""
-        done, end = step.k - self.start, self.config.steps
+        done = step.k - self.start
+        left = self.limits.left(step.k, seconds, done)
+        shown = [] if left is None else [f"{tqdm.format_interval(left)} left"]
+        shown.append(f"J {step.J:.4g}")
+        if not self.narrow:
+            shown.append(f"{done * self.config.batch_size / seconds:.0f} images/s")
         bar.update()
-        speed = "" if self.narrow else f", {done * self.config.batch_size / seconds:.0f} images/s"
-        bar.set_postfix_str(f"J {step.J:.4g}{speed}", refresh=False)
-        if bar.disable and end and not self.said_how_long and seconds >= SOON and step.k < end:
-            tell(time_left(seconds, done, end - step.k))
+        bar.set_postfix_str(", ".join(shown), refresh=False)
+        if bar.disable and left and not self.said_how_long and seconds >= SOON:
+            tell(f"{done / seconds:.3g} steps/s, {about(left)} left")
             self.said_how_long = True

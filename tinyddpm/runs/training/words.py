@@ -42,13 +42,7 @@ def _where(config: Config) -> str:
     return f"on the CPU with {count} worker{'s' * (count > 1)}"
 
 
-def time_left(seconds: float, done: int, left: int) -> str:
-    """How fast a run is, and how long its other steps take."""
-    rest = _about(seconds / done * left)
-    return f"{done / seconds:.3g} steps/s: the other {left:,} steps take {rest}"
-
-
-def _about(seconds: float) -> str:
+def about(seconds: float) -> str:
     """About how long, in the unit that people would use."""
     for unit, length in (("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
