@@ -72,7 +72,7 @@ def test_a_run_that_converged_need_not_go_on_and_any_other_can():
 
 
 def test_what_came_of_it():
-    assert "0.1000 at step 290, and it was still improving" in outcome(END)
+    assert "step 290, of held-out J 0.1000" in outcome(END) and "still improving" in outcome(END)
     slow = dataclasses.replace(END, progress=Progress(0.1, 200, 0.1, 7))
     assert "hardly improved for 7 evaluations" in outcome(slow)
     assert "improv" not in outcome(dataclasses.replace(END, converged=True))

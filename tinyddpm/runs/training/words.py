@@ -19,7 +19,7 @@ def opening(setup: Setup) -> list[str]:
     if config.steps is not None:
         ends.append(f"at step {config.steps:,}")
     if config.minutes is not None:
-        ends.append(f"after {config.minutes:g} minutes")
+        ends.append(f"after {config.minutes:g} minute{'s' * (config.minutes != 1)}")
     if config.patience:
         ends.append("when the held-out J no longer improves")
     stops = f"It stops {' or '.join(ends)}. Ctrl-C stops it sooner" if ends else "Ctrl-C stops it"
@@ -55,12 +55,12 @@ def outcome(summary: Summary) -> str:
     progress = summary.progress
     if not progress.best_step:
         return ""
-    best = f"The best held-out J was {progress.best:.4f} at step {progress.best_step:,}"
+    best = f"Samples come from step {progress.best_step:,}, of held-out J {progress.best:.4f}"
     if summary.converged:
-        return f"{best}."
+        return f"{best}, the best."
     if progress.waited < HARDLY:
-        return f"{best}, and it was still improving: more steps give better images."
-    return f"{best}. It has hardly improved for {progress.waited} evaluations."
+        return f"{best}, the best so far. It was still improving: more steps give better images."
+    return f"{best}, the best so far. It has hardly improved for {progress.waited} evaluations."
 
 
 def next_commands(summary: Summary, folder: Path) -> list[tuple[str, str]]:
