@@ -1,5 +1,7 @@
 """The command line, by running it: the way from training to pictures, and what bad input gets."""
 
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,6 +18,7 @@ from tinyddpm import cli
 from tinyddpm.runs import checkpoint, config as configuration
 from tinyddpm.runs.folder import BEST, CHECKPOINT, CONFIG, LOCK, METRICS
 from tinyddpm.runs.opening import Run
+from tinyddpm.runs.training import Progress, Summary
 
 NETWORK = "--T 12 --base 4 --groups 2 --blocks 1".split()
 TINY = [*NETWORK, *"--batch-size 8 --every 2 --beta 0.5 --warmup 2".split()]
@@ -25,6 +28,7 @@ PICTURES = {
 }
 FILES = {BEST, CHECKPOINT, "checkpoint-000002.safetensors", CONFIG, METRICS, LOCK}
 PROGRAM = [sys.executable, "-W", "error", "-m", "tinyddpm"]
+NOTHING = Summary(1, "interrupted", 1.0, 1.0, Progress())
 # The arguments, and what must be said.
 BAD_INPUT = {
     "train --out x --base four": "'four' is not a valid integer",
@@ -41,7 +45,12 @@ BAD_INPUT = {
     "train --out x --steps 0": "steps: expected at least 1, got 0",
     "train --out x --device tpu": "device: expected cpu, cuda or cuda:INDEX, got 'tpu'",
     "train --out x --device cuda": "device cuda: CuPy",
-    "train": "Missing option '--out'",
+    "trian": "Did you mean 'train'?",
+    "train --stpes 3": "Did you mean one of: '--classes', '--minutes', '--steps'?",
+    "train --recipe digit": "got 'digit'. Did you mean digits?",
+    "train --data fashon-mnist": "Did you mean fashion-mnist?",
+    "data mnits": "Did you mean mnist?",
+    "sample digts": "Did you mean digits?",
     "sample absent": "there is no such file",
     "sample absent --out x.jpg": "expected a name that ends in",
     "info absent": "there is no such file",
@@ -128,6 +137,88 @@ def test_help(command, capsys):
     assert capsys.readouterr().out.startswith(f"Usage: tinyddpm {command}")
 
 
+def test_the_bare_command_is_help(capsys):
+    assert cli.main(["--help"]) == 0
+    asked = capsys.readouterr()
+    assert cli.main([]) == 0
+    assert capsys.readouterr() == asked and asked.err == "" and "  train " in asked.out
+
+
+@pytest.mark.parametrize("command", ["", *cli.cli.commands])
+def test_help_in_60_columns_breaks_no_word_and_leaves_none_out(command, capsys, monkeypatch):
+    def help_in(columns):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        assert cli.main([*command.split(), "--help"]) == 0
+        return capsys.readouterr().out
+
+    narrow = help_in(60)
+    assert max(map(len, narrow.splitlines())) <= 60
+    assert narrow.split() == help_in(1000).split() and "..." not in narrow.replace("]...", "")
+
+
+def test_the_help_of_train_comes_in_groups_and_the_ten_first(capsys):
+    assert cli.main(["train", "--help"]) == 0
+    groups = re.findall("^(\\w.*):\\n((?:  .*\\n)+)", capsys.readouterr().out, re.MULTILINE)
+    assert [title for title, _ in groups] == [
+        *("What most people need", "Data", "Network", "Training", "Where it runs")
+    ]
+    names = {title: re.findall("^  --([a-zA-Z]\\S*)", text, re.MULTILINE) for title, text in groups}
+    assert len(names["What most people need"]) == 10
+    assert {"recipe", "data", "out", "steps"} <= set(names["What most people need"])
+    for name, group in (("levels", "Network"), ("beta,", "Training"), ("workers", "Where it runs")):
+        assert name in names[group]
+    assert sum(map(len, names.values())) == len(cli.cli.commands["train"].params)
+
+
+@pytest.mark.parametrize(
+    "arguments, folder",
+    [
+        ("--recipe emoji", "emoji"),
+        ("--recipe emoji --data digits", "emoji"),
+        ("", "digits"),
+        ("--data mnist", "mnist"),
+        ("--data pets/", "pets"),
+        ("--data my.pets", "my.pets"),
+        ("--data train.idx.gz", "train"),
+        ("--config a.toml", "pets"),
+        ("--out x --data pets", "../x"),
+    ],
+)
+def test_a_run_goes_to_runs_and_its_name(arguments, folder, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for name in ("pets", "my.pets"):
+        Path(name).mkdir()
+    Path("train.idx.gz").touch()
+    Path("a.toml").write_text('data = "pets"')
+    seen = []
+
+    def no_run(_, out, *__):
+        seen.append(out)
+        return NOTHING
+
+    monkeypatch.setattr("tinyddpm.runs.training.run", no_run)
+    assert cli.main(["train", "--no-pictures", *arguments.split()]) == 0
+    assert [out.resolve() for out in seen] == [(tmp_path / "runs" / folder).resolve()]
+
+
+@pytest.mark.parametrize("data, problem", [("runs/x", "another folder"), ("/", "a name")])
+def test_a_run_goes_not_among_its_images(data, problem, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(tmp_path)
+    Path("runs/x").mkdir(parents=True)
+    assert cli.main(["train", "--data", data]) == 2
+    assert f"--out: expected {problem}" in capsys.readouterr().err
+
+
+def test_a_run_that_is_not_there_gets_the_name_of_one_that_is(trained, monkeypatch, capsys):
+    monkeypatch.chdir(trained[0].parent.parent)
+    shutil.copytree(trained[0], "runs/pets", dirs_exist_ok=True)
+    for wrong in ("pet", "runs/pest", "run/pets", f"{Path.cwd()}/runs/pes"):
+        assert cli.main(["info", wrong]) == 2
+        assert "Did you mean runs/pets" in capsys.readouterr().err
+    assert cli.main(["info", str(trained[0].parent / "entirely else")]) == 2
+    assert "Did you mean" not in capsys.readouterr().err
+
+
 def test_the_help_of_train_has_every_option_with_its_text_and_its_default(capsys):
     assert cli.main(["train", "--help"]) == 0
     said = " ".join(capsys.readouterr().out.split())
@@ -154,7 +245,12 @@ def test_the_help_of_train_has_every_option_with_its_text_and_its_default(capsys
 )
 def test_an_option_and_its_aliases_set_the_field(option, name, value, monkeypatch, tmp_path):
     seen = []
-    monkeypatch.setattr("tinyddpm.runs.training.run", lambda config, *_: seen.append(config))
+
+    def no_run(config, *_):
+        seen.append(config)
+        return NOTHING
+
+    monkeypatch.setattr("tinyddpm.runs.training.run", no_run)
     assert cli.main(["train", "--out", str(tmp_path / "x"), "--no-pictures", option]) == 0
     [config] = seen
     assert {**vars(config), **vars(config.unet)}[name] == value

@@ -8,15 +8,23 @@ import click
 
 from ..runs import config as configuration, recipes
 from ..runs.folder import CONFIG
+from .help import grouped
 from .models import draw_pictures
-from .options import Folder, of_configuration
+from .names import Data, Folder, Recipe
+from .options import groups, of_configuration
+
+PICTURES_TAKE = 0.15  # of the training time, at most
 
 
-@click.command()
-@click.option("--out", type=Folder(), required=True, help="the run folder")
+@click.command(cls=grouped(groups))
+@click.option(
+    "--out", type=Folder(), help="the run folder [runs/ and the name of the recipe or data]"
+)
 @click.option("--resume", is_flag=True, help="go on with the run in --out, if there is one")
 @click.option(
     "--recipe",
+    type=Recipe(),
+    metavar="NAME",
     help="start from a configuration that comes with tinyddpm: " + ", ".join(recipes.names()),
 )
 @click.option(
@@ -30,7 +38,7 @@ from .options import Folder, of_configuration
 )
 @of_configuration
 def train(
-    out: Path,
+    out: Path | None,
     resume: bool,
     recipe: str | None,
     file: Path | None,
@@ -45,24 +53,49 @@ def train(
     behind.
     """
     from ..runs import training
+    from ..runs.training.progress import wrapped
 
     if recipe is not None and file:
         raise ValueError("--recipe and --config: expected one of them, not both")
     if recipe is not None:
         file = recipes.path(recipe)
-    elif not file and resume and (out / CONFIG).exists():
-        file = out / CONFIG
+    given = {name: value for name, value in given.items() if value is not None}
     values = configuration.read(file) if file else {}
-    if given.get("data"):
+    if "data" in given:
         given["data"] = _meant(given["data"])
-    values |= {name: value for name, value in given.items() if value is not None}
-    click.echo(training.run(configuration.from_dict(values), out, resume, recipe))
+    out = out or _own_folder(recipe, str((values | given).get("data", configuration.Config.data)))
+    if not file and resume and (out / CONFIG).exists():
+        values = configuration.read(out / CONFIG)
+    values |= given
+    summary = training.run(configuration.from_dict(values), out, resume, recipe)
+    for line in (str(summary), training.outcome(summary)):
+        if line:
+            click.echo(wrapped(line))
     if pictures:
-        draw_pictures(out)
+        click.echo("Drawing pictures. Ctrl-C leaves them out.")
+        try:
+            draw_pictures(out, PICTURES_TAKE)
+        except KeyboardInterrupt:
+            click.echo(wrapped(f"The other pictures are left out: tinyddpm plot {out} draws them."))
+    click.echo("Next:")
+    for command, use in training.next_commands(summary, out):
+        click.echo(f"  {command}\n      {use}")
+
+
+def _own_folder(recipe: str | None, source: str) -> Path:
+    """Where a run goes by default: runs/NAME, by the name of its recipe or of its data."""
+    path = Path(source).resolve()
+    if recipe is None and not path.name:
+        raise ValueError(f"--out: expected a name for the run, because {source} has none")
+    name = recipe or (path.name if path.is_dir() else path.name.split(".")[0] or path.name)
+    folder = Path("runs", name)
+    if folder.exists() and folder.samefile(path):
+        raise ValueError(f"--out: expected another folder than that of the images, got {folder}")
+    return folder
 
 
 @click.command()
-@click.argument("source", metavar="NAME|PATH")
+@click.argument("source", metavar="NAME|PATH", type=Data())
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),

@@ -8,17 +8,25 @@ import click
 from .. import __version__
 from ..files import in_words
 from . import commands, models
+from .help import WIDEST, Group
 
 WRONG, INTERRUPTED = 2, 130
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.group(
+    cls=Group,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": WIDEST},
+)
 @click.version_option(__version__)
-def cli() -> None:
+@click.pass_context
+def cli(context: click.Context) -> None:
     """A denoising diffusion model from scratch, on NumPy or CuPy.
 
-    Start with: tinyddpm train --recipe digits --out runs/digits
+    Start with: tinyddpm train --recipe digits
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 for command in (
@@ -42,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
-        return _say(_one_line(error.format_message()))
+        return _say_line(error.format_message())
     except OSError as error:
-        return _say(_one_line(in_words(error)))
+        return _say_line(in_words(error))
     except (ValueError, FloatingPointError) as error:
-        return _say(_one_line(str(error)))
+        return _say_line(str(error))
     except MemoryError as error:
         return _say(f"out of memory: {error or 'choose smaller batches or a smaller network'}")
     except (click.Abort, KeyboardInterrupt):  # before RuntimeError, which Abort is
@@ -56,9 +64,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _one_line(text: str) -> str:
-    """The text with ? for whatever does not print. The name of a file may hold anything."""
-    return "".join(c if c.isprintable() else "?" for c in text)
+def _say_line(problem: str) -> int:
+    """Say it in one line, with ? for whatever does not print: a file's name may hold anything."""
+    from ..runs.training.progress import wrapped
+
+    line = "".join(c if c.isprintable() else "?" for c in problem)
+    return _say(wrapped(f"tinyddpm: {line}").removeprefix("tinyddpm: "))
 
 
 def _say(problem: str, status: int = WRONG) -> int:

@@ -10,9 +10,9 @@ from typing import Any
 import click
 
 from ..runs import config as configuration
-from .options import Folder
+from .names import Folder, RunName
 
-RUN = click.argument("run", type=click.Path(path_type=Path))
+RUN = click.argument("run", type=RunName())
 SAMPLER = click.option(
     "--sampler",
     type=click.Choice(["ddpm", "ddim"]),
@@ -146,12 +146,31 @@ def plot(run: Path) -> None:
     draw_pictures(run)
 
 
-def draw_pictures(folder: Path) -> None:
-    """Draw the pictures of a run folder and say where they are."""
-    from ..pictures.report import draw
+def draw_pictures(folder: Path, fraction: float | None = None) -> None:
+    """Draw the pictures of a run folder and say where they are.
 
-    for path in draw(folder, with_bar):
-        click.echo(f"  {path}")
+    Args:
+        folder: the run folder.
+        fraction: of the training time that drawing takes at most, as far as fewer samples or steps
+            can bring it there; None: no limit.
+    """
+    from tqdm import tqdm
+
+    from ..pictures.report import PICTURES, draw
+    from ..runs.training.progress import wrapped
+
+    looks = "{desc}: {n} of {total} pictures, {elapsed}"
+    with tqdm(
+        draw(folder, with_bar, fraction, lambda line: tqdm.write(wrapped(line))),
+        desc="drawing",
+        total=PICTURES,
+        bar_format=looks,
+        mininterval=0,
+        leave=False,
+        disable=None,
+    ) as paths:
+        for path in paths:
+            tqdm.write(f"  {path}")
 
 
 @click.command()

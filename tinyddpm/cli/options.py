@@ -1,15 +1,18 @@
 """Options: those of the configuration, made from its fields, and the types of their values."""
 
+import dataclasses
 import typing
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import click
 
+from ..nn.unet import UNetConfig
 from ..runs import config as configuration
+from .names import Data
 
 ALIASES = {"beta": ["--learning-rate", "--lr"], "ema_decay": ["--ema"]}
+LONGEST_CHOICES = 25  # characters; more of them stand in the text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -31,22 +34,6 @@ class Numbers(click.ParamType):
             self.fail(f"expected whole numbers with commas between them, got {value!r}", param, ctx)
 
 
-class Folder(click.Path):
-    """The path of a folder. An empty text, such as an unset variable of the shell, is refused.
-
-    It would otherwise mean the folder that one is in.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(file_okay=False, path_type=Path)
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """The path."""
-        if value == "":
-            self.fail("expected the name of a folder, got an empty text", param, ctx)
-        return super().convert(value, param, ctx)
-
-
 def of_configuration(command: Command) -> Command:
     """Add an option for every field of the configuration. One that is not given stays None."""
     types, texts = configuration.option_types(), configuration.option_help()
@@ -61,9 +48,29 @@ def of_configuration(command: Command) -> Command:
             option = click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
         else:
             names = f"--{flag}", *ALIASES.get(name, []), name
-            option = click.option(*names, default=None, type=_click_type(kind), help=text)
+            of_click, metavar = Data() if name == "data" else _click_type(kind), None
+            if isinstance(of_click, click.Choice):
+                others = [choice for choice in of_click.choices if choice != defaults.get(name)]
+                if len("|".join(of_click.choices)) > LONGEST_CHOICES:
+                    metavar, text = "NAME", f"{text}, or {', '.join(others)}"
+            option = click.option(*names, default=None, type=of_click, metavar=metavar, help=text)
         command = option(command)
     return command
+
+
+def groups() -> dict[str, list[str]]:
+    """The options of `train` in groups: title -> names. A new one is of "Training"."""
+    fields = [field.name for field in dataclasses.fields(UNetConfig)]
+    return {
+        "What most people need": [
+            *("recipe", "data", "size", "classes", "out"),
+            *("steps", "minutes", "resume", "device", "base"),
+        ],
+        "Data": ["channels", "class_dropout"],
+        "Network": [*(name for name in fields if name != "base"), "multipliers"],
+        "Training": [],
+        "Where it runs": ["workers", "shards", "tf32"],
+    }
 
 
 def _shown(default: Any) -> str:

@@ -6,9 +6,11 @@
 `plots.py`, `images.py` and `unet_walk.py` draw them. Here is where their contents come from.
 """
 
+import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -19,6 +21,7 @@ from ..data import labels
 from ..more.classes import by_class
 from ..more.ideal import ideal_denoiser
 from ..runs import recipes
+from ..runs.computing import computing
 from ..runs.config import Config
 from ..runs.folder import METRICS, read_metrics
 from ..runs.heldout import Draws, mean_image
@@ -28,8 +31,17 @@ from ..types import Array
 from . import images as pictures, plots
 from .unet_walk import unet_walk
 
-SAMPLES, FILM = 64, 16  # images in samples.png and in the film
+PICTURES = 6
+FILM = 16  # images in the film
+# What samples.png takes, from the best to the quickest: (images, steps of ddim; None: ddpm).
+PLANS = ((64, None), (64, 200), (64, 100), (64, 50), (32, 50), (16, 50), (16, 25))
+CHAIN = (
+    0.5  # of the time that is left is for the chain, the rest for the workers' start and the film
+)
+GRADIENT = 3  # a step of training takes about as long as denoising its images this often
 FORWARD = (0, 0.05, 0.1, 0.2, 0.35, 0.5, 1)  # the timesteps of forward.png, as fractions of T
+
+Records = list[dict[str, Any]]  # lines of metrics.jsonl
 
 # denoise(xt, t), or denoise(xt, t, labels) of one that is conditioned on the class -> x̂_0.
 Denoise = Callable[..., Array]
@@ -55,17 +67,26 @@ class Reference:
     note: str
 
 
-def draw(folder: str | Path, watch: Watch = lambda chain, total: chain) -> Iterator[Path]:
+def draw(
+    folder: str | Path,
+    watch: Watch = lambda chain, total: chain,
+    fraction: float | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Iterator[Path]:
     """Draw all pictures of a run.
 
     Args:
         folder: the run folder.
         watch: called with the sampling chain and its number of steps, returns the chain: the place
             for a progress bar.
+        fraction: draw fewer samples, or with fewer steps, so that all this takes at most this
+            fraction of the training time, if it can; None: take the time that it needs.
+        say: is told if there are fewer.
 
     Yields:
         The path of each picture once it is there.
     """
+    began = time.monotonic()
     run, folder = Run(folder), Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a run folder, to draw the pictures of its record in")
@@ -74,13 +95,21 @@ def draw(folder: str | Path, watch: Watch = lambda chain, total: chain) -> Itera
     draws = Draws(held_out.images, run.schedule, labels=held_out.labels)
     reference = _reference(training, run.config, run.schedule, draws)
 
+    steps, evaluations = read_metrics(folder / METRICS)
     curve = recipes.expected(run.config, labels.fingerprint(dataset))
-    yield _loss(folder, reference, curve)
-    yield _loss_by_t(folder, reference, draws, run.unet.denoise)
+    yield _loss(folder, (steps, evaluations), reference, curve)
+    yield _loss_by_t(folder, reference, draws, _bands(run, draws, evaluations))
     yield _forward(folder, training.images[0], run.schedule, run.config.seed)
     yield _walk(folder, run, training.images[:1])
 
-    samples, film = _sampled(run, watch)
+    n, number = PLANS[0]
+    if fraction is not None:
+        left = fraction * _seconds(steps) - (time.monotonic() - began)
+        n, number = _plan(left, run.schedule.T, _seconds(steps), len(steps) * run.config.batch_size)
+    if (n, number) != PLANS[0]:
+        how = f"{n} samples" + (f" with {number} steps of DDIM" if number else "")
+        say(f"To keep drawing short: {how}. All of it: tinyddpm plot {folder}")
+    samples, film = _sampled(run, n, number, watch)
     yield _samples(folder, samples, training.images, dataset.name)
     yield _film(folder, film)
 
@@ -88,9 +117,14 @@ def draw(folder: str | Path, watch: Watch = lambda chain, total: chain) -> Itera
 # ---- the model's J -------------------------------------------------------------------------------
 
 
-def _loss(folder: Path, reference: Reference, expected: recipes.Curve | None) -> Path:
+def _loss(
+    folder: Path,
+    record: tuple[Records, Records],
+    reference: Reference,
+    expected: recipes.Curve | None,
+) -> Path:
     """J of every step and held-out J of every evaluation, with what was expected of the recipe."""
-    path, (steps, evaluations) = folder / "loss.png", read_metrics(folder / METRICS)
+    path, (steps, evaluations) = folder / "loss.png", record
     plots.loss(
         path,
         [s["k"] for s in steps],
@@ -106,12 +140,21 @@ def _loss(folder: Path, reference: Reference, expected: recipes.Curve | None) ->
     return path
 
 
-def _loss_by_t(folder: Path, reference: Reference, draws: Draws, denoise: Denoise) -> Path:
+def _loss_by_t(folder: Path, reference: Reference, draws: Draws, model: Array) -> Path:
     """The model's held-out J in each band of t."""
     path, bands = folder / "loss_by_t.png", list(zip(draws.edges[:-1] + 1, draws.edges[1:]))
-    model = draws.evaluate(denoise)
     plots.loss_by_t(path, bands, model, reference.mean, reference.ideal, reference.note)
     return path
+
+
+def _bands(run: Run, draws: Draws, evaluations: Records) -> Array:
+    """The model's held-out J in each band of t: recorded if it was evaluated, as the best is."""
+    for evaluation in evaluations:
+        if evaluation["k"] == run.step:
+            return np.array(evaluation["bands"])
+    where = run.unet, run.unet, run.schedule, run.device
+    with computing(*where, shards=run.config.shards) as (_, denoise):
+        return draws.evaluate(denoise)
 
 
 def _reference(
@@ -173,19 +216,45 @@ def _eps(seed: int, shape: tuple[int, ...]) -> Array:
     return noise.normal(seed, "forward.png", 0, np.arange(1), shape)
 
 
-def _sampled(run: Run, watch: Watch) -> tuple[Array, list[pictures.Frame]]:
-    """The samples (n, C, H, W), and the whole chain of the first few of them."""
-    film = []
-    for t, xt, x0_hat in watch(run.sample(SAMPLES), run.schedule.T):
+def _seconds(steps: Records) -> float:
+    """How long the recorded steps took. Where a run was resumed, the clock began at 0 again."""
+    clock = [0.0, *(step.get("seconds", 0.0) for step in steps)]
+    return sum(now - before if now >= before else now for before, now in zip(clock, clock[1:]))
+
+
+def _plan(left: float, T: int, seconds: float, images: int) -> tuple[int, int | None]:
+    """The best of PLANS that takes at most the `left` seconds, else the quickest.
+
+    Args:
+        left: how many seconds there are.
+        T: how many steps ddpm takes.
+        seconds: how long the training took.
+        images: how many images it saw.
+    """
+    plans = [(n, steps) for n, steps in PLANS if steps is None or steps < T]
+    plans += [(n, None) for n in (32, 16)]
+    cost = seconds / max(images, 1) / GRADIENT  # of one image in one step
+    within = (plan for plan in plans if plan[0] * (plan[1] or T) * cost <= CHAIN * left)
+    return next(within, min(plans, key=lambda plan: plan[0] * (plan[1] or T)))
+
+
+def _sampled(
+    run: Run, n: int, steps: int | None, watch: Watch
+) -> tuple[Array, list[pictures.Frame]]:
+    """n samples (n, C, H, W), and the whole chain of the first few of them."""
+    film, chain = [], run.sample(n)
+    if steps is not None:
+        chain = run.sample(n, "ddim", steps, eta=1.0)
+    for t, xt, x0_hat in watch(chain, steps or run.schedule.T):
         film.append((t, to_numpy(xt[:FILM]), to_numpy(x0_hat[:FILM])))
     return to_numpy(xt), film
 
 
 def _samples(folder: Path, samples: Array, real: Array, name: str) -> Path:
     """The samples beside as many real images, evenly chosen: some data sets are sorted."""
-    path, n = folder / "samples.png", min(SAMPLES, len(real))
+    path, n = folder / "samples.png", min(len(samples), len(real))
     chosen = np.linspace(0, len(real) - 1, n).astype(int)
-    titles = f"{SAMPLES} samples", f"real {name}"
+    titles = f"{len(samples)} samples", f"real {name}"
     pictures.samples_beside_real(samples, real[chosen], path, titles)
     return path
 

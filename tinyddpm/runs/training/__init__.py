@@ -10,6 +10,7 @@ the same steps, bit for bit, as one that never stopped.
     model.py       what a run changes, and a checkpoint keeps
     trainer.py     the loop
     progress.py    how far the convergence is, and when to stop
+    words.py       what it says before its first step and at its end
     interrupts.py  Ctrl-C
 
 Trouble with files is dealt with in `runs/folder.py`, trouble with numbers in `runs/divergence.py`.
@@ -26,8 +27,9 @@ from ..folder import RunFolder
 from .prepare import prepare
 from .progress import Progress, Summary, tell
 from .trainer import Trainer
+from .words import next_commands, opening, outcome
 
-__all__ = ["Progress", "Summary", "run"]
+__all__ = ["Progress", "Summary", "next_commands", "outcome", "run"]
 
 
 def run(
@@ -74,6 +76,8 @@ def run(
         if recipe and not curve:
             why = recipes.why_not(recipe, setup.config, setup.model.fingerprint)
             tell(f"not compared with the recipe {recipe}: {why}")
+        for line in opening(setup):
+            tell(line)
         try:
             return Trainer(setup, files, curve).train()
         except OSError as error:

@@ -1,7 +1,9 @@
 """How far a run is: the convergence of the held-out J, when to stop, and what a run came to."""
 
 import math
+import shutil
 import sys
+import textwrap
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -10,6 +12,8 @@ from tqdm import tqdm
 from ..checkpoint import Checkpoint, CheckpointError
 
 BETTER = 0.999  # a held-out J is really better if it is at most this fraction of the level
+
+CONVERGED = "converged"  # how the reason begins if the held-out J no longer improves
 
 
 @dataclass
@@ -70,8 +74,17 @@ class Limits:
         if self.minutes is not None and seconds >= 60 * self.minutes:
             return f"the {self.minutes:g} minutes are over"
         if self.patience and waited >= self.patience:
-            return f"converged: the held-out J has not improved for {waited} evaluations"
+            return f"{CONVERGED}: the held-out J has not improved for {waited} evaluations"
         return ""
+
+    def left(self, step: int, seconds: float, done: int) -> float | None:
+        """How many seconds are left at most, at the speed of the steps `done`; None: no limit."""
+        left = []
+        if self.steps is not None:
+            left.append(max(0, self.steps - step) * seconds / done)
+        if self.minutes is not None:
+            left.append(max(0.0, 60 * self.minutes - seconds))
+        return min(left, default=None)
 
 
 @dataclass
@@ -84,6 +97,8 @@ class Summary:
         held_out: its held-out J.
         mean: the held-out J of predict-the-mean, for comparison.
         progress: how far the convergence is.
+        converged: whether it stopped because the held-out J no longer improved.
+        at_last_step: whether it did all the steps that it was to do.
     """
 
     step: int
@@ -91,6 +106,8 @@ class Summary:
     held_out: float
     mean: float
     progress: Progress
+    converged: bool = False
+    at_last_step: bool = False
 
     def __str__(self) -> str:
         J = held_out_in_words(self.held_out, self.mean)
@@ -104,4 +121,18 @@ def held_out_in_words(J: float, mean: float) -> str:
 
 def tell(line: str) -> None:
     """Write a line to standard error, above the progress bar."""
-    tqdm.write(line, file=sys.stderr)
+    tqdm.write(wrapped(line), file=sys.stderr)
+
+
+def wrapped(text: str) -> str:
+    """The line as lines that fit the terminal, broken at spaces. Without a terminal: as it is."""
+    columns = shutil.get_terminal_size((0, 0)).columns
+    if not columns:
+        return text
+    return textwrap.fill(
+        text,
+        columns,
+        subsequent_indent="  ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )

@@ -1,5 +1,6 @@
 """The loop of a run, and what is done between its steps."""
 
+import shutil
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
@@ -20,7 +21,11 @@ from ..recipes import Comparison, Curve
 from ..record import Record
 from .interrupts import interruptible
 from .prepare import Setup
-from .progress import Limits, Summary, held_out_in_words, tell
+from .progress import CONVERGED, Limits, Summary, held_out_in_words, tell, wrapped
+from .words import about
+
+SOON = 5.0  # seconds after which a run knows how fast it is
+NARROW = 80  # columns; in fewer the progress bar has no room for images/s
 
 
 class Trainer:
@@ -35,7 +40,8 @@ class Trainer:
     def __init__(self, setup: Setup, folder: RunFolder, curve: Curve | None) -> None:
         config = setup.config
         self.setup, self.config, self.model, self.folder = setup, config, setup.model, folder
-        self.start = self.model.step
+        self.start, self.said_how_long = self.model.step, False
+        self.narrow = shutil.get_terminal_size((NARROW, 0)).columns < NARROW
         self.limits = Limits(config.steps, config.minutes, config.patience)
         self.comparison = Comparison(curve, config.warmup)
         self.mean = float(setup.draws.evaluate(mean_image(setup.images)).mean())
@@ -74,7 +80,9 @@ class Trainer:
                 record.sync()
                 self.folder.save(model.checkpoint(), best=False)
             held_out = float(self.setup.draws.evaluate(denoise).mean())
-        return Summary(model.step, stop, held_out, self.mean, model.progress)
+        last = self.config.steps is not None and model.step >= self.config.steps
+        converged = stop.startswith(CONVERGED)
+        return Summary(model.step, stop, held_out, self.mean, model.progress, converged, last)
 
     def steps(self, gradient: Gradient) -> Iterator[Step]:
         """The steps of the algorithm from `start` on. After each, the model is up to date."""
@@ -115,7 +123,7 @@ class Trainer:
 
         expected, off_track = self.comparison.see(step.k, J)
         held_out = held_out_in_words(J, self.mean)
-        tqdm.write(f"step {step.k:6d}   J {step.J:.4g}   {held_out}{expected}")
+        tqdm.write(wrapped(f"step {step.k:6d}   J {step.J:.4g}   {held_out}{expected}"))
         for warning in (off_track, self.divergence.see(J, self.config.beta)):
             if warning:
                 tell(warning)
@@ -139,16 +147,25 @@ class Trainer:
 
     def progress_bar(self) -> tqdm:
         """A progress bar, if standard error is a terminal."""
+        bar = "{desc} {percentage:3.0f}% |{bar}| step {n} of {total}"
         return tqdm(
             total=self.config.steps,
             initial=self.start,
-            unit=" steps",
             desc="training",
+            bar_format=(bar if self.config.steps else "{desc}: step {n}, {elapsed}") + "{postfix}",
             disable=None,
         )
 
     def show(self, step: Step, seconds: float, bar: tqdm) -> None:
-        """Move the progress bar."""
-        speed = (step.k - self.start) * self.config.batch_size / seconds
+        """Move the progress bar. Where there is none, say once how long it will take."""
+        done = step.k - self.start
+        left = self.limits.left(step.k, seconds, done)
+        shown = [] if left is None else [f"{tqdm.format_interval(left)} left"]
+        shown.append(f"J {step.J:.4g}")
+        if not self.narrow:
+            shown.append(f"{done * self.config.batch_size / seconds:.0f} images/s")
         bar.update()
-        bar.set_postfix_str(f"J {step.J:.4g}, {speed:.0f} images/s", refresh=False)
+        bar.set_postfix_str(", ".join(shown), refresh=False)
+        if bar.disable and left and not self.said_how_long and seconds >= SOON:
+            tell(f"{done / seconds:.3g} steps/s, {about(left)} left")
+            self.said_how_long = True

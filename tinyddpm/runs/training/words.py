@@ -1,0 +1,77 @@
+"""What a run says before its first step, on its way, and at its end."""
+
+import shlex
+from importlib.util import find_spec
+from pathlib import Path
+
+from ..config import Config
+from .prepare import Setup
+from .progress import Summary
+
+HARDLY = 3  # evaluations without a better held-out J after which a run hardly improves
+
+
+def opening(setup: Setup) -> list[str]:
+    """What will be trained, where, and for how long."""
+    config, step = setup.config, setup.model.step
+    size = sum(parameter.size for parameter in setup.model.unet.parameters().values())
+    ends = []
+    if config.steps is not None:
+        ends.append(f"at step {config.steps:,}")
+    if config.minutes is not None:
+        ends.append(f"after {config.minutes:g} minute{'s' * (config.minutes != 1)}")
+    if config.patience:
+        ends.append("when the held-out J no longer improves")
+    stops = f"It stops {' or '.join(ends)}. Ctrl-C stops it sooner" if ends else "Ctrl-C stops it"
+    return [
+        f"The network has {size:,} parameters. It trains {_where(config)}, "
+        f"from step {step + 1:,} on, with {config.batch_size} images in a step.",
+        f"{stops} and keeps the run: --resume goes on with it.",
+    ]
+
+
+def _where(config: Config) -> str:
+    """The device, and how many processes."""
+    if config.device != "cpu":
+        return f"on {config.device}"
+    count = 1
+    if find_spec("tinyddpm.fast"):
+        from ...fast.parallel import cores
+
+        count = min(config.workers or cores(), config.shards)
+    return f"on the CPU with {count} worker{'s' * (count > 1)}"
+
+
+def about(seconds: float) -> str:
+    """About how long, in the unit that people would use."""
+    for unit, length in (("h", 3600), ("min", 60)):
+        if seconds >= 2 * length:
+            return f"about {seconds / length:.0f} {unit}"
+    return f"about {seconds:.0f} s"
+
+
+def outcome(summary: Summary) -> str:
+    """What came of a run, in a sentence; empty if it was never evaluated."""
+    progress = summary.progress
+    if not progress.best_step:
+        return ""
+    best = f"Samples come from step {progress.best_step:,}, of held-out J {progress.best:.4f}"
+    if summary.converged:
+        return f"{best}, the best."
+    if progress.waited < HARDLY:
+        return f"{best}, the best so far. It was still improving: more steps give better images."
+    return f"{best}, the best so far. It has hardly improved for {progress.waited} evaluations."
+
+
+def next_commands(summary: Summary, folder: Path) -> list[tuple[str, str]]:
+    """What to type next: (command, what it does)."""
+    name = shlex.quote(str(folder))
+    commands = [
+        (f"tinyddpm sample {name}", "draws images"),
+        (f"tinyddpm explore {name}", "shows in a browser how it draws"),
+    ]
+    if not summary.converged:
+        # One that reached its last step needs a later one; any other goes on as it is.
+        steps = f" --steps {2 * summary.step}" if summary.at_last_step else ""
+        commands.append((f"tinyddpm train --out {name} --resume{steps}", "trains it further"))
+    return commands
