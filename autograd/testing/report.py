@@ -23,7 +23,6 @@ RULES = {
     "twice": "the same Tensor passed twice gets the sum of both gradients",
     "float32": "float32 in, float32 out, near the float64 result",
     "nan": "NaN in, NaN out: no finite result hides it",
-    "freed": "a second backward says which op was freed",
     "device": "a GPU gives what the CPU gives",
 }
 
