@@ -22,7 +22,7 @@ from bad_calls import (
 
 from autograd import leaf
 from tinyddpm import diffusion, noise, sampler, schedule
-from tinyddpm.more import chain, solvers
+from tinyddpm.more import chain, schedules, solvers
 from tinyddpm.nn import UNet, attention, block, conv, norm
 from tinyddpm.objective import objective
 from tinyddpm.train import gradient, train
@@ -74,7 +74,10 @@ ROWS = [
     bad(
         solvers.ddim, same, S, X, lambda t: 0.0, steps=2, eta=1, says="noise(10): expected float32"
     ),
-    bad(solvers.timestep_grid, 10, 0, says="steps: expected"),
+    bad(solvers.ddim, same, S, X, grid=[5, 7], says="grid: expected timesteps that fall"),
+    bad(schedules.timestep_grid, 10, 0, says="steps: expected"),
+    bad(schedules.spaced_grid, S, 11, says="steps: expected 1 to T = 10, got 11"),
+    bad(schedules.spaced_grid, S, 3, "odd", says="grid: expected one of even, log-snr"),
     bad(gradient, UNET, S, X, T, ONE, says="eps: expected"),
     bad(gradient, UNET, S, OTHER, T, OTHER, says=f"{XT}, got float32 of shape (2, 1, 4, 5)"),
     bad(gradient, UNET, S, DOUBLE, T, DOUBLE, says=TWO_DTYPES),

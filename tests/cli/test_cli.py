@@ -93,7 +93,7 @@ def test_train_again_needs_resume_and_then_goes_on(trained):
 @pytest.mark.parametrize("name", ["grid.png", "chain.gif", "samples.npz"])
 def test_sample_writes_what_the_name_says(trained, tmp_path, name):
     done = run_program("sample", trained[0], "--n", 5, "--steps", 3, "--out", tmp_path / name)
-    assert done.returncode == 0 and "5 images, 3 steps of ddim, seed 0" in done.stdout, done.stderr
+    assert done.returncode == 0 and "5 images, 3 steps of dpm, seed 0" in done.stdout, done.stderr
     if name.endswith("npz"):
         with np.load(tmp_path / name) as arrays:
             assert arrays["images"].shape == (5, 1, 8, 8) and np.abs(arrays["images"]).max() <= 1

@@ -16,7 +16,7 @@ from tinyddpm.runs import checkpoint
 from tinyddpm.runs.config import Config, from_dict
 from tinyddpm.runs.folder import BEST, CHECKPOINT, CONFIG, METRICS
 from tinyddpm.runs.heldout import Draws
-from tinyddpm.runs.opening import Run
+from tinyddpm.runs.opening import Run, default_chain
 from tinyddpm.runs.training import run
 from tinyddpm.schedule import linear
 
@@ -157,8 +157,9 @@ def test_the_command_line_samples_a_class(trained, tmp_path, capsys):
     out = tmp_path / "x.npz"
     options = f"sample {trained} --class 3 --guidance 3 --n 4 --steps 3 --out {out}"
     assert cli.main(options.split()) == 0
-    assert "4 images, 3 steps of ddim, seed 0, class 3" in capsys.readouterr().out
-    *_, (_, expected, _) = Run(trained).sample(4, "ddim", 3, label="3", guidance=3.0)
+    assert "4 images, 3 steps of dpm, seed 0, class 3" in capsys.readouterr().out
+    how = default_chain(12) | {"steps": 3}
+    *_, (_, expected, _) = Run(trained).sample(4, label="3", guidance=3.0, **how)
     with np.load(out) as found:
         np.testing.assert_allclose(found["images"], expected, atol=1e-5)
 

@@ -108,14 +108,14 @@ BUGS = [
     ),
     Bug(
         "DDIM visits only the first steps",
-        "tinyddpm/more/solvers.py",
+        "tinyddpm/more/schedules.py",
         "return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]",
         "return list(range(steps, 0, -1))",
         SAMPLER + "test_ddim_visits_T_and_not_only_the_first_steps",
     ),
     Bug(
         "DDIM on a grid that never visits T",
-        "tinyddpm/more/solvers.py",
+        "tinyddpm/more/schedules.py",
         "return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]",
         "return [1 + T * i // steps for i in range(steps - 1, -1, -1)]",
         SAMPLER + "test_the_grid_goes_evenly_from_T_to_its_last_step",
@@ -128,10 +128,10 @@ BUGS = [
         SAMPLER + "test_ddim_that_knows_x0_follows_the_noise_back_with_its_sign",
     ),
     Bug(
-        "ε̂ not of the clipped x̂_0",
+        "DDIM goes on from x̂_0 before it was clipped",
         "tinyddpm/more/solvers.py",
-        "eps_hat = predicted_noise(schedule, x0_hat, xt, t)",
-        "eps_hat = predicted_noise(schedule, denoiser(xt, t), xt, t)",
+        "_onward(schedule, x0_hat, xt, t,",
+        "_onward(schedule, denoiser(xt, t), xt, t,",
         SAMPLER + "test_ddim_with_eta_1_on_all_steps_is_the_ancestral_sampler",
     ),
     Bug(

@@ -248,19 +248,22 @@ def test_ddim_inversion(steps):
 
 
 @predictions
+@pytest.mark.parametrize("eta, kind", [(0.0, "dpmsolver++"), (1.0, "sde-dpmsolver++")])
 @pytest.mark.parametrize("steps", [200, 50, 20, 10, 3, 1])
-def test_dpm_solver(predicts, steps):
+def test_dpm_solver(predicts, eta, kind, steps):
+    import torch
+
+    same = {"solver_order": 2, "solver_type": "midpoint", "final_sigmas_type": "zero"}
     theirs = scheduler(
-        "DPMSolverMultistepScheduler",
-        prediction_type=predicts,
-        algorithm_type="dpmsolver++",
-        solver_order=2,
-        solver_type="midpoint",
-        final_sigmas_type="zero",
+        "DPMSolverMultistepScheduler", prediction_type=predicts, algorithm_type=kind, **same
     )
     theirs.set_timesteps(steps)
-    ours = dpm_solver(bent, SCHEDULE, x_T(), steps=steps, clip=None)
-    assert compare(theirs, ours, predicts) == steps
+    z = lambda t: torch.randn(
+        SHAPE, generator=torch.Generator().manual_seed(t)
+    )  # float32, as theirs
+    noise = lambda t: z(t).double().numpy()
+    ours = dpm_solver(bent, SCHEDULE, x_T(), steps=steps, clip=None, noise=noise, eta=eta)
+    assert compare(theirs, ours, predicts, lambda t: {"variance_noise": z(t)}) == steps
 
 
 @pytest.mark.parametrize("steps", [200, 50, 10, 2])

@@ -12,14 +12,11 @@ import click
 from ..runs import config as configuration
 from .names import Folder, RunName
 
+# As in runs/opening.py and more/schedules.py (a test compares): help must not wait for them.
+SAMPLERS = ("ddpm", "ddim", "dpm", "heun")
+GRIDS = ("even", "log-snr", "quadratic", "karras")
+
 RUN = click.argument("run", type=RunName())
-SAMPLER = click.option(
-    "--sampler",
-    type=click.Choice(["ddpm", "ddim"]),
-    default="ddim",
-    help="ddpm: all T steps; ddim: fewer [ddim]",
-)
-STEPS = click.option("--steps", type=int, help="steps of ddim [50]")
 DEVICE = click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
 
 
@@ -33,9 +30,21 @@ def with_bar(chain: Iterable[Any], total: int) -> Iterator[Any]:
 @click.command()
 @RUN
 @click.option("--n", default=64, help="how many images [64]")
-@SAMPLER
-@STEPS
-@click.option("--eta", default=0.0, help="noise of ddim, from 0 to 1 [0]")
+@click.option(
+    "--sampler",
+    type=click.Choice(SAMPLERS),
+    help="ddpm: all T steps, with noise; ddim: fewer; dpm (DPM-Solver++) and heun: of second order "
+    "[dpm with --steps 25 --eta 1 --grid log-snr, which looks best for its time]",
+)
+@click.option("--steps", type=int, help="how many, but for ddpm [25; 50 if --sampler is named]")
+@click.option(
+    "--eta", type=float, help="noise of ddim and dpm, from 0 to 1 [1; 0 if --sampler is named]"
+)
+@click.option(
+    "--grid",
+    type=click.Choice(GRIDS),
+    help="timesteps are even in t, log-SNR, √t or σ^(1/7) [log-snr; even if --sampler is named]",
+)
 @click.option(
     "--class",
     "label",
@@ -67,9 +76,10 @@ def with_bar(chain: Iterable[Any], total: int) -> Iterator[Any]:
 def sample(
     run: Path,
     n: int,
-    sampler: str,
+    sampler: str | None,
     steps: int | None,
-    eta: float,
+    eta: float | None,
+    grid: str | None,
     label: str | None,
     guidance: float | None,
     clip: str | None,
@@ -84,7 +94,7 @@ def sample(
     fashion: trained models that come with tinyddpm.
     """
     from ..pictures import images as pictures
-    from ..runs.opening import Run, chain_length
+    from ..runs.opening import Run, chain_length, default_chain
 
     if out.suffix.lower() not in pictures.WRITERS:
         endings = ", ".join(pictures.WRITERS)
@@ -92,21 +102,25 @@ def sample(
     if not out.parent.is_dir():
         raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
     model = Run(run, device, tf32)
+    how = default_chain(model.schedule.T) if sampler is None else {"sampler": sampler}
+    named = {"steps": steps, "eta": eta, "grid": grid}
+    how |= {name: value for name, value in named.items() if value is not None}
     bounds = {None: model.clip, "yes": model.clip or 1.0, "no": None}
-    chain = model.sample(n, sampler, steps, seed, eta, bounds[clip], label, guidance)
-    total = chain_length(model.schedule.T, sampler, steps, eta)
+    chain = model.sample(n, seed=seed, clip=bounds[clip], label=label, guidance=guidance, **how)
+    total = chain_length(model.schedule.T, **how)
     pictures.write_samples(with_bar(chain, total), out)
     of_class = "" if label is None else f", class {label}"
-    click.echo(
-        f"{n} images, {total} steps of {sampler}, seed {seed}{of_class}, from {model.called}: {out}"
-    )
+    steps_of = f"{total} steps of {how['sampler']}"
+    click.echo(f"{n} images, {steps_of}, seed {seed}{of_class}, from {model.called}: {out}")
 
 
 @click.command("eval")
 @RUN
 @click.option("--n", default=1000, help="samples, and as many real images if there are [1000]")
-@SAMPLER
-@STEPS
+@click.option(
+    "--sampler", type=click.Choice(SAMPLERS), default="ddim", help="as for `tinyddpm sample` [ddim]"
+)
+@click.option("--steps", type=int, help="how many, but for ddpm [50]")
 @click.option("--seed", default=0, help="the samples are a function of it [0]")
 @DEVICE
 @click.option(

@@ -1,10 +1,11 @@
-"""More noise schedules, their signal-to-noise ratios, and schedules of your own.
+"""More noise schedules, their signal-to-noise ratios, schedules of your own, grids of timesteps.
 
     schedule = sigmoid(1000)  # the same kind of object as schedule.linear gives
     schedule = zero_terminal_snr(linear(1000))  # x_T is noise and nothing else
     schedule = from_beta(np.geomspace(1e-4, 0.05, 500))
     schedule = from_alpha_bar(my_alpha_bar)  # ᾱ_1..ᾱ_T
     snr(schedule)[t], log_snr(schedule)[t]  # tables (T+1,), indexed by t like the others
+    spaced_grid(schedule, 50, "log-snr")  # 50 of its timesteps, for the solvers
 
 The literature uses few names for many things, so each function says whose definition it is. Two
 names are often confused:
@@ -25,7 +26,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from scipy.special import expit
 
-from autograd.backend import Array
+from autograd.backend import Array, expect
 
 from ..schedule import Schedule, _check_T, cosine, linear
 
@@ -215,3 +216,57 @@ def _check_each(name: str, values: Array, good: Array, expected: str) -> None:
             f"{name}: expected {expected} at every t, "
             f"got {values[first]} at t = {first + 1} of {len(values)}"
         )
+
+
+# ---- grids of timesteps --------------------------------------------------------------------------
+
+# What the timesteps of a grid are even in: monotone functions of t = 1..T and the log-SNR there.
+SPACINGS: dict[str, Callable[[Array, Array], Array]] = {
+    "even": lambda t, _: t,  # and down to T/steps; the others, to 1
+    "log-snr": lambda _, log_snr: log_snr,
+    "quadratic": lambda t, _: np.sqrt(t),  # Song et al. 2021, "DDIM", appendix D.2
+    "karras": lambda _, log_snr: np.exp(-log_snr / 14),  # σ^(1/7): Karras et al. 2022, equation 5
+}
+
+
+def timestep_grid(T: int, steps: int | Sequence[int]) -> list[int]:
+    """`steps` timesteps from T down, evenly spaced: T·i/steps, rounded, for i = steps..1.
+
+    A sequence of timesteps is returned as a list.
+    """
+    if isinstance(steps, Sequence):
+        ends = [T + 1, *steps, 0]
+        falling = len(ends) > 2 and all(a > b for a, b in zip(ends, ends[1:]))
+        expect(falling, "steps", f"falling timesteps from T = {T} to 1", steps)
+        return list(steps)
+    valid = isinstance(steps, int) and 1 <= steps <= T
+    expect(valid, "steps", f"1 to T = {T}", repr(steps))
+    return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
+
+
+def spaced_grid(schedule: Schedule, steps: int, spacing: str = "even") -> list[int]:
+    """`steps` timesteps from T down: those of `timestep_grid`, or others that go down to t = 1.
+
+    The even grid of 50 visits nothing below t = T/50. The others go there more often: they are
+    evenly spaced in log-SNR, in √t or in σ^(1/7). Each is rounded to the nearest t. Where several
+    fall on one t, they move to its neighbours, so that there are as many as asked for.
+
+    Args:
+        schedule: the noise schedule.
+        steps: how many, 1 to T.
+        spacing: "even", "log-snr", "quadratic" or "karras".
+    """
+    expect(spacing in SPACINGS, "grid", f"one of {', '.join(SPACINGS)}", repr(spacing))
+    T, evenly = schedule.T, timestep_grid(schedule.T, steps)
+    if spacing == "even" or steps in (1, T):
+        return evenly
+    lam = np.maximum(log_snr(schedule)[1:], -11.0)  # below it there is nothing to see, or even −∞
+    measure = SPACINGS[spacing](np.arange(1.0, T + 1), lam)
+    wanted = np.linspace(measure[0], measure[-1], steps)
+    rising = [1 + int(abs(measure - value).argmin()) for value in wanted]
+    rising[-1] = T
+    for i in range(1, steps):
+        rising[i] = max(rising[i], rising[i - 1] + 1)
+    for i in range(steps):
+        rising[i] = min(rising[i], T - (steps - 1 - i))
+    return rising[::-1]

@@ -5,10 +5,12 @@
     *_, (_, again, _) = ddim(denoiser, schedule, x_T, steps=50)  # decode: almost the images
     *_, (_, x0, _) = dpm_solver(denoiser, schedule, x_T, steps=20)  # DPM-Solver++(2M)
     *_, (_, x0, _) = heun(denoiser, schedule, x_T, steps=10)  # 19 calls of the denoiser
+    grid = spaced_grid(schedule, 50, "log-snr")  # other timesteps than every twentieth
+    *_, (_, x0, _) = ddim(denoiser, schedule, x_T, noise, eta=1.0, grid=grid)
 
 They have the interface of `sampler.py`. Each yields (t, x_t, x̂_0) after each step, fresh arrays,
-the last with t = 0. (Inversion runs the other way: its last has t = T.) Only `ddim` with η > 0
-draws noise; otherwise the image is a function of x_T.
+the last with t = 0. (Inversion runs the other way: its last has t = T.) Only `ddim` and
+`dpm_solver` with η > 0 draw noise; otherwise the image is a function of x_T.
 
 Why they belong together. DDIM with η = 0 follows the curve of an ordinary differential equation in
 straight strides. The equation is the probability flow (Song et al. 2021, "Score-based generative
@@ -40,7 +42,7 @@ from autograd.backend import Array, alike, array_module, expect
 from ..diffusion import predicted_noise
 from ..schedule import Schedule
 from ..types import Denoiser, Noise
-from .schedules import log_snr
+from .schedules import log_snr, timestep_grid
 
 
 def ddim(
@@ -51,6 +53,7 @@ def ddim(
     steps: int | Sequence[int] = 50,
     eta: float = 0.0,
     clip: float | None = 1.0,
+    grid: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, Array, Array]]:
     """The same model in fewer steps, with less noise.
 
@@ -66,37 +69,41 @@ def ddim(
         eta: 0: no noise, the image is a function of x_T. 1: the noise of `ancestral`, and its
             result if steps == T.
         clip: x̂_0 is held within [−clip, clip]. None leaves it free.
+        grid: the timesteps to visit, falling, in place of `steps` evenly spaced ones.
     """
-    expect(0 <= eta <= 1, "eta", "0 to 1", eta)
-    expect(not eta or noise is not None, "noise", f"a function noise(t), for eta = {eta}", noise)
-    alpha_bar = schedule.alpha_bar
-    grid = timestep_grid(schedule.T, steps)
+    _check_noise(eta, noise)
     xt = x_T
-    for now, then in zip(grid, [*grid[1:], 0]):
+    for now, then in _strides(schedule, steps, grid):
         t, x0_hat = _denoised(denoiser, xt, now, clip)
-        eps_hat = predicted_noise(schedule, x0_hat, xt, t)  # of the x̂_0 used, after clipping
-        sigma2 = eta**2 * (1 - alpha_bar[then]) / (1 - alpha_bar[now])
-        sigma2 = sigma2 * (1 - alpha_bar[now] / alpha_bar[then])
-        signal, direction = np.sqrt(alpha_bar[then]), np.sqrt(1 - alpha_bar[then] - sigma2)
-        xt = float(signal) * x0_hat + float(direction) * eps_hat
-        if noise is not None and sigma2 > 0:
-            xt = xt + float(np.sqrt(sigma2)) * alike(f"noise({now})", noise(now), xt)
+        xt = _onward(schedule, x0_hat, xt, t, now, then, eta, noise)
         yield then, xt, x0_hat
 
 
-def timestep_grid(T: int, steps: int | Sequence[int]) -> list[int]:
-    """`steps` timesteps from T down, evenly spaced: T·i/steps, rounded, for i = steps..1.
+def _onward(
+    schedule: Schedule,
+    x0_hat: Array,
+    xt: Array,
+    t: Array,
+    now: int,
+    then: int,
+    eta: float,
+    noise: Noise | None,
+) -> Array:
+    """x_then from x_now: their equation 12, with the σ of their equation 16."""
+    alpha_bar = schedule.alpha_bar
+    eps_hat = predicted_noise(schedule, x0_hat, xt, t)  # of the x̂_0 used, after clipping
+    sigma2 = eta**2 * (1 - alpha_bar[then]) / (1 - alpha_bar[now])
+    sigma2 = sigma2 * (1 - alpha_bar[now] / alpha_bar[then])
+    signal, direction = np.sqrt(alpha_bar[then]), np.sqrt(1 - alpha_bar[then] - sigma2)
+    x = float(signal) * x0_hat + float(direction) * eps_hat
+    if noise is None or sigma2 == 0:
+        return x
+    return x + float(np.sqrt(sigma2)) * alike(f"noise({now})", noise(now), x)
 
-    A sequence of timesteps is returned as a list.
-    """
-    if isinstance(steps, Sequence):
-        ends = [T + 1, *steps, 0]
-        falling = len(ends) > 2 and all(a > b for a, b in zip(ends, ends[1:]))
-        expect(falling, "steps", f"falling timesteps from T = {T} to 1", steps)
-        return list(steps)
-    valid = isinstance(steps, int) and 1 <= steps <= T
-    expect(valid, "steps", f"1 to T = {T}", repr(steps))
-    return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
+
+def _check_noise(eta: float, noise: Noise | None) -> None:
+    expect(0 <= eta <= 1, "eta", "0 to 1", eta)
+    expect(not eta or noise is not None, "noise", f"a function noise(t), for eta = {eta}", noise)
 
 
 def ddim_inversion(
@@ -153,13 +160,16 @@ def dpm_solver(
     x_T: Array,
     steps: int = 20,
     clip: float | None = 1.0,
+    grid: Sequence[int] | None = None,
+    noise: Noise | None = None,
+    eta: float = 0.0,
 ) -> Iterator[tuple[int, Array, Array]]:
     """DPM-Solver++(2M): a step of DDIM with x̂_0 extrapolated to the middle of the stride.
 
     (Lu et al. 2022, "DPM-Solver++: fast solver for guided sampling of diffusion probabilistic
     models", algorithm 2.) x̂_0 is extrapolated to D along a line in λ = log(√ᾱ/√(1−ᾱ)). Their
     formula, σ_i/σ_{i−1} x − α_i (e^{−h} − 1) D, is the step √ᾱ_then D + √(1−ᾱ_then) ε̂ with the ε̂
-    of D.
+    of D. With η = 1, the step of `ddim` with noise, it is their SDE-DPM-Solver++(2M).
 
     Two steps are plain DDIM: the first, which has nothing to extrapolate from, and the last, which
     ends at λ = ∞.
@@ -168,24 +178,22 @@ def dpm_solver(
         denoiser: denoiser(xt, t) -> x̂_0.
         schedule: the noise schedule.
         x_T: standard normal noise (N, C, H, W).
-        steps: as for `ddim`.
-        clip: as for `ddim`.
+        steps, clip, grid, noise, eta: as for `ddim`.
 
     Yields:
         (t, x_t, x̂_0) after each step.
     """
-    signal, noise = _amplitudes(schedule)
+    _check_noise(eta, noise)
     lam = log_snr(schedule)  # 2λ: only ratios are needed
-    grid = timestep_grid(schedule.T, steps)
     xt, before, x0_before = x_T, None, None
-    for now, then in zip(grid, [*grid[1:], 0]):
+    for now, then in _strides(schedule, steps, grid):
         t, x0_hat = _denoised(denoiser, xt, now, clip)
         D = x0_hat
         if before is not None and then > 0:
             # r is the length of the stride before, in units of this one
             r = float((lam[now] - lam[before]) / (lam[then] - lam[now]))
             D = x0_hat + (x0_hat - x0_before) / (2 * r)
-        xt = signal[then] * D + noise[then] * predicted_noise(schedule, D, xt, t)
+        xt = _onward(schedule, D, xt, t, now, then, eta, noise)
         before, x0_before = now, x0_hat
         yield then, xt, x0_hat
 
@@ -196,6 +204,7 @@ def heun(
     x_T: Array,
     steps: int = 20,
     clip: float | None = 1.0,
+    grid: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, Array, Array]]:
     """Heun's method for the probability flow, without added noise.
 
@@ -207,8 +216,7 @@ def heun(
         denoiser: denoiser(xt, t) -> x̂_0.
         schedule: the noise schedule.
         x_T: standard normal noise (N, C, H, W).
-        steps: as for `ddim`.
-        clip: as for `ddim`.
+        steps, clip, grid: as for `ddim`.
 
     Yields:
         (t, x_t, x̂_0) after each step, with the x̂_0 at the start of the stride.
@@ -219,9 +227,8 @@ def heun(
     _refuse_zero_terminal_snr(schedule, "heun")
     signal, noise = _amplitudes(schedule)
     sigma = [n / s for n, s in zip(noise, signal)]
-    grid = timestep_grid(schedule.T, steps)
     xt = x_T
-    for now, then in zip(grid, [*grid[1:], 0]):
+    for now, then in _strides(schedule, steps, grid):
         y, stride = xt / signal[now], sigma[then] - sigma[now]
         _, x0_hat = _denoised(denoiser, xt, now, clip)
         slope = (y - x0_hat) / sigma[now]
@@ -231,6 +238,17 @@ def heun(
             ahead = y + stride * (slope + (ahead - x0_ahead) / sigma[then]) / 2
         xt = signal[then] * ahead
         yield then, xt, x0_hat
+
+
+def _strides(
+    schedule: Schedule, steps: int | Sequence[int], grid: Sequence[int] | None
+) -> Iterator[tuple[int, int]]:
+    """(from, to) for each stride through the grid, or through the even one, down to t = 0."""
+    visited = timestep_grid(schedule.T, steps) if grid is None else list(grid)
+    falls = all(now > then for now, then in zip(visited, [*visited[1:], 0]))
+    good = bool(visited) and falls and visited[0] <= schedule.T
+    expect(good, "grid", f"timesteps that fall, from at most T = {schedule.T} to at least 1", grid)
+    yield from zip(visited, [*visited[1:], 0])
 
 
 def _denoised(

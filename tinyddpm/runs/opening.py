@@ -1,7 +1,8 @@
 """A trained run, opened to draw images with.
 
 run = Run("runs/x")                      # or Run("fashion"), a model that ships (shipped.py)
-*_, (t, x0, x0_hat) = run.sample(n=64, sampler="ddim", steps=50, seed=0)
+*_, (t, x0, x0_hat) = run.sample(n=64, seed=0, **default_chain(run.schedule.T))
+*_, (t, x0, x0_hat) = run.sample(n=64, sampler="dpm", steps=25, grid="log-snr")
 *_, (t, x0, x0_hat) = run.sample(n=64, label="3", guidance=3.0)    # trained with --classes
 
 with run.denoiser(labels=np.arange(10), guidance=3.0) as denoiser:
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -25,7 +26,8 @@ from ..data.labels import number
 from ..interop.imported import network
 from ..more.classes import guided
 from ..more.predictions import denoiser
-from ..more.solvers import ddim, timestep_grid
+from ..more.schedules import SPACINGS, spaced_grid, timestep_grid
+from ..more.solvers import ddim, dpm_solver, heun
 from ..nn.unet import UNet
 from ..sampler import ancestral
 from ..schedule import Schedule
@@ -37,6 +39,7 @@ from .config import Config
 from .folder import BEST, RunFolder
 
 Chain = Iterator[tuple[int, Array, Array]]  # (t, x_t, x̂_0) after each step
+SAMPLERS = ("ddpm", "ddim", "dpm", "heun")
 
 
 class Run:
@@ -76,18 +79,23 @@ class Run:
         clip: float | Literal["model's"] | None = "model's",
         label: str | int | None = None,
         guidance: float | None = None,
+        grid: str = "even",
     ) -> Chain:
         """Draw n images.
 
         Args:
             n: how many.
-            sampler: "ddpm": all T steps, with noise; "ddim": fewer, with noise according to eta.
-            steps: of ddim; 50 if None. An imported scheduler says which t these are.
+            sampler: "ddpm": all T steps, with noise; "ddim": fewer, with noise according to eta;
+                "dpm" (DPM-Solver++(2M)): the same to second order; "heun": another of second
+                order, without noise.
+            steps: how many, but for ddpm; 50 if None. Heun calls the network twice in each.
+                An imported scheduler says which t the even ones are.
             seed: image i is a function of seed and i, so the first 8 of 64 are those of n = 8.
-            eta: noise of ddim, from 0 to 1.
+            eta: noise of ddim and dpm, from 0 to 1.
             clip: x̂_0 is held within [−clip, clip]; None leaves it free; "model's" is `self.clip`.
             label: the class to draw, by name or number, of a run with classes; None: each in turn.
             guidance: the weight of the class (see `guided`), of a run with classes; 1 if None.
+            grid: which timesteps to visit: see `spaced_grid`. ddpm visits all.
 
         Returns:
             A generator of (t, x_t, x̂_0), each array (n, C, H, W). The last one has t = 0.
@@ -98,7 +106,7 @@ class Run:
         """
         shape = self.config.unet.image
         _check_number(n, shape)
-        steps = chain_length(self.schedule.T, sampler, steps, eta)
+        steps = chain_length(self.schedule.T, sampler, steps, eta, grid)
         labels, weight = _labels(self.config, n, label), _weight(self.config, guidance)
         index = np.arange(n)
 
@@ -108,10 +116,16 @@ class Run:
 
         x_T = draw(0)  # the chain draws for the steps 1..T, so address 0 is free for its start
         clip = self.clip if clip == "model's" else clip
-        chain: Callable[..., Chain] = partial(ddim, steps=self._timesteps(steps), eta=eta)
-        if sampler == "ddpm":
-            chain = partial(ancestral, variance=self.variance)
-        return self._chain(partial(chain, x_T=x_T, noise=draw, clip=clip), labels, weight)
+        visited = spaced_grid(self.schedule, steps, grid) if grid != "even" else None
+        if visited is None and sampler != "ddpm":
+            visited = timestep_grid(self.schedule.T, self._timesteps(steps))
+        chains: dict[str, Callable[..., Chain]] = {
+            "ddpm": partial(ancestral, noise=draw, variance=self.variance),
+            "ddim": partial(ddim, noise=draw, eta=eta, grid=visited),
+            "dpm": partial(dpm_solver, noise=draw, eta=eta, grid=visited),
+            "heun": partial(heun, grid=visited),
+        }
+        return self._chain(partial(chains[sampler], x_T=x_T, clip=clip), labels, weight)
 
     def _chain(self, sampler: Callable[..., Chain], labels: Array | None, weight: float) -> Chain:
         """The sampler's chain. All cores work for as long as it lasts."""
@@ -138,23 +152,32 @@ class Run:
                 yield guided(to_x0, there, len(self.config.class_names), guidance)
 
 
-def chain_length(T: int, sampler: str, steps: int | None = None, eta: float = 0.0) -> int:
+def default_chain(T: int) -> dict[str, Any]:
+    """What looks best for its time (docs/samplers.md), as arguments of `Run.sample`."""
+    return {"sampler": "dpm", "steps": min(25, T), "eta": 1.0, "grid": "log-snr"}
+
+
+def chain_length(
+    T: int, sampler: str, steps: int | None = None, eta: float = 0.0, grid: str = "even"
+) -> int:
     """How many steps a chain takes from T down.
 
     Raises:
-        ValueError: the sampler does not go with this many steps or this eta.
+        ValueError: the sampler does not go with this many steps, this eta or this grid.
     """
-    if not 0 <= eta <= 1:
-        raise ValueError(f"eta: expected 0 to 1, got {eta}")
-    if sampler == "ddpm":
-        if steps not in (None, T):
-            raise ValueError(f"steps: ddpm takes all T = {T} steps; choose ddim for {steps}")
-        if eta:
-            raise ValueError(f"eta: ddpm always adds its noise; choose ddim for {eta}")
-        return T
-    if sampler != "ddim":
-        raise ValueError(f"sampler: expected ddpm or ddim, got {sampler!r}")
-    return len(timestep_grid(T, min(50, T) if steps is None else steps))
+    backend.expect(sampler in SAMPLERS, "sampler", f"one of {', '.join(SAMPLERS)}", repr(sampler))
+    backend.expect(grid in SPACINGS, "grid", f"one of {', '.join(SPACINGS)}", repr(grid))
+    backend.expect(0 <= eta <= 1, "eta", "0 to 1", eta)
+    if eta and sampler not in ("ddim", "dpm"):
+        noise_of = "always adds its noise" if sampler == "ddpm" else "adds no noise"
+        raise ValueError(f"eta: {sampler} {noise_of}; choose ddim for {eta}")
+    if sampler != "ddpm":
+        return len(timestep_grid(T, min(50, T) if steps is None else steps))
+    if steps not in (None, T):
+        raise ValueError(f"steps: ddpm takes all T = {T} steps; choose ddim for {steps}")
+    if grid != "even":
+        raise ValueError(f"grid: ddpm visits all T = {T} steps; choose ddim for {grid}")
+    return T
 
 
 def _check_number(n: int, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,225 @@
+"""How good the samples of a shipped model are, and what they cost: the table in docs/samplers.md.
+
+    python -m benchmarks.samplers fashion --n 500             # measures what is not there yet
+    python -m benchmarks.samplers fashion --n 500 --tables    # prints what is there
+    python -m benchmarks.samplers fashion --n 500 --sampler ddim --steps 50 --eta 1 --grid log-snr
+
+Each row compares n samples of seed 0 with n test images, as `tinyddpm eval` does. A row's options
+are also those of `tinyddpm sample`. The rows are kept in docs/samplers.csv. The program can be
+stopped and started again.
+
+Seconds are those of all processors together. *Detail* is the mean squared difference of
+neighbouring pixels, over that of the test images: 1 is right.
+"""
+
+import argparse
+import csv
+import resource
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from tinyddpm import data
+from tinyddpm.evaluation import features, metrics
+from tinyddpm.evaluation.evaluate import _order
+from tinyddpm.more.schedules import SPACINGS
+from tinyddpm.runs.opening import SAMPLERS, Run
+
+KEPT = Path("docs/samplers.csv")
+KEYS = ["model", "n", "sampler", "steps", "eta", "grid", "clip"]
+MEASURED = ["calls", "frechet", "coverage", "precision", "detail", "seconds"]
+HEAD = ["options", "calls", "Fréchet", "coverage", "precision", "detail", "CPU seconds"]
+
+
+@dataclass(frozen=True)
+class Row:
+    """The options of `tinyddpm sample` that a row of the table is about."""
+
+    sampler: str = "ddim"
+    steps: int = 50
+    eta: float = 0.0
+    grid: str = "even"
+    clip: str = "yes"
+
+    def __str__(self) -> str:
+        if self.sampler == "ddpm":
+            said = "--sampler ddpm"
+        else:
+            said = f"--sampler {self.sampler} --steps {self.steps} --grid {self.grid}"
+            said += f" --eta {self.eta:g}" if self.sampler != "heun" else ""
+        return said + (" --clip no" if self.clip == "no" else "")
+
+    def calls(self) -> int:
+        """How often it calls the network."""
+        return 2 * self.steps - 1 if self.sampler == "heun" else self.steps
+
+
+# The rows, those that tell most first.
+ROWS = [
+    Row(eta=1, grid="log-snr"),
+    Row("dpm", 25, eta=1, grid="log-snr"),
+    Row("dpm", 50, eta=1, grid="log-snr"),
+    Row("dpm", 25, grid="log-snr"),
+    Row(steps=25, eta=1, grid="log-snr"),
+    Row("heun", 13, grid="log-snr"),
+    Row("dpm", 12, eta=1, grid="log-snr"),
+    Row("dpm", 25, eta=0.5, grid="log-snr"),
+    Row("dpm", 25, eta=1, grid="log-snr", clip="no"),
+    Row(steps=25),
+    Row(steps=25, eta=1),
+    Row("dpm", 25),
+    Row("dpm", 50, grid="log-snr"),
+    Row(),
+    Row(eta=1),
+    Row(grid="log-snr"),
+    Row(eta=0.5, grid="log-snr"),
+    Row("dpm", 50),
+    Row(eta=1, grid="quadratic"),
+    Row(eta=1, grid="karras"),
+    Row("dpm", 50, eta=1),
+    Row("heun", 25, grid="log-snr"),
+    Row("heun", 25),
+    Row(steps=100, eta=1, grid="log-snr"),
+    Row("dpm", 100, eta=1, grid="log-snr"),
+    Row(steps=100, eta=1),
+    Row("ddpm", 1000),
+]
+
+
+class Judge:
+    """Measures samples of one model against n test images.
+
+    Attributes:
+        run: the model.
+        n: the number asked for, or of test images if there are fewer.
+    """
+
+    def __init__(self, model: str, n: int) -> None:
+        self.run = Run(model)
+        source = self.run.config.data
+        self.test = data.load_test(source).images
+        self.n = min(n, len(self.test))
+        dataset = data.load(source)
+        self.features, _ = features.load(source, dataset)
+        order = _order(len(self.test), "evaluation: test")
+        self.images = self.test[order[: self.n]]
+        self.others = self.test[order[self.n : 2 * self.n]]
+        train = data.split(dataset)[0].images
+        self.train = train[_order(len(train), "evaluation: training")[: self.n]]
+        self.real, self.detail = self.features(self.images), detail(self.images)
+
+    def measure(self, images: np.ndarray) -> dict[str, float]:
+        """What the table says of images (n, C, H, W)."""
+        points = self.features(images)
+        return {
+            "frechet": metrics.frechet(self.real, points),
+            "coverage": metrics.coverage(self.real, points),
+            "precision": metrics.precision(self.real, points),
+            "detail": detail(images) / self.detail,
+        }
+
+    def draw(self, row: Row) -> tuple[np.ndarray, float]:
+        """The samples, and the seconds that all processors together computed."""
+        before, clip = spent(), 1.0 if row.clip == "yes" else None
+        steps = None if row.sampler == "ddpm" else row.steps
+        chain = self.run.sample(self.n, row.sampler, steps, eta=row.eta, clip=clip, grid=row.grid)
+        for _, xt, _ in chain:
+            last = xt
+        return np.clip(last, -1, 1), spent() - before
+
+
+def detail(images: np.ndarray) -> float:
+    """The mean squared difference of neighbouring pixels."""
+    return float(np.mean([(np.diff(images, axis=axis) ** 2).mean() for axis in (2, 3)]))
+
+
+def spent() -> float:
+    """Seconds of processor time, with those of child processes that have ended."""
+    usages = [resource.getrusage(who) for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
+    return sum(usage.ru_utime + usage.ru_stime for usage in usages)
+
+
+def read() -> dict[tuple[str, ...], dict[str, str]]:
+    """What was measured: KEYS -> the whole line."""
+    if not KEPT.exists():
+        return {}
+    with open(KEPT, newline="", encoding="utf-8") as file:
+        return {tuple(line[key] for key in KEYS): line for line in csv.DictReader(file)}
+
+
+def key(model: str, n: int, row: Row) -> tuple[str, ...]:
+    """How a row is called in the file."""
+    return (model, str(n), *(f"{x:g}" if isinstance(x, float | int) else x for x in astuple(row)))
+
+
+def keep(name: tuple[str, ...], found: dict[str, float]) -> None:
+    """Append a row to the file."""
+    new = not KEPT.exists()
+    with open(KEPT, "a", newline="", encoding="utf-8") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        if new:
+            writer.writerow([*KEYS, *MEASURED])
+        writer.writerow([*name, *(f"{found[column]:.4g}" for column in MEASURED)])
+
+
+def table(model: str, n: int) -> str:
+    """The rows of a model that were measured, best first, as Markdown."""
+    lines = [line for line in read().values() if (line["model"], line["n"]) == (model, str(n))]
+    text = ["| " + " | ".join(HEAD) + " |", "|---" + "|---:" * (len(HEAD) - 1) + "|"]
+    for line in sorted(lines, key=lambda line: float(line["frechet"])):
+        row = Row(
+            line["sampler"], int(line["steps"]), float(line["eta"]), line["grid"], line["clip"]
+        )
+        places = {
+            "calls": 0,
+            "frechet": 2,
+            "coverage": 3,
+            "precision": 3,
+            "detail": 2,
+            "seconds": 0,
+        }
+        numbers = [
+            f"{float(line[name]):.{digits}f}".removeprefix("0") if line[name] else ""
+            for name, digits in places.items()
+        ]
+        text.append(f"| `{row}` | " + " | ".join(numbers) + " |")
+    return "\n".join(text)
+
+
+def main() -> None:
+    """Measure rows, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("model", choices=["fashion", "digits"])
+    parser.add_argument("--n", type=int, default=500)
+    parser.add_argument("--sampler", choices=SAMPLERS, help="measure this row alone")
+    parser.add_argument("--steps", type=int, default=50)
+    parser.add_argument("--eta", type=float, default=0.0)
+    parser.add_argument("--grid", choices=SPACINGS, default="even")
+    parser.add_argument("--clip", choices=["yes", "no"], default="yes")
+    parser.add_argument("--tables", action="store_true", help="only print")
+    parser.add_argument("--images", type=Path, help="a folder for 64 samples of each row")
+    chosen = parser.parse_args()
+    judge = Judge(chosen.model, chosen.n)
+    rows = ROWS
+    if chosen.sampler:
+        steps = judge.run.schedule.T if chosen.sampler == "ddpm" else chosen.steps
+        rows = [Row(chosen.sampler, steps, chosen.eta, chosen.grid, chosen.clip)]
+    for row in [] if chosen.tables else rows:
+        name = key(chosen.model, judge.n, row)
+        if name in read():
+            continue
+        images, seconds = judge.draw(row)
+        found = judge.measure(images) | {"calls": row.calls(), "seconds": seconds}
+        keep(name, found)
+        print(row, {what: round(value, 3) for what, value in found.items()}, flush=True)
+        if chosen.images:
+            np.save(chosen.images / f"{'_'.join(name)}.npy", images[:64])
+    for what, images in (("training images", judge.train), ("other test images", judge.others)):
+        if len(images) == judge.n:
+            print(f"real: {what}: {judge.measure(images)}")
+    print(table(chosen.model, judge.n))
+
+
+if __name__ == "__main__":
+    main()
