@@ -263,7 +263,7 @@ def test_the_copy_of_an_example_is_the_same_program(name, full):
 def test_the_parts_of_the_readme_that_pages_show_are_there():
     pages = [(ROOT / f"docs/{page}.md").read_text(encoding="utf-8") for page in ("index", "guide")]
     parts = [part for page in pages for part in markdown.PART.findall(page)]
-    assert len(parts) == 3
+    assert len(parts) == 2
     for start, end in parts:
         assert markdown.readme(start, end).startswith(start)
 
