@@ -27,8 +27,8 @@ class Plain:
     def __le__(self, other: Any) -> Array: return self.data <= _data(other)
     def __gt__(self, other: Any) -> Array: return self.data > _data(other)
     def __ge__(self, other: Any) -> Array: return self.data >= _data(other)
-    def __eq__(self, other: Any) -> Array: return self.data == _data(other)  # type: ignore[override]
-    def __ne__(self, other: Any) -> Array: return self.data != _data(other)  # type: ignore[override]
+    def __eq__(self, y: Any) -> Array: return self.data == _data(y)  # type: ignore[override]
+    def __ne__(self, y: Any) -> Array: return self.data != _data(y)  # type: ignore[override]
     def __contains__(self, value: Any) -> bool: return bool((self.data == _data(value)).any())
 
     def __len__(self) -> int: return len(self.data)
