@@ -8,6 +8,7 @@ from hypothesis import settings
 from tinyddpm.equivalents import FASTER
 
 os.environ["MPLBACKEND"] = "Agg"
+os.environ.pop("COLUMNS", None)  # xdist sets it; without a terminal lines are not wrapped
 
 # Derandomized: every run draws the same examples.
 settings.register_profile(
@@ -17,9 +18,10 @@ settings.load_profile("tests")
 
 
 @pytest.fixture(autouse=True)
-def definitions():
-    """Each test begins with the layers as they are defined.
+def definitions(monkeypatch):
+    """Each test begins with the layers as they are defined, and with no terminal's width.
 
     A run that another test started may have left their faster equivalents enabled.
     """
     FASTER.clear()
+    monkeypatch.delenv("COLUMNS", raising=False)

@@ -159,7 +159,7 @@ def test_the_command(tiny, capsys):
     said = capsys.readouterr().out
     assert "13 images to train on, 5 to test with, (C, H, W) = (1, 28, 28)" in said
     assert cli.main(["data", "nist"]) == 2
-    assert "NAME: expected fashion-mnist, mnist, cifar-10" in capsys.readouterr().err
+    assert "nist'. Did you mean mnist?" in capsys.readouterr().err
 
 
 def test_a_known_data_set_is_not_resized(tiny):

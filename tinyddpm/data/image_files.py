@@ -30,7 +30,7 @@ T = TypeVar("T")
 MAX_BYTES = 2**31
 
 # A small file can unpack to any number of pixels: pictures of more are refused.
-MEGAPIXELS = 180
+MEGAPIXELS = 180.0
 
 # The picture formats that we open. Left out on purpose: EPS, which Pillow hands to Ghostscript to
 # run; formats that need a plug-in of the system; and TGA, which has no signature, so that any bytes
