@@ -31,7 +31,8 @@ unet = UNetConfig(
     base=4, levels=(1,), attention=(), middle_attention=False, groups=2, blocks=1, dropout=0.1
 )
 config = Config(
-    data=images, T=20, batch_size=4, beta=1.0, ema_decay=0.3, split="every_sixth", warmup=3, patience=0,
+    data=images, T=20, batch_size=4, beta=1.0, ema_decay=0.3, warmup=3, patience=0,
+    split="every_sixth",
     workers=1, shards=2, keep=3, every={EVERY}, steps={STEPS}, unet=unet,
 )
 events = "open", "os.rename", "os.link", "os.remove", "os.truncate"
