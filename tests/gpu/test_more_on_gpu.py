@@ -40,7 +40,6 @@ MEAN = np.full(SHAPE, 0.1)
 MODULES = (chain, classes, editing, gaussian, ideal, likelihood, predictions, reverse, solvers)
 # These work on tables or numbers alone, or are called by a function in CASES.
 WITHOUT_ARRAYS = {
-    "timestep_grid",
     "truncated",
     "resampling_path",
     "q_jump",
