@@ -26,16 +26,16 @@ def by_tiles(
     padded: Array,
     size: tuple[int, int],
     weight: Array,
-    row: Array,
+    offset: Array,
     image: Array | None = None,
 ) -> tuple[Array, Backward]:
-    """Winograd's algorithm (`tiles.py`), plus a row and an image. See `TileAlgorithm.forward`.
+    """Winograd's algorithm (`tiles.py`), plus an offset and an image. See `TileAlgorithm.forward`.
 
     The gradient of the input lies in scratch memory.
     """
     # The hole in the padded image: up-sampling has s < m, and a smaller input.
     height, width = (side // (algorithm.m // algorithm.s) for side in size)
-    y = algorithm.forward(padded, weight, size, row, image)
+    y = algorithm.forward(padded, weight, size, offset, image)
 
     def backward(g: Array, needs_input: bool, needs_weight: bool) -> Gradients:
         g_padded, g_weight = algorithm.backward(g, padded, weight, needs_input, needs_weight)

@@ -97,27 +97,27 @@ def norm_silu_conv(
     """
     x, size, keep = np.ascontiguousarray(x), x.shape[:2], any(needs)
     is_image = isinstance(added, np.ndarray) and added.ndim == 4
-    row, image = (bias, np.ascontiguousarray(added)) if is_image else (bias + added, None)
+    offset, image = (bias, np.ascontiguousarray(added)) if is_image else (bias + added, None)
     if weight.shape[3] <= FEW:
         hidden = np.empty(x.shape, x.dtype)
         saved = norm_silu.forward(x, gain, shift, groups, hidden, keep, eps)
         y, conv_backward = few_outputs(hidden, weight)
-        y += row
+        y += offset
         y = y if image is None else y + image
     else:
         algorithm = tiles_for(size)
         padded, hidden = algorithm.padded(x, size, keep)
         saved = norm_silu.forward(x, gain, shift, groups, hidden, keep, eps)
-        y, conv_backward = by_tiles(algorithm, padded, size, weight, row, image)
+        y, conv_backward = by_tiles(algorithm, padded, size, weight, offset, image)
 
     def pullback(g: Array) -> tuple[Array | None, ...]:
         g = np.ascontiguousarray(g)
-        g_row = sum_of_pixels(g)
+        g_offset = sum_of_pixels(g)
         g_hidden, g_weight = conv_backward(g, any(needs[:3]), needs[3])
         gx = g_gain = g_shift = None
         if g_hidden is not None and saved is not None:
             gx, g_gain, g_shift = norm_silu.backward(g_hidden, x, saved)
-        return gx, g_gain, g_shift, g_weight, g_row.sum(0), g if is_image else g_row, None
+        return gx, g_gain, g_shift, g_weight, g_offset.sum(0), g if is_image else g_offset, None
 
     return y, pullback
 
@@ -136,8 +136,8 @@ def upsample_conv(x: Array, weight: Array, bias: Array, *, needs: Needs = (True,
     size = (2 * height, 2 * width)
     padded, hole = UPSAMPLING_TILES.padded(x, size, keep=any(needs))
     hole[...] = x
-    row = np.broadcast_to(bias, (n, len(bias)))
-    y, conv_backward = by_tiles(UPSAMPLING_TILES, padded, size, weight, row)
+    offset = np.broadcast_to(bias, (n, len(bias)))
+    y, conv_backward = by_tiles(UPSAMPLING_TILES, padded, size, weight, offset)
 
     def pullback(g: Array) -> tuple[Array | None, ...]:
         g = np.ascontiguousarray(g)

@@ -199,10 +199,10 @@ class TileMemory:
     """All of it, for one shape.
 
     Attributes:
-        product: step 3.
-        product_for_weight: its adjoint for the right factor, the sum over the first band.
-        product_for_weight_of_band: the same for a further band.
-        product_for_input: its adjoint for the left factor.
+        operands: of step 3, with its output: `np.matmul(*operands)`.
+        operands_for_weight: its adjoint for the right factor, the sum over the first band.
+        operands_for_weight_of_band: the same for a further band.
+        operands_for_input: its adjoint for the left factor.
     """
 
     def __init__(self, size: Sizes, dtype: np.dtype) -> None:
@@ -216,12 +216,12 @@ class TileMemory:
 
         inputs, outputs, weight = self.input.by_point, self.output.by_point, self.weight
         inputs_transposed = inputs.transpose(0, 2, 1)
-        self.product = in_pieces(inputs, weight.by_point, outputs)
-        self.product_for_weight = in_pieces(inputs_transposed, outputs, weight.gradient)
-        self.product_for_weight_of_band = in_pieces(
+        self.operands = in_pieces(inputs, weight.by_point, outputs)
+        self.operands_for_weight = in_pieces(inputs_transposed, outputs, weight.gradient)
+        self.operands_for_weight_of_band = in_pieces(
             inputs_transposed, outputs, weight.gradient_of_band
         )
-        self.product_for_input = in_pieces(outputs, weight.transposed, inputs)
+        self.operands_for_input = in_pieces(outputs, weight.transposed, inputs)
 
         bands, row = size.th // size.b, size.row
         self._input_bands = (bands, size.b, size.q, row)

@@ -98,22 +98,22 @@ class TileAlgorithm:
         padded: Array,
         w: Array,
         size: tuple[int, int],
-        row: Array | float,
+        offset: Array | float,
         residual: Array | None = None,
     ) -> Array:
-        """The convolution plus row plus residual, (H, W, N, Cout).
+        """The convolution plus offset plus residual, (H, W, N, Cout).
 
         Args:
             padded: an image as `padded` made it.
             w: the weight (3, 3, Cin, Cout).
             size: (H, W) of the output.
-            row: (N, Cout), added to every pixel.
+            offset: (N, Cout), added to every pixel: the bias, and the time embedding.
             residual: (H, W, N, Cout), or None for nothing.
         """
         sizes = self.sizes(size, padded.shape[2], *w.shape[2:])
         a, memory = self.matrices(padded.dtype), self._memory(sizes, padded.dtype)
         _transform_weight(a.GG, w, memory.weight.by_point)
-        memory.half_output.added[...] = row
+        memory.half_output.added[...] = offset
         if sizes.whole[:2] == size:
             y = np.empty(sizes.whole, padded.dtype)
             self._forward(a, memory, padded, y, residual)
@@ -139,7 +139,7 @@ class TileAlgorithm:
         for image_rows, y_band, residual_band in bands:
             np.matmul(a.Bt, image_rows, out=half_input.by_column)  # 1
             np.matmul(a.Bt, half_input.by_tile, out=inputs.by_tile)  # 2
-            np.matmul(*memory.product)  # 3
+            np.matmul(*memory.operands)  # 3
             np.matmul(a.At, outputs.by_tile, out=half_output.by_tile)  # 4
             np.matmul(a.At_one, half_output.by_column, out=y_band)  # 5
             if residual_band is not None:
@@ -196,12 +196,12 @@ class TileAlgorithm:
                 np.matmul(a.Bt, image_rows, out=half_input.by_column)
                 np.matmul(a.Bt, half_input.by_tile, out=inputs.by_tile)
                 if i == 0:
-                    np.matmul(*memory.product_for_weight)  # 3, right factor
+                    np.matmul(*memory.operands_for_weight)  # 3, right factor
                 else:
-                    np.matmul(*memory.product_for_weight_of_band)
+                    np.matmul(*memory.operands_for_weight_of_band)
                     np.add(weight.gradient, weight.gradient_of_band, out=weight.gradient)
             if needs_input:
-                np.matmul(*memory.product_for_input)  # 3, left factor
+                np.matmul(*memory.operands_for_input)  # 3, left factor
                 self._input_adjoint(a, memory, g_input_band)  # 2 and 1
 
     def _input_adjoint(
