@@ -31,8 +31,9 @@ from tinyddpm.sampler import ancestral
 from tinyddpm.train import gradient
 
 FOLDER = Path(__file__).parents[1] / "_static/one_page"
-MODELS = ("fashion", "digits")
-SHOWN = (0, 1, 3)  # places m in the mini-batch: the images that the page shows
+# The models, and the places m in the mini-batch of the images that the page shows: for them a low,
+# a middle and a high t were drawn.
+MODELS = {"fashion": (5, 3, 1), "digits": (0, 1, 3)}
 SAMPLES, FOLLOWED = 8, 3  # images that the chain draws; those with x̂_0 and z too
 COLUMNS = 32  # tiles in a row of the sprite
 EVERY = 25  # the page shows t = 1, 25, 50, …, T
@@ -76,7 +77,7 @@ def described(name):
         "classes": names,
         "layers": [[layer, kind, *shapes[layer]] for layer, kind in kinds.items()],
         "skips": [[list(kinds).index(end) for end in skip] for skip in u_shape(kinds)[1]],
-        "examples": [example(run, sprite, batch, m) for m in SHOWN],
+        "examples": [example(run, sprite, batch, m) for m in MODELS[name]],
         "update": update(run, batch),
         "chain": chain(run, sprite),
     }

@@ -7,7 +7,8 @@ onePage.Chain = class {
     this.lane = at("chain");
     this.slider = at("stride");
     this.caption = at("chain-caption");
-    this.player = new onePage.Player(at("chain-play"), () => this.beats(), () => this.rest());
+    const [button, beats, stopped] = [at("chain-play"), () => this.beats(), () => this.rest()];
+    this.player = new onePage.Player(button, this.caption, beats, stopped);
     this.slider.addEventListener("input", () => {
       this.player.stop();
       this.show("mix");

@@ -157,8 +157,8 @@ onePage.lit = (lane, step, terms = {}, dim = false) => {
  * at once, and the others last longer.
  */
 onePage.Player = class {
-  constructor(button, beats, stopped) {
-    Object.assign(this, { button, beats, stopped, timer: null });
+  constructor(button, caption, beats, stopped) {
+    Object.assign(this, { button, caption, beats, stopped, timer: null });
     button.addEventListener("click", () => (this.playing ? this.stop() : this.play()));
   }
 
@@ -171,6 +171,7 @@ onePage.Player = class {
     this.timer = 0;
     this.button.textContent = "Pause";
     this.button.dataset.playing = "";
+    this.caption.setAttribute("aria-live", "off"); // it changes too often to be read out
     this.next();
   }
 
@@ -189,6 +190,7 @@ onePage.Player = class {
     this.timer = null;
     this.button.textContent = "Play";
     delete this.button.dataset.playing;
+    this.caption.setAttribute("aria-live", "polite");
     this.stopped();
   }
 };

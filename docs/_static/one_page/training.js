@@ -8,7 +8,8 @@ onePage.Training = class {
     this.slider = at("t");
     this.betas = at("beta");
     this.caption = at("training-caption");
-    this.player = new onePage.Player(at("training-play"), () => this.beats(), () => this.rest());
+    const [button, beats, stopped] = [at("training-play"), () => this.beats(), () => this.rest()];
+    this.player = new onePage.Player(button, this.caption, beats, stopped);
     this.slider.addEventListener("input", () => {
       this.player.stop();
       this.show("noise");
