@@ -187,9 +187,21 @@ def test_the_landing_page_draws_once_and_again_when_asked(opened):
     assert page.locator("#landing-row").screenshot() != images
 
 
+SEEN = """
+    window.seen = [];
+    new MutationObserver(() => {
+        const said = document.getElementById("landing-t")?.textContent;
+        if (said && seen.at(-1) !== said) seen.push(said);
+    }).observe(document, { childList: true, subtree: true });
+"""
+
+
 def test_the_landing_page_does_not_move_where_less_motion_is_wanted(opened):
     page = opened("landing", motion="reduce")
+    page.add_init_script(SEEN)
+    page.reload()
     page.wait_for_function("document.getElementById('landing-t').textContent === 't = 0'")
+    assert set(page.evaluate("seen")) <= {"t = 1000", "t = 0"}  # as in the file, and at the end
     before = page.locator("#landing-row").screenshot()
     page.wait_for_timeout(800)
     assert page.locator("#landing-row").screenshot() == before

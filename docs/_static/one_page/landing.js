@@ -8,7 +8,8 @@
   const value = document.getElementById("landing-t");
   const button = document.getElementById("landing-again");
   const canvases = samples.map(() => row.appendChild(document.createElement("canvas")));
-  const FRAME = 170; // milliseconds for each stride: four seconds in all
+  // Milliseconds for each stride, 4.5 seconds in all. The first ones look alike.
+  const pause = (j) => (j === 0 ? 700 : j < 9 ? 90 : 190);
   let timer;
 
   const show = (j) => {
@@ -19,7 +20,7 @@
   const draw = (j = 0) => {
     clearTimeout(timer);
     show(j);
-    if (j < t.length - 1) timer = setTimeout(draw, j ? FRAME : 700, j + 1);
+    if (j < t.length - 1) timer = setTimeout(draw, pause(j), j + 1);
   };
 
   button.addEventListener("click", () => draw());
