@@ -14,9 +14,10 @@ from test_architecture import ROOT
 
 from tinyddpm import fast, noise
 from tinyddpm.diffusion import q_sample
+from tinyddpm.more.schedules import spaced_grid
 from tinyddpm.more.solvers import ddim
 from tinyddpm.pictures.images import pixels
-from tinyddpm.runs.opening import Run, default_chain
+from tinyddpm.runs.opening import Run
 from tinyddpm.train import gradient
 
 sys.path.insert(0, str(ROOT / "docs/_ext"))
@@ -148,7 +149,7 @@ def test_the_chain_is_ddim_with_all_the_noise_on_the_same_timesteps(shown):
     data, run, tiles = shown
     chain, samples = data["chain"], data["chain"]["samples"]
     grid, n, shape = chain["t"][:-1], len(samples), run.config.unet.image
-    assert len(grid) == default_chain(run.schedule.T)["steps"] == 25 and chain["t"][-1] == 0
+    assert grid == spaced_grid(run.schedule, 25, "log-snr") and chain["t"][-1] == 0
     stride = {t: len(grid) - i for i, t in enumerate(grid)}
     draws = {j: noise.normal(0, "sampling", j, np.arange(n), shape) for j in range(1, 27)}
     labels = np.arange(n) if run.config.classes else None

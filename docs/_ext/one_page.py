@@ -26,7 +26,7 @@ from tinyddpm.more.schedules import from_alpha_bar, spaced_grid
 from tinyddpm.objective import objective
 from tinyddpm.pictures.images import pixels
 from tinyddpm.pictures.overhearing import kinds_of, norm, overheard, top_layers, u_shape
-from tinyddpm.runs.opening import Run, default_chain
+from tinyddpm.runs.opening import Run
 from tinyddpm.sampler import ancestral
 from tinyddpm.train import gradient
 
@@ -35,6 +35,7 @@ FOLDER = Path(__file__).parents[1] / "_static/one_page"
 # a middle and a high t were drawn.
 MODELS = {"fashion": (5, 3, 1), "digits": (0, 1, 3)}
 SAMPLES, FOLLOWED = 8, 3  # images that the chain draws; those with x̂_0 and z too
+STRIDES = 25  # of the chain, even in log-SNR
 COLUMNS = 32  # tiles in a row of the sprite
 EVERY = 25  # the page shows t = 1, 25, 50, …, T
 BETAS = 61  # step sizes at which J after the step is computed
@@ -172,7 +173,7 @@ def update(run, batch):
 
 
 def chain(run, sprite):
-    """The reverse chain: `ancestral` on the few noise levels that `tinyddpm sample` visits."""
+    """The reverse chain: `ancestral` on a few of the noise levels."""
     grid, coarse, frames, z = strides(run)
     c1, c2 = posterior_coefficients(coarse)
     sigma = np.sqrt(posterior_variance(coarse))
@@ -206,9 +207,7 @@ def strides(run):
 
     Stride j of `coarse` leads from one of these noise levels to the next. z(T + 1) is x_T.
     """
-    # Those of `tinyddpm sample`, which has another sampler.
-    steps = default_chain(run.schedule.T)["steps"]
-    grid = spaced_grid(run.schedule, steps, "log-snr")
+    grid = spaced_grid(run.schedule, STRIDES, "log-snr")
     rising = np.array(grid[::-1])
     coarse = from_alpha_bar(run.schedule.alpha_bar[rising])
     labels = np.arange(SAMPLES) if run.config.classes else None
