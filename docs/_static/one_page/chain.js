@@ -104,14 +104,16 @@ onePage.Chain = class {
   words(last) {
     const { number } = onePage;
     const { data, sample, j } = this;
-    const where = `Stride ${j + 1} of ${this.strides}, from t = ${data.t[j]} to s = ${data.t[j + 1]}.`;
+    const [t, s] = [data.t[j], data.t[j + 1]];
+    const where = `Stride ${j + 1} of ${this.strides}, from t = ${t} to s = ${s}.`;
     if (last) return `${where} No noise is added: x₀ is x̂₀ itself.`;
-    return `${where} The guess x̂₀ is ${number(sample.left[j], 4)} (mean square) from the image at the end.`;
+    const left = number(sample.left[j], 4);
+    return `${where} The guess x̂₀ is ${left} (mean square) from the image at the end.`;
   }
 
   /** Paused: nothing is dim any more. */
   rest() {
-    for (const element of this.lane.querySelectorAll(".op-later")) element.classList.remove("op-later");
+    onePage.undim(this.lane);
   }
 
   /** The chain in beats: the first strides slowly, term by term, the others in a row. */
@@ -119,13 +121,21 @@ onePage.Chain = class {
     const from = this.j === this.strides - 1 ? 0 : this.j;
     for (let j = from; j < this.strides; j += 1) {
       const slow = j < from + 2;
-      yield [slow ? 300 : 0, () => { this.slider.value = j; this.show("guess", slow); }, true];
+      yield [slow ? 300 : 0, () => {
+        this.slider.value = j;
+        this.show("guess", slow);
+        onePage.lit(this.lane, "guess", { network: 1 }, slow);
+      }, true];
       for (let i = 0; i < this.bars.length; i += slow ? 1 : 3) {
         yield [slow ? 40 : 16, () => onePage.light(this.bars, i), true];
       }
       yield [slow ? 700 : 90, () => this.show("guess", slow), !slow];
-      yield [slow ? 1500 : 160, () => this.show("mix")];
-      if (slow) yield [700, () => this.show("repeat")];
+      yield [slow ? 300 : 160, () => this.show("mix")];
+      if (!slow) continue;
+      for (const term of ["c1", "c2", "sigma", "xs"]) {
+        yield [550, () => onePage.lit(this.lane, "mix", { [term]: 1 })];
+      }
+      yield [700, () => this.show("repeat")];
     }
   }
 };

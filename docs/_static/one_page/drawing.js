@@ -150,6 +150,11 @@ onePage.lit = (lane, step, terms = {}, dim = false) => {
   });
 };
 
+/** Nothing in a lane is dim any more. */
+onePage.undim = (lane) => {
+  lane.querySelectorAll(".op-later").forEach((step) => step.classList.remove("op-later"));
+};
+
 // ---- playing ------------------------------------------------------------------------------------
 
 /**

@@ -89,6 +89,11 @@ onePage.Training = class {
     at("after").textContent = number(J[here], 4);
   }
 
+  /** While it plays, light one term of a step's equation alone. */
+  point(step, term) {
+    onePage.lit(this.lane, step, { [term]: 1 }, true);
+  }
+
   /** The terms of a step's equation, each with how brightly it shines. */
   terms(step) {
     const { signal, noise } = this.example;
@@ -111,23 +116,30 @@ onePage.Training = class {
     const gradient = example.gradient[i];
     const most = this.names[gradient.indexOf(Math.max(...gradient))];
     const told = example.label === null ? "" : ` It is told that this is a ${example.label}.`;
+    const [signal, noise] = [number(example.signal[i]), number(example.noise[i])];
+    const error = number(example.J[i], 4);
     this.caption.textContent = {
-      noise: `At t = ${example.t[i]}, xₜ = ${number(example.signal[i])} · x₀ + ${number(example.noise[i])} · ε. `
-        + `Its mean squared distance from x₀ is ${number(example.apart[i], 4)}; that of the guess is `
-        + `${number(example.J[i], 4)}.`,
-      guess: `${data.parameters.toLocaleString("en")} parameters, θ, turn xₜ and t into the guess x̂₀.${told}`,
-      error: `J = ${number(example.J[i], 4)}, the mean of (x̂₀ − x₀)² over D = ${data.side ** 2} pixels. `
-        + "The brighter a pixel on the right, the further off it is.",
-      back: `∂J/∂x̂₀ = 2 (x̂₀ − x₀) / D goes back through the layers. A bar is the norm of ∇J in one `
-        + `layer's parameters; the longest is that of ${most}.`,
-      update: `With β = ${betas[beta].toFixed(2)}, J of the mini-batch of ${M} images ${way} from `
-        + `${number(before, 4)} to ${number(after, 4)}.`,
+      noise:
+        `At t = ${example.t[i]}, xₜ = ${signal} · x₀ + ${noise} · ε. Its mean squared distance ` +
+        `from x₀ is ${number(example.apart[i], 4)}; that of the guess is ${error}.`,
+      guess:
+        `${data.parameters.toLocaleString("en")} parameters, θ, turn xₜ and t into ` +
+        `the guess x̂₀.${told}`,
+      error:
+        `J = ${error}, the mean of (x̂₀ − x₀)² over D = ${data.side ** 2} pixels. ` +
+        "The brighter a pixel on the right, the further off it is.",
+      back:
+        "∂J/∂x̂₀ = 2 (x̂₀ − x₀) / D goes back through the layers. A bar is the norm of ∇J in " +
+        `one layer's parameters; the longest is that of ${most}.`,
+      update:
+        `With β = ${betas[beta].toFixed(2)}, J of the mini-batch of ${M} images ${way} from ` +
+        `${number(before, 4)} to ${number(after, 4)}.`,
     }[step];
   }
 
   /** Paused: nothing is dim any more. */
   rest() {
-    for (const element of this.lane.querySelectorAll(".op-later")) element.classList.remove("op-later");
+    onePage.undim(this.lane);
   }
 
   /** A training step in beats, image after image. */
@@ -137,18 +149,25 @@ onePage.Training = class {
     for (;;) {
       this.betas.value = 0;
       for (let i = 0; i <= this.example.drawn; i += 1) {
-        yield [i ? 45 : 900, () => { this.slider.value = i; this.show("noise"); }, i < this.example.drawn];
+        const show = () => {
+          this.slider.value = i;
+          this.show("noise");
+        };
+        yield [i ? 45 : 900, show, i < this.example.drawn];
       }
-      yield [900, () => this.show("noise")];
+      for (const term of ["signal", "noise", "xt"]) yield [600, () => this.point("noise", term)];
       for (let i = 0; i < this.bars.length; i += 1) {
         yield [55, () => {
           if (!i) this.show("guess");
+          if (!i) this.point("guess", "network");
           onePage.light(this.bars, i);
         }, true];
       }
       yield [900, () => this.show("guess")];
       yield [1600, () => this.show("error")];
-      for (let i = this.bars.length - 1; i >= 0; i -= 1) yield [65, () => this.show("back", i), true];
+      for (let i = this.bars.length - 1; i >= 0; i -= 1) {
+        yield [65, () => this.show("back", i), true];
+      }
       yield [1200, () => this.show("back")];
       for (let i = 0; i <= run; i += 1) {
         yield [60, () => { this.betas.value = i; this.show("update"); }, true];
