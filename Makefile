@@ -15,6 +15,7 @@
 #              pictures. The long ones run with --quick; FULL=1 runs them in full (15 minutes)
 # make docs-links   follows the site's links into the internet
 # make architecture   draws docs/architecture.svg from the imports
+# make one-page   computes what docs/one_page.md shows (half a minute)
 PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
@@ -69,7 +70,7 @@ bench-gpu: $(VENV)/.ready-bench
 bench-scaling: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.scaling --out docs/scaling.png
 
-.PHONY: docs docs-links architecture
+.PHONY: docs docs-links architecture one-page
 # -W: a warning is an error, and so is a reference that leads nowhere. The site is made from
 # nothing: a page that has not changed would not warn again, and one whose module is gone would
 # stay. The examples do not run again (docs/auto_examples has them). The script follows every link
@@ -87,6 +88,9 @@ docs-links: $(VENV)/.ready-docs
 
 architecture: $(VENV)/.ready-test
 	$(RUN) docs/_ext/architecture.py
+
+one-page: $(VENV)/.ready
+	OPENBLAS_NUM_THREADS=1 $(RUN) docs/_ext/one_page.py
 
 # One line that says what is wrong and how to mend it, instead of a traceback from the middle of an
 # installation.

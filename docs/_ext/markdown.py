@@ -4,16 +4,21 @@
   a download
 - `tinyddpm.train:train` in backticks, as in equations.md, becomes a link to the function
 - a line `<!-- README from "…" to "…" -->` stands for that part of README.md
+- a line `<!-- HTML of one_page.html -->` stands for that file of docs/, in which `<m>√ᾱ_t x_0</m>`
+  is a formula in the notation of `formulas.py`
 """
 
 import re
 from pathlib import Path
 
 from docstrings import PACKAGES, ROOT, dotted
+from formulas import mathml
 
 LINK = re.compile(r"(?<!!)\[(?P<text>[^\]]+)\]\((?P<to>[^)#:\s]+)\)")
 FUNCTION = re.compile(r"`((?:autograd|tinyddpm)[\w.]*):([\w.]+)`")
 PART = re.compile(r'^<!-- README from "(.*?)" to "(.*?)" -->$', re.MULTILINE)
+HTML = re.compile(r"^<!-- HTML of (\S+) -->$", re.MULTILINE)
+FORMULA = re.compile(r"<m>(.*?)</m>")
 
 
 def readme(start, end):
@@ -22,6 +27,12 @@ def readme(start, end):
     begin = re.search(rf"^{re.escape(start)}", text, re.MULTILINE).start()
     stop = re.search(rf"^{re.escape(end)}", text[begin:], re.MULTILINE).start()
     return text[begin : begin + stop]
+
+
+def html(name):
+    """A file of docs/ written in HTML, with its formulas as MathML."""
+    text = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    return FORMULA.sub(lambda match: mathml(match[1]), text)
 
 
 def linked(text, folder):
@@ -60,7 +71,10 @@ def for_site(app, docname, source):
     if PART.search(text):
         app.env.note_dependency(str(ROOT / "README.md"), docname=docname)
     text = PART.sub(lambda m: linked(readme(m[1], m[2]), ROOT).replace("](docs/", "](/"), text)
-    source[0] = FUNCTION.sub(r"{py:obj}`\2 <\1.\2>`", text)
+    text = FUNCTION.sub(r"{py:obj}`\2 <\1.\2>`", text)
+    for name in HTML.findall(text):
+        app.env.note_dependency(str(ROOT / "docs" / name), docname=docname)
+    source[0] = HTML.sub(lambda m: f"```{{raw}} html\n{html(m[1])}```", text)
 
 
 def setup(app):
