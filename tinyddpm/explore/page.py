@@ -70,6 +70,10 @@ body.body--dark { background: #14171c; color: #e4e6ea }
 .thumb img { width: 100%; display: block; image-rendering: pixelated; border-radius: 2px }
 .thumb[aria-pressed=true] { border-color: #f97316 }
 .thumb:focus-visible { outline: 2px solid #3b82f6 }
+.time {
+  display: grid; grid-template-columns: 170px minmax(0, 1fr);
+  gap: 14px; width: 100%; align-items: center;
+}
 .tile { gap: 3px; min-width: 0; width: 100% }
 .tile .name { font-weight: 600; font-size: .88rem }
 
@@ -85,7 +89,7 @@ body.body--dark { background: #14171c; color: #e4e6ea }
 
 @media (max-width: 760px) {
   .whole { padding: 10px }
-  .side, .two { grid-template-columns: minmax(0, 1fr) }
+  .side, .two, .time { grid-template-columns: minmax(0, 1fr) }
   .tiles { grid-template-columns: repeat(3, minmax(0, 1fr)) }
   .thumbs { flex-wrap: nowrap; overflow-x: auto }
   .thumb { width: 38px }
