@@ -80,6 +80,7 @@ body.body--dark { background: #14171c; color: #e4e6ea }
 .pixels { width: 100%; border: 1px solid var(--line) }
 .pixels img { image-rendering: pixelated; display: block }
 .q-slider { margin: 0 8px; width: calc(100% - 16px) }
+.body--dark .q-btn.text-primary { --q-primary: #8fb4ff }
 .control { width: 100%; gap: 0 }
 .control .q-field { width: 100% }
 .pad svg { touch-action: none; cursor: crosshair }
