@@ -127,7 +127,8 @@ def draw(
     `report` explains the arguments. `mean_J` is J of predicting the mean, on held-out images.
     """
     figure = Figure(figsize=(11, 5), dpi=110)
-    top, bottom = figure.subfigures(2, 1, height_ratios=(1.2, 1))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(1.2, 1))
+    top, bottom = parts
     axes = top.subplots()
     top.subplots_adjust(left=0.07, right=0.97, top=0.9, bottom=0.18)
     _curves(axes, J, held_out_J, mean_J)
