@@ -12,6 +12,7 @@ from test_architecture import ROOT, from_any, imports
 
 from tinyddpm import diffusion, fast, sampler, schedule
 from tinyddpm.nn import UNet, UNetConfig
+from tinyddpm.pictures import by_hand
 from tinyddpm.train import gradient
 
 PATH = ROOT / "examples/05_training_loop.py"
@@ -49,6 +50,17 @@ def test_samples_come_out_nearer_to_digits_than_noise_and_not_as_near_as_digits(
     assert quick["real"] < quick["samples"] < 0.5 < quick["noise"]
     # So soon they are little more than the mean digit.
     assert 0 < quick["spread"] < 0.5 * quick["real_spread"]
+
+
+@pytest.mark.parametrize(
+    "scale, said",
+    [(1.0, "Within 15%"), (0.9, "Within 15%"), (0.8, "too little: train"), (1.2, "too much")],
+)
+def test_it_says_whether_samples_differ_as_real_images_do(scale, said, capsys):
+    images = np.random.default_rng(0).uniform(-1, 1, (30, 1, 8, 8))
+    found = by_hand.compare(images, scale * images, images, images)
+    assert found["spread"] == pytest.approx(scale * found["real_spread"])
+    assert said in capsys.readouterr().out
 
 
 def test_the_picture_is_there(quick):
