@@ -5,9 +5,10 @@
 The forward process is a chain: x_t = √(1−β_t) x_{t−1} + √β_t ε, t times. The closed form jumps
 there in one go: x_t = √ᾱ_t x_0 + √(1−ᾱ_t) ε.
 
-  1. Both give the same distribution: we compare means and variances and run a two-sample test. Two
+  1. What does it look like? One digit with more and more noise, drawn both ways.
+  2. Both give the same distribution: we compare means and variances and run a two-sample test. Two
      wrong closed forms show what the test can see.
-  2. What does each cost as t grows to 1000?
+  3. What does each cost as t grows to 1000?
 """
 
 import argparse
@@ -21,6 +22,7 @@ from scipy.stats import ks_2samp
 from tinyddpm import data, noise, schedule
 from tinyddpm.diffusion import q_sample
 from tinyddpm.more.chain import q_chain
+from tinyddpm.pictures.images import pixels, show
 from tinyddpm.pictures.plots import BLUE, INK, ORANGE, save_figure, tidy
 from tinyddpm.schedule import at
 
@@ -29,7 +31,29 @@ SHOWN = (1, 10, 100, 300, 1000)
 TIMED = (1, 10, 30, 100, 300, 1000)
 PIXELS = (10, 20, 35)  # of the 64: the two-sample test looks at one number at a time
 
-# ---- 1. one distribution -------------------------------------------------------------------------
+# ---- 1. one image --------------------------------------------------------------------------------
+
+
+def noised(x0):
+    """One image x0 (C, H, W) at t = 0 and each t shown: {the way: {t: x_t}}, and say what is left.
+
+    The two ways draw different ε, so they agree in what they look like and not in any pixel.
+    """
+    chain_noise = lambda t: noise.normal(0, "one image, chain", t, np.arange(1), x0.shape)
+    chain = {t: xt[0] for t, xt in q_chain(LINEAR, x0[None], chain_noise) if t in SHOWN}
+    eps = noise.normal(0, "one image", 0, np.arange(1), x0.shape)
+    closed = {t: q_sample(LINEAR, x0[None], np.array([t]), eps)[0] for t in SHOWN}
+    seen = {"chain": {0: x0} | chain, "closed form": {0: x0} | closed}
+
+    print("1. One digit with more and more noise. How much each pixel of x_t still has to do with")
+    print("   the same pixel of x_0 (their correlation over the 64 pixels; 1: all, 0: nothing):")
+    for way, images in seen.items():
+        left = {t: np.corrcoef(images[t].ravel(), x0.ravel())[0, 1] for t in SHOWN}
+        print(f"   {way:11}: " + ", ".join(f"{r:.2f} at t = {t}" for t, r in left.items()))
+    return seen
+
+
+# ---- 2. one distribution -------------------------------------------------------------------------
 
 
 def without_roots(s, x0, t, eps):
@@ -96,7 +120,7 @@ def same_distribution(x0, n):
 
 
 def report(found, n):
-    print(f"1. {n:,} draws of x_t for one image, by the chain and in closed form. Errors of mean")
+    print(f"2. {n:,} draws of x_t for one image, by the chain and in closed form. Errors of mean")
     print("   and variance are those of the worst of 64 pixels, in standard errors: 2.5 is usual,")
     print("   4.5 is rare. p compares the draws of each form with the chain's.")
     for t, row in found.items():
@@ -106,7 +130,7 @@ def report(found, n):
         print(f"             p: {p}")
 
 
-# ---- 2. two costs --------------------------------------------------------------------------------
+# ---- 3. two costs --------------------------------------------------------------------------------
 
 
 class CountedNoise:
@@ -147,7 +171,7 @@ def cost(x0, repeats):
             rows[t].append((min(seconds), draw.drawn // repeats))
 
     (chain, many), (closed, few) = rows[1000]
-    print(f"2. For 64 images at t = 1000 the chain draws {many:,} normal numbers, the closed form")
+    print(f"3. For 64 images at t = 1000 the chain draws {many:,} normal numbers, the closed form")
     ratio = chain / closed
     chain, closed = f"{1000 * chain:.0f} ms", f"{1000 * closed:.2f} ms"
     print(f"   {few:,}. They take {chain} and {closed}: the chain is {ratio:.0f} times as slow.")
@@ -157,12 +181,27 @@ def cost(x0, repeats):
 # ---- the picture ---------------------------------------------------------------------------------
 
 
-def draw(path, x0, found, rows):
-    figure = Figure(figsize=(12, 4.8), dpi=110)
-    left, right = figure.subfigures(1, 2, width_ratios=(1.7, 1))
+def draw(path, x0, seen, found, rows):
+    figure = Figure(figsize=(12, 8.6), dpi=100)
+    top, bottom = figure.subfigures(2, 1, height_ratios=(1, 1.25))
+    draw_images(top, seen)
+    left, right = bottom.subfigures(1, 2, width_ratios=(1.7, 1))
     draw_distributions(left, x0, found)
     draw_cost(right, rows)
     save_figure(figure, path)
+
+
+def draw_images(figure, seen):
+    places = figure.subplots(len(seen), 1 + len(SHOWN))
+    for row, (way, images) in zip(places, seen.items()):
+        for axes, (t, x) in zip(row, images.items()):
+            show(axes, pixels(x[None])[0])
+            if way == "chain":  # the upper row
+                signal, weight = np.sqrt([LINEAR.alpha_bar[t], 1 - LINEAR.alpha_bar[t]])
+                mix = f"\n{signal:.2f} $x_0$ + {weight:.2f} $\\varepsilon$" if t else "\n$x_0$"
+                axes.set_title(f"t = {t}{mix}", fontsize=11, color=INK)
+        row[0].set_ylabel(way, fontsize=12, color=INK)
+    figure.subplots_adjust(left=0.05, right=0.98, top=0.86, bottom=0.03, hspace=0.06, wspace=0.12)
 
 
 def draw_distributions(figure, x0, found):
@@ -202,7 +241,7 @@ def draw_cost(figure, rows):
 
 
 def main(arguments=None):
-    """Run both parts and return what each found."""
+    """Run all parts and return what each found."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="fewer draws")
     parser.add_argument(
@@ -212,12 +251,13 @@ def main(arguments=None):
     x0 = data.digits().images[0]
     n, repeats = (1000, 1) if options.quick else (5000, 5)
 
+    seen = noised(x0)
     found = same_distribution(x0, n)
     report(found, n)
     rows = cost(x0, repeats)
-    draw(options.out, x0, found, rows)
+    draw(options.out, x0, seen, found, rows)
     print(f"The picture is {options.out}.")
-    return {"distribution": found, "cost": rows}
+    return {"seen": seen, "distribution": found, "cost": rows}
 
 
 if __name__ == "__main__":

@@ -4,7 +4,8 @@
     python examples/11_your_own_images.py            # paints some first: two minutes
     python examples/11_your_own_images.py --quick    # seconds: far too short for good samples
 
-More pictures are better: take some hundreds at least. On the command line the same is
+More pictures are better: take some hundreds at least. Run it again and it trains anew, in a folder
+beside the first run's. On the command line the same is
 
     tinyddpm train --data FOLDER --size 16 --out RUN
     tinyddpm sample RUN
@@ -88,6 +89,15 @@ def paint(folder, n):
         picture.save(folder / f"{i:04d}.png")
 
 
+def new_folder(path):
+    """The path, or with _2, _3, … the first that is not there: a run that exists is never lost."""
+    number, found = 1, path
+    while found.exists():
+        number += 1
+        found = path.with_name(f"{path.name}_{number}")
+    return found
+
+
 def flat(images):
     """(n, C, H, W), of any range -> (n, D) in [−1, 1]."""
     return images.clip(-1, 1).reshape(len(images), -1)
@@ -133,7 +143,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     size, folder = QUICK if options.quick else FULL, options.folder
     if folder is None:
-        folder = options.out / "pictures"
+        folder = options.out / f"painted_{size.pictures}"
         paint(folder, size.pictures)
         print(f"Painted {size.pictures} pictures: {folder}")
 
@@ -145,7 +155,7 @@ def main(arguments=None):
     print(f"   (C, H, W) = {seen.shape[1:]}, from {seen.min():.2f} to {seen.max():.2f}.")
 
     # 2. Train. Ctrl-C stops the run; tinyddpm train --out RUN --resume continues it.
-    run_folder = options.out / "your_own_images"
+    run_folder = new_folder(options.out / "your_own_images")
     summary = training.run(config.from_dict({"data": str(folder), **size.options}), run_folder)
     print(f"2. {summary}")
 

@@ -22,7 +22,7 @@ import tinyddpm
 STAGE = ROOT / "docs/_build/examples"
 RUN = ROOT / "runs/digits_classes"
 # The others take 12 seconds at most.
-QUICK_UNLESS_FULL = ("05", "06", "07", "08", "09", "10", "11", "14")
+QUICK_UNLESS_FULL = ("05", "06", "07", "08", "09", "10", "11", "14", "15")
 FULL = False  # conf.py says
 SECTION = re.compile(r"^# ---- (.*?) -{4,}$", re.MULTILINE)
 NOTE = """\

@@ -218,6 +218,28 @@ def test_the_walk_goes_by_itself(digits, window):
 # ---- the page as a whole -------------------------------------------------------------------------
 
 
+def test_on_a_phone_the_slider_of_t_is_seen_with_what_it_changes(digits, window):
+    page = window(digits, 390)
+    for name in ("look-play", "look-t", "look-xt", "look-network", "look-ideal"):
+        box = page.at(name).bounding_box()
+        assert 0 <= box["y"] and box["y"] + box["height"] < 860, name
+
+
+def luminance(page, name):
+    """Of the text of an element: WCAG 2, relative luminance."""
+    colour = page.at(name).evaluate("e => getComputedStyle(e).color")
+    values = [int(n) / 255 for n in re.findall(r"\d+", colour)[:3]]
+    linear = [v / 12.92 if v <= 0.04 else ((v + 0.055) / 1.055) ** 2.4 for v in values]
+    return sum(w * v for w, v in zip((0.2126, 0.7152, 0.0722), linear, strict=True))
+
+
+def test_the_small_buttons_can_be_read_in_the_dark(digits, window):
+    page = window(digits, colours="dark").tab("chain")
+    page.at("chain-one").wait_for()
+    sheet = 0.0144  # the luminance of #1c2027
+    assert (luminance(page, "chain-one") + 0.05) / (sheet + 0.05) > 4.5
+
+
 @pytest.mark.parametrize("width", [1280, 390])
 def test_it_fits_the_window_and_takes_the_systems_colours(digits, window, width):
     shades = []

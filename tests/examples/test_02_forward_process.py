@@ -1,9 +1,14 @@
 """What examples/02_forward_process.py finds, in its quick setting."""
 
+import contextlib
+import io
 import runpy
 
+import numpy as np
 import pytest
 from test_architecture import ROOT
+
+from tinyddpm import data
 
 EXAMPLE = runpy.run_path(str(ROOT / "examples/02_forward_process.py"))
 
@@ -11,7 +16,24 @@ EXAMPLE = runpy.run_path(str(ROOT / "examples/02_forward_process.py"))
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     path = tmp_path_factory.mktemp("pictures") / "picture.png"
-    return EXAMPLE["main"](["--quick", "--out", str(path)]) | {"path": path}
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        found = EXAMPLE["main"](["--quick", "--out", str(path)])
+    return found | {"path": path, "said": said.getvalue()}
+
+
+def test_a_noised_image_comes_first_and_is_drawn_both_ways(quick):
+    assert quick["said"].startswith("1. One digit with more and more noise")
+    x0 = data.digits().images[0]
+    for images in quick["seen"].values():
+        assert list(images) == [0, *EXAMPLE["SHOWN"]]
+        np.testing.assert_array_equal(images[0], x0)
+        away = [np.sqrt(np.square(x - x0).mean()) for x in images.values()]
+        assert away == sorted(away) and away[1] < 0.05 and away[-1] > 0.8
+        left = [np.corrcoef(images[t].ravel(), x0.ravel())[0, 1] for t in (1, 100, 1000)]
+        assert left[0] > 0.99 and left[1] > 0.7 and abs(left[2]) < 0.3
+    chain, closed = (images[300] for images in quick["seen"].values())
+    assert abs(chain - closed).max() > 0.1  # two draws, not one
 
 
 def test_both_ways_have_the_mean_and_the_variance_that_the_formula_says(quick):

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from test_architecture import ROOT, from_any, imports
 
-from autograd import leaf
 from tinyddpm import diffusion, fast, sampler, schedule
 from tinyddpm.nn import UNet, UNetConfig
+from tinyddpm.pictures import by_hand
 from tinyddpm.train import gradient
 
 PATH = ROOT / "examples/05_training_loop.py"
@@ -35,9 +35,14 @@ def unet():
     return unet
 
 
+def test_it_fits_on_one_page():
+    lines = PATH.read_text(encoding="utf-8").splitlines()
+    assert len(lines) <= 90 and max(map(len, lines)) <= 100
+
+
 def test_it_learns_more_than_the_mean_digit(quick):
-    assert [k for k, _ in quick["evaluations"]] == [25, 50, 75, 100]
-    assert quick["evaluations"][-1][1] < 0.97 * quick["mean_J"]
+    assert len(quick["J"]) == 100 and len(quick["held_out_J"]) == 4
+    assert quick["held_out_J"][-1] < 0.97 * quick["mean_J"]
     assert np.mean(quick["J"][-10:]) < 0.5 * np.mean(quick["J"][:10])
 
 
@@ -45,6 +50,17 @@ def test_samples_come_out_nearer_to_digits_than_noise_and_not_as_near_as_digits(
     assert quick["real"] < quick["samples"] < 0.5 < quick["noise"]
     # So soon they are little more than the mean digit.
     assert 0 < quick["spread"] < 0.5 * quick["real_spread"]
+
+
+@pytest.mark.parametrize(
+    "scale, said",
+    [(1.0, "Within 15%"), (0.9, "Within 15%"), (0.8, "too little: train"), (1.2, "too much")],
+)
+def test_it_says_whether_samples_differ_as_real_images_do(scale, said, capsys):
+    images = np.random.default_rng(0).uniform(-1, 1, (30, 1, 8, 8))
+    found = by_hand.compare(images, scale * images, images, images)
+    assert found["spread"] == pytest.approx(scale * found["real_spread"])
+    assert said in capsys.readouterr().out
 
 
 def test_the_picture_is_there(quick):
@@ -89,25 +105,26 @@ def test_its_chain_is_the_ancestral_sampler():
 
 def test_it_stops_when_held_out_J_no_longer_improves(unet, capsys):
     images = np.random.default_rng(0).uniform(-1, 1, (20, 1, 8, 8)).astype(np.float32)
-    options = {"steps": 50, "batch_size": 4, "beta": 0.0, "every": 1, "patience": 3}
+    options = {"steps": 50, "M": 4, "beta": 0.0, "every": 1}
     rng = np.random.default_rng(0)
-    J, evaluations, converged = EXAMPLE["train"](unet, images, images[:2], rng, **options)
+    _, J, held_out_J = EXAMPLE["train"](unet, images, images[:2], rng, **options)
     # With β = 0 nothing moves: the first held-out J stays the lowest.
-    assert converged and len(J) == len(evaluations) == 4
+    assert len(J) == len(held_out_J) == 6
 
 
 def test_every_t_from_1_to_T_is_drawn_and_no_other(capsys):
-    class Listener:
-        theta, grad, heard = np.zeros(1, np.float32), np.zeros(1, np.float32), []
+    class Listener(UNet):
+        heard = []
 
-        def __call__(self, xt, t):
-            self.heard.append(t)
-            return leaf(xt)
+        def forward(self, xt, t, *others):
+            Listener.heard.append(t)
+            return super().forward(xt[:1], t[:1])
 
         def denoise(self, xt, t):
             return xt
 
+    listener = Listener(UNetConfig(base=8, blocks=1, attention=())).initialise(seed=0)
     images = np.zeros((3, 1, 8, 8), np.float32)
-    options = {"steps": 5, "batch_size": 3000, "every": 5}
-    EXAMPLE["train"](Listener(), images, images[:1], np.random.default_rng(0), **options)
+    options = {"steps": 5, "M": 3000, "every": 5}
+    EXAMPLE["train"](listener, images, images[:1], np.random.default_rng(0), **options)
     assert np.array_equal(np.unique(Listener.heard), np.arange(1, 1001))

@@ -18,7 +18,7 @@ def quick(tmp_path_factory):
 def test_a_folder_of_pictures_of_many_sizes_is_learnt_from(quick):
     found, folder = quick
     sizes = set()
-    for path in (folder / "pictures").iterdir():
+    for path in (folder / "painted_120").iterdir():
         with Image.open(path) as picture:
             sizes.add(picture.size)
     assert len(sizes) > 1
@@ -38,6 +38,18 @@ def test_it_takes_a_folder_that_is_there(tmp_path, monkeypatch):
     monkeypatch.setitem(EXAMPLE["QUICK"].options, "steps", 2)
     found = EXAMPLE["main"]([str(tmp_path / "mine"), "--quick", "--out", str(tmp_path / "out")])
     assert found.shape == (3, 8, 8) and found.fraction > 1.1
+
+
+def test_run_again_in_the_same_folder_it_trains_anew_and_keeps_the_first_run(quick, monkeypatch):
+    folder = quick[1]
+    first = folder / "your_own_images"
+    before = {path: path.stat().st_mtime_ns for path in first.iterdir()}
+    monkeypatch.setitem(EXAMPLE["QUICK"].options, "steps", 2)
+    for number in (2, 3):
+        EXAMPLE["main"](["--quick", "--out", str(folder)])
+        assert (folder / f"your_own_images_{number}" / "config.toml").exists()
+    assert {path: path.stat().st_mtime_ns for path in first.iterdir()} == before
+    assert len(list((folder / "painted_120").iterdir())) == 120
 
 
 def test_the_picture_is_there(quick):

@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import noise
 from ..more.editing import truncated
+from ..more.schedules import spaced_grid
 from ..more.solvers import ddim, dpm_solver, heun, timestep_grid
 from ..runs.opening import Run
 from ..sampler import ancestral
@@ -24,11 +25,13 @@ from ..types import Array, Denoiser
 Step = tuple[int, Array, Array]  # (t, x_t, x̂_0)
 
 SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {
+    "dpm_noise": dpm_solver,  # with noise, its timesteps even in log-SNR, as in `tinyddpm sample`
     "ddpm": ancestral,
     "ddim": ddim,
     "dpm_solver": dpm_solver,
     "heun": heun,
 }
+BEST, STEPS = "dpm_noise", 25  # what looks best for its time (docs/samplers.md)
 
 
 @dataclass(frozen=True)
@@ -130,10 +133,16 @@ class Chain:
     def left(self, settings: Settings) -> int:
         """How many steps are left to take from here."""
         T = self.model.schedule.T
-        if settings.sampler == "ddpm":
+        if settings.sampler == "ddpm" or self.t == 0:
             return self.t
+        if settings.sampler == "dpm_noise":
+            return len(self._log_snr_grid(settings.steps))
         timestep_grid(T, settings.steps)  # raises what is wrong with it
-        return max(1, round(settings.steps * self.t / T)) if self.t else 0
+        return max(1, round(settings.steps * self.t / T))
+
+    def whole(self, settings: Settings) -> int:
+        """How many steps a chain from T to 0 takes."""
+        return self.model.schedule.T if settings.sampler == "ddpm" else settings.steps
 
     def _begin(self, settings: Settings) -> Iterator[Step]:
         """The sampler's chain from x_t on."""
@@ -147,7 +156,16 @@ class Chain:
             variance = self.model.run.variance
             variance = None if variance is None else variance[: self.t + 1]
             return sampler(denoiser, schedule, self.xt, self._noise, clip=clip, variance=variance)
+        if settings.sampler == "dpm_noise":
+            grid = self._log_snr_grid(settings.steps)
+            how = {"grid": grid, "noise": self._noise, "eta": 1.0}
+            return sampler(denoiser, schedule, self.xt, clip=clip, **how)
         return sampler(denoiser, schedule, self.xt, steps=self.left(settings), clip=clip)
+
+    def _log_snr_grid(self, steps: int) -> list[int]:
+        """From t on: those of the whole chain's timesteps that are still to be visited."""
+        whole = spaced_grid(self.model.schedule, steps, "log-snr")
+        return [self.t, *(t for t in whole if t < self.t)]
 
     def _cond(self, label: int | None) -> Array | None:
         """The class of each image (n,), or None in a run without classes."""

@@ -86,7 +86,7 @@ def _columns(count: int, height: int, width: int) -> int:
 
 def curves(ts: Array, errors: Mapping[str, Array], t: int) -> str:
     """SVG: the squared error per value of each guess over t, with a line at the present t."""
-    left, right, top, bottom, width, height = 52, 10, 8, 34, 460, 190
+    left, right, top, bottom, width, height = 52, 16, 8, 34, 460, 190
     highest = max(float(max(values)) for values in errors.values()) * 1.05 or 1.0
     first, last = float(ts[0]), float(ts[-1])
 
@@ -104,9 +104,10 @@ def curves(ts: Array, errors: Mapping[str, Array], t: int) -> str:
     for value in (0, highest / 2, highest):
         place = f'x="{left - 5}" y="{y(value) + 3:.1f}" text-anchor="end"'
         parts.append(f"<text {place}>{value:.2f}</text>")
-    for value, anchor in ((first, "start"), (last, "end")):
-        place = f'x="{x(value):.1f}" y="{height - bottom + 14}" text-anchor="{anchor}"'
-        parts.append(f"<text {place}>{value:.0f}</text>")
+    quarters = {round(last * i / 4) for i in (1, 2, 3, 4)}
+    for value in sorted({round(first), *(t for t in quarters if t > first)}):
+        place = f'x="{x(value):.1f}" y="{height - bottom + 14}" text-anchor="middle"'
+        parts.append(f"<text {place}>{value}</text>")
     middle = (top + height - bottom) / 2
     parts.append(_text((left + width - right) / 2, height - 4, "t", "middle"))
     turned = f'<g transform="translate(11 {middle}) rotate(-90)">'

@@ -21,11 +21,13 @@ class LookTab:
         self.curve: tuple[Array, dict[str, Array]]
         self.way: list[int] = []  # the t that are still to be played
         self.played = 0  # the last one that was
-        with ui.element("div").classes("side"):
+        with ui.element("div").classes("side figures-first"):
             with ui.column().classes("sheet"):
-                self.play = button(PLAY, "look-play").on_click(self.toggle)
                 choice.controls("look")
             with ui.column().classes("sheet"):
+                with ui.element("div").classes("time"):
+                    self.play = button(PLAY, "look-play").on_click(self.toggle)
+                    choice.slider_of_t("look")
                 self._figures()
         self.timer = ui.timer(FRAME, self._frame, active=False)
         choice.on_change("look", newest(self.show))

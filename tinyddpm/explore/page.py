@@ -70,12 +70,17 @@ body.body--dark { background: #14171c; color: #e4e6ea }
 .thumb img { width: 100%; display: block; image-rendering: pixelated; border-radius: 2px }
 .thumb[aria-pressed=true] { border-color: #f97316 }
 .thumb:focus-visible { outline: 2px solid #3b82f6 }
+.time {
+  display: grid; grid-template-columns: 170px minmax(0, 1fr);
+  gap: 14px; width: 100%; align-items: center;
+}
 .tile { gap: 3px; min-width: 0; width: 100% }
 .tile .name { font-weight: 600; font-size: .88rem }
 
 .pixels { width: 100%; border: 1px solid var(--line) }
 .pixels img { image-rendering: pixelated; display: block }
 .q-slider { margin: 0 8px; width: calc(100% - 16px) }
+.body--dark .q-btn.text-primary { --q-primary: #8fb4ff }
 .control { width: 100%; gap: 0 }
 .control .q-field { width: 100% }
 .pad svg { touch-action: none; cursor: crosshair }
@@ -85,7 +90,7 @@ body.body--dark { background: #14171c; color: #e4e6ea }
 
 @media (max-width: 760px) {
   .whole { padding: 10px }
-  .side, .two { grid-template-columns: minmax(0, 1fr) }
+  .side, .two, .time { grid-template-columns: minmax(0, 1fr) }
   .tiles { grid-template-columns: repeat(3, minmax(0, 1fr)) }
   .thumbs { flex-wrap: nowrap; overflow-x: auto }
   .thumb { width: 38px }

@@ -144,9 +144,12 @@ class Choice:
             return None
         return int(self.explorer.labels[self.image])
 
-    def controls(self, name: str) -> None:
-        """Put the controls of a tab on the page. What one tab's are set to, the other's are too."""
+    def slider_of_t(self, name: str) -> None:
+        """Put a tab's slider of t on the page. What one tab's is set to, the other's is too."""
         self._add("t", slider("t, how much noise", f"{name}-t", 1, self.T, self._t))
+
+    def controls(self, name: str) -> None:
+        """Put a tab's other controls on the page: class, seed, image."""
         if self.explorer.labels is not None:
             switch = marked(ui.switch("condition on the class", value=True), f"{name}-class")
             switch.set_enabled(self.explorer.guidable)  # else it never saw an image without it

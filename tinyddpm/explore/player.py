@@ -5,7 +5,7 @@ from typing import Any
 
 from nicegui import ui
 
-from .chain import SAMPLERS, Chain, Settings
+from .chain import BEST, SAMPLERS, STEPS, Chain, Settings
 from .explorer import Explorer
 from .inputs import whole
 from .parts import marked, slider, succeeded
@@ -13,6 +13,7 @@ from .parts import marked, slider, succeeded
 SECONDS = 6  # how long a whole chain takes to watch, unless something else is asked for
 FRAME = 0.08  # seconds at least from frame to frame: of a long chain a frame takes several steps
 NAMES = {
+    "dpm_noise": "DPM-Solver++(2M) with noise",
     "ddpm": "DDPM, all steps",
     "ddim": "DDIM",
     "dpm_solver": "DPM-Solver++(2M)",
@@ -42,9 +43,9 @@ class SamplerControls:
             otherwise[1],
         )
         samplers = {key: NAMES[key] for key in SAMPLERS}
-        sampler = ui.select(samplers, value="ddim", label="sampler").style("width: 100%")
+        sampler = ui.select(samplers, value=BEST, label="sampler").style("width: 100%")
         self.sampler = marked(sampler, f"{name}-sampler")
-        self.steps = slider("steps from T to 0", f"{name}-steps", 1, self.T, min(50, self.T))
+        self.steps = slider("steps from T to 0", f"{name}-steps", 1, self.T, min(STEPS, self.T))
         self.steps.bind_enabled_from(sampler, "value", lambda value: value != "ddpm")
         self.label = self.guidance = None
         if explorer.names:
@@ -57,7 +58,7 @@ class SamplerControls:
 
     def settings(self) -> Settings:
         """What the controls stand at. A browser may have sent anything."""
-        sampler = self.sampler.value if self.sampler.value in SAMPLERS else "ddim"
+        sampler = self.sampler.value if self.sampler.value in SAMPLERS else BEST
         label = -1
         if self.label is not None:
             label = whole(self.label.value, -1, self.classes - 1, -1)
@@ -111,9 +112,7 @@ class Player:
         self.timer.active = False
 
     async def _frame(self) -> None:
-        chain, seconds = self._held(), self.seconds()
-        left = chain.left(self.settings())
-        steps = left * chain.model.schedule.T / max(1, chain.t)  # of a whole chain
+        steps, seconds = self._held().whole(self.settings()), self.seconds()
         self.timer.interval = min(1.0, max(FRAME, seconds / max(1, steps)))
         await self.step(max(1, round(steps * FRAME / seconds)))
 

@@ -42,6 +42,7 @@ class StepTab:
         self.walk: Walk | None = None
         with ui.element("div").classes("side"):
             with ui.column().classes("sheet"):
+                choice.slider_of_t("step")
                 choice.controls("step")
             with ui.column().classes("sheet"):
                 self._controls()
