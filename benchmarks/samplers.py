@@ -5,8 +5,8 @@
     python -m benchmarks.samplers fashion --n 500 --sampler ddim --steps 50 --eta 1 --grid log-snr
 
 Each row compares n samples of seed 0 with n test images, as `tinyddpm eval` does. A row's options
-are also those of `tinyddpm sample`. The rows are kept in docs/samplers.csv. The program can be
-stopped and started again.
+are also those of `tinyddpm sample`, except that it has no dynamic thresholding. The rows are kept
+in docs/samplers.csv. The program can be stopped and started again.
 
 Seconds are those of all processors together. *Detail* is the mean squared difference of
 neighbouring pixels, over that of the test images: 1 is right.
@@ -15,6 +15,9 @@ neighbouring pixels, over that of the test images: 1 is right.
 import argparse
 import csv
 import resource
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import astuple, dataclass
 from pathlib import Path
 
@@ -23,12 +26,17 @@ import numpy as np
 from tinyddpm import data
 from tinyddpm.evaluation import features, metrics
 from tinyddpm.evaluation.evaluate import _order
+from tinyddpm.files import replacing
+from tinyddpm.more.reverse import thresholded
 from tinyddpm.more.schedules import SPACINGS
 from tinyddpm.runs.opening import SAMPLERS, Run
+from tinyddpm.types import Denoiser
 
 KEPT = Path("docs/samplers.csv")
+PIECES = Path(tempfile.gettempdir(), "tinyddpm-samplers")  # of rows that are not complete
 KEYS = ["model", "n", "sampler", "steps", "eta", "grid", "clip"]
 MEASURED = ["calls", "frechet", "coverage", "precision", "detail", "seconds"]
+CLIPS = {"yes": 1.0, "no": None, "dynamic": None}
 HEAD = ["options", "calls", "Fréchet", "coverage", "precision", "detail", "CPU seconds"]
 
 
@@ -48,43 +56,53 @@ class Row:
         else:
             said = f"--sampler {self.sampler} --steps {self.steps} --grid {self.grid}"
             said += f" --eta {self.eta:g}" if self.sampler != "heun" else ""
-        return said + (" --clip no" if self.clip == "no" else "")
+        return said + {"yes": "", "no": " --clip no", "dynamic": " (thresholded)"}[self.clip]
 
     def calls(self) -> int:
         """How often it calls the network."""
         return 2 * self.steps - 1 if self.sampler == "heun" else self.steps
 
 
-# The rows, those that tell most first.
+# The rows. Each model is measured with all of them, in this order.
 ROWS = [
-    Row(eta=1, grid="log-snr"),
+    Row("dpm", 25, eta=1, grid="log-snr-6"),
+    Row(steps=50),
     Row("dpm", 25, eta=1, grid="log-snr"),
-    Row("dpm", 50, eta=1, grid="log-snr"),
+    Row("dpm", 25, eta=0.5, grid="log-snr-6"),
+    Row("dpm", 25, grid="log-snr-6"),
+    Row(steps=50, eta=1, grid="log-snr-6"),
+    Row(steps=50, eta=1),
+    Row(steps=50, eta=1, grid="log-snr"),
     Row("dpm", 25, grid="log-snr"),
-    Row(steps=25, eta=1, grid="log-snr"),
-    Row("heun", 13, grid="log-snr"),
-    Row("dpm", 12, eta=1, grid="log-snr"),
     Row("dpm", 25, eta=0.5, grid="log-snr"),
-    Row("dpm", 25, eta=1, grid="log-snr", clip="no"),
+    Row("dpm", 25, eta=1, grid="log-snr-6", clip="no"),
+    Row("dpm", 25, eta=1, grid="log-snr-6", clip="dynamic"),
+    Row("dpm", 50, eta=1, grid="log-snr-6"),
     Row(steps=25),
-    Row(steps=25, eta=1),
     Row("dpm", 25),
-    Row("dpm", 50, grid="log-snr"),
-    Row(),
-    Row(eta=1),
-    Row(grid="log-snr"),
-    Row(eta=0.5, grid="log-snr"),
-    Row("dpm", 50),
-    Row(eta=1, grid="quadratic"),
-    Row(eta=1, grid="karras"),
-    Row("dpm", 50, eta=1),
-    Row("heun", 25, grid="log-snr"),
-    Row("heun", 25),
-    Row(steps=100, eta=1, grid="log-snr"),
-    Row("dpm", 100, eta=1, grid="log-snr"),
-    Row(steps=100, eta=1),
+    Row("heun", 13, grid="log-snr-6"),
+    Row("heun", 13, grid="log-snr"),
+    Row("dpm", 12, eta=1, grid="log-snr-6"),
+    Row("dpm", 100, eta=1, grid="log-snr-6"),
+    Row(steps=50, grid="karras"),
+    Row(steps=50, eta=1, grid="karras"),
+    Row(steps=50, eta=1, grid="quadratic"),
     Row("ddpm", 1000),
 ]
+PIECE = 100  # images at a time: a long row can be stopped between two pieces
+PERCENTILE = 99.5  # of dynamic thresholding: Saharia et al. 2022, "Imagen"
+
+
+class Thresholded(Run):
+    """A model with dynamic thresholding in place of a fixed bound."""
+
+    @contextmanager
+    def denoiser(
+        self, labels: np.ndarray | None = None, guidance: float = 1.0
+    ) -> Iterator[Denoiser]:
+        """That of `Run`, thresholded."""
+        with super().denoiser(labels, guidance) as denoise:
+            yield thresholded(denoise, PERCENTILE)
 
 
 class Judge:
@@ -96,7 +114,7 @@ class Judge:
     """
 
     def __init__(self, model: str, n: int) -> None:
-        self.run = Run(model)
+        self.model, self.run = model, Run(model)
         source = self.run.config.data
         self.test = data.load_test(source).images
         self.n = min(n, len(self.test))
@@ -119,14 +137,33 @@ class Judge:
             "detail": detail(images) / self.detail,
         }
 
-    def draw(self, row: Row) -> tuple[np.ndarray, float]:
-        """The samples, and the seconds that all processors together computed."""
-        before, clip = spent(), 1.0 if row.clip == "yes" else None
-        steps = None if row.sampler == "ddpm" else row.steps
-        chain = self.run.sample(self.n, row.sampler, steps, eta=row.eta, clip=clip, grid=row.grid)
-        for _, xt, _ in chain:
+    def draw(self, row: Row, name: tuple[str, ...]) -> tuple[np.ndarray, float]:
+        """The samples, and the seconds that all processors together computed.
+
+        Pieces that an earlier call drew are taken from PIECES.
+        """
+        PIECES.mkdir(exist_ok=True)
+        images, seconds = [], 0.0
+        for first in range(0, self.n, PIECE):
+            file = PIECES / f"{'_'.join(name)}_{first}.npz"
+            if not file.exists():
+                before = spent()
+                piece = self._piece(row, first, min(PIECE, self.n - first))
+                with replacing(file) as beside, open(beside, "wb") as out:
+                    np.savez(out, images=piece, seconds=spent() - before)
+            with np.load(file) as found:
+                images.append(found["images"])
+                seconds += float(found["seconds"])
+        return np.concatenate(images), seconds
+
+    def _piece(self, row: Row, first: int, n: int) -> np.ndarray:
+        """The images from number `first` on."""
+        run = Thresholded(self.model) if row.clip == "dynamic" else self.run
+        steps, clip = (None if row.sampler == "ddpm" else row.steps), CLIPS[row.clip]
+        how = {"eta": row.eta, "clip": clip, "grid": row.grid, "first": first}
+        for _, xt, _ in run.sample(n, row.sampler, steps, **how):
             last = xt
-        return np.clip(last, -1, 1), spent() - before
+        return np.clip(last, -1, 1)
 
 
 def detail(images: np.ndarray) -> float:
@@ -163,6 +200,12 @@ def keep(name: tuple[str, ...], found: dict[str, float]) -> None:
         writer.writerow([*name, *(f"{found[column]:.4g}" for column in MEASURED)])
 
 
+def missing(model: str, n: int) -> list[Row]:
+    """The rows that were not measured yet."""
+    kept = read()
+    return [row for row in ROWS if key(model, n, row) not in kept]
+
+
 def table(model: str, n: int) -> str:
     """The rows of a model that were measured, best first, as Markdown."""
     lines = [line for line in read().values() if (line["model"], line["n"]) == (model, str(n))]
@@ -196,9 +239,8 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=50)
     parser.add_argument("--eta", type=float, default=0.0)
     parser.add_argument("--grid", choices=SPACINGS, default="even")
-    parser.add_argument("--clip", choices=["yes", "no"], default="yes")
+    parser.add_argument("--clip", choices=CLIPS, default="yes")
     parser.add_argument("--tables", action="store_true", help="only print")
-    parser.add_argument("--images", type=Path, help="a folder for 64 samples of each row")
     chosen = parser.parse_args()
     judge = Judge(chosen.model, chosen.n)
     rows = ROWS
@@ -209,12 +251,10 @@ def main() -> None:
         name = key(chosen.model, judge.n, row)
         if name in read():
             continue
-        images, seconds = judge.draw(row)
+        images, seconds = judge.draw(row, name)
         found = judge.measure(images) | {"calls": row.calls(), "seconds": seconds}
         keep(name, found)
         print(row, {what: round(value, 3) for what, value in found.items()}, flush=True)
-        if chosen.images:
-            np.save(chosen.images / f"{'_'.join(name)}.npy", images[:64])
     for what, images in (("training images", judge.train), ("other test images", judge.others)):
         if len(images) == judge.n:
             print(f"real: {what}: {judge.measure(images)}")

@@ -6,6 +6,8 @@ import runpy
 from PIL import Image
 from test_architecture import CORE, ROOT, count_lines
 
+# As in tests/pictures/test_drawn_by_their_commands.py, which draws it.
+FILM = "sample fashion --n 24 --out docs/garments.gif"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -39,6 +41,13 @@ def test_sampling_beside_its_code():
     source = (ROOT / "tinyddpm/sampler.py").read_text(encoding="utf-8")
     lines = code_beside_the_blackboard("Sampling")
     assert len(lines) == 3 and all(line in source for line in lines)
+
+
+def test_the_first_picture_has_the_command_beside_it_that_draws_it():
+    """tests/pictures compares the picture with what this command draws."""
+    picture, command = re.search(r"^!\[.*\]\((.*)\)\n\n\*`(.*?)`", README, re.MULTILINE).groups()
+    assert f"tinyddpm {FILM}" == command.replace("--out ", "--out docs/")
+    assert FILM.endswith(f"--out {picture}")
 
 
 def test_the_program_draws_a_picture(tmp_path, monkeypatch):

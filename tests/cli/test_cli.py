@@ -51,6 +51,8 @@ BAD_INPUT = {
     "train --data fashon-mnist": "Did you mean fashion-mnist?",
     "data mnits": "Did you mean mnist?",
     "sample digts": "Did you mean digits?",
+    "sample digits --sampler dpn": "ddim, dpm, heun, got 'dpn'. Did you mean dpm",
+    "eval digits --grid logsnr": "got 'logsnr'. Did you mean log-snr",
     "sample absent": "there is no such file",
     "sample absent --out x.jpg": "expected a name that ends in",
     "info absent": "there is no such file",
@@ -93,7 +95,7 @@ def test_train_again_needs_resume_and_then_goes_on(trained):
 @pytest.mark.parametrize("name", ["grid.png", "chain.gif", "samples.npz"])
 def test_sample_writes_what_the_name_says(trained, tmp_path, name):
     done = run_program("sample", trained[0], "--n", 5, "--steps", 3, "--out", tmp_path / name)
-    assert done.returncode == 0 and "5 images, 3 steps of dpm, seed 0" in done.stdout, done.stderr
+    assert done.returncode == 0 and "5 images, 3 steps of dpm, η = 1, " in done.stdout, done.stderr
     if name.endswith("npz"):
         with np.load(tmp_path / name) as arrays:
             assert arrays["images"].shape == (5, 1, 8, 8) and np.abs(arrays["images"]).max() <= 1

@@ -12,6 +12,7 @@ from tinyddpm import cli
 from tinyddpm.pictures import report
 from tinyddpm.runs import checkpoint
 from tinyddpm.runs.folder import CHECKPOINT
+from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import Progress, Summary, next_commands, outcome, trainer, words
 from tinyddpm.runs.training.progress import Limits, wrapped
 
@@ -36,6 +37,13 @@ def test_before_its_first_step_it_says_what_it_will_do(tmp_path, capsys):
     theta = checkpoint.load(tmp_path / "x" / CHECKPOINT).theta
     size = sum(array.size for array in theta.values())
     assert f"The network has {size:,} parameters" in said
+
+
+def test_what_was_found_fits_the_terminal_too(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "40")
+    cli.main(["train", "--out", str(tmp_path / "x"), "--steps", "1", "--no-pictures", *TINY])
+    said = capsys.readouterr().out.split("Next:")[0]
+    assert "1797 images" in said.replace(",", "") and max(map(len, said.splitlines())) <= 40
 
 
 def test_after_some_steps_it_says_once_how_long_it_will_take(tmp_path, capsys, monkeypatch):
@@ -104,6 +112,13 @@ def test_samples_fit_in_the_time_that_is_left_and_more_time_never_gives_fewer(
     assert work(plan) * trained / M / report.GRADIENT <= left or work(plan) <= 16 * min(T, 25)
     assert work(other) >= work(plan)
     assert report._plan(np.inf, T, trained, M) == report.PLANS[0]
+
+
+def test_fewer_samples_are_those_of_the_samplers_default(trained):
+    run = Run(trained)
+    samples, film = report._sampled(run, 3, 5, lambda chain, _: chain)
+    *_, (_, expected, _) = run.sample(3, **run.chain(steps=5))
+    assert np.array_equal(samples, expected) and len(film) == 5
 
 
 def test_the_training_time_of_a_run_that_was_resumed_is_that_of_all_its_parts():

@@ -157,7 +157,10 @@ def test_the_command_line_samples_a_class(trained, tmp_path, capsys):
     out = tmp_path / "x.npz"
     options = f"sample {trained} --class 3 --guidance 3 --n 4 --steps 3 --out {out}"
     assert cli.main(options.split()) == 0
-    assert "4 images, 3 steps of dpm, seed 0, class 3" in capsys.readouterr().out
+    assert (
+        "4 images, 3 steps of dpm, η = 1, grid log-snr-6, seed 0, class 3"
+        in capsys.readouterr().out
+    )
     how = default_chain(12) | {"steps": 3}
     *_, (_, expected, _) = Run(trained).sample(4, label="3", guidance=3.0, **how)
     with np.load(out) as found:

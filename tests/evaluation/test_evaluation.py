@@ -9,7 +9,10 @@ import pytest
 from PIL import Image
 
 from tinyddpm import cli, data, noise
-from tinyddpm.evaluation.evaluate import COLUMNS, evaluate
+from tinyddpm.evaluation import metrics
+from tinyddpm.evaluation.baselines import baselines
+from tinyddpm.evaluation.evaluate import COLUMNS, evaluate, too_few
+from tinyddpm.evaluation.features import load as feature_space
 from tinyddpm.nn import UNetConfig
 from tinyddpm.runs.config import Config
 from tinyddpm.runs.opening import Run
@@ -36,10 +39,10 @@ def trained(tmp_path_factory):
 
 def test_eval_prints_writes_and_draws(trained, capsys):
     folder, _ = trained
-    assert cli.main(["eval", str(folder), "--n", "60", "--steps", "3"]) == 0
+    assert cli.main(["eval", str(folder), "--n", "100", "--steps", "3"]) == 0
     said = capsys.readouterr().out
     assert (folder / "eval.md").read_text() in said
-    assert "compares 60 images with 60 held-out images" in said and "3 steps of ddim" in said
+    assert "compares 100 images with 100 held-out images" in said and "3 steps of dpm" in said
     with Image.open(folder / "neighbours.png") as picture:
         assert min(picture.size) > 200
 
@@ -48,7 +51,7 @@ def test_eval_prints_writes_and_draws(trained, capsys):
 def found(trained):
     """What is in eval.json."""
     folder, _ = trained
-    evaluate(folder, n=60, steps=3).write()
+    evaluate(folder, n=100, steps=3).write()
     return json.loads((folder / "eval.json").read_text())
 
 
@@ -77,11 +80,11 @@ def test_the_bands(found, trained):
 
 
 def test_samples_that_are_the_training_images_are_found_out(trained, monkeypatch):
-    def copies(self, n, *_):
+    def copies(self, n, **_):
         return iter([(0, DIGITS[:n], DIGITS[:n])])
 
     monkeypatch.setattr(Run, "sample", copies)
-    result = evaluate(trained[0], n=60, with_baselines=False)
+    result = evaluate(trained[0], n=100, with_baselines=False)
     assert dict(zip(COLUMNS, result.rows[0][1]))["memorisation"] < 1e-4
     samples, neighbours = result.neighbours
     assert np.array_equal(neighbours[::5], samples)  # the nearest of the five is the image itself
@@ -94,7 +97,7 @@ def evaluated(trained, monkeypatch, **replaced):
     """eval.json, with some of Run's methods replaced."""
     for name, method in replaced.items():
         monkeypatch.setattr(Run, name, method)
-    result = evaluate(trained[0], n=60, with_baselines=False)
+    result = evaluate(trained[0], n=100, with_baselines=False)
     return result, {name: dict(zip(COLUMNS, row)) for name, row in result.rows}
 
 
@@ -103,7 +106,7 @@ def test_one_real_image_over_and_over_is_precise_and_recalls_nothing(trained, mo
     order = np.argsort(noise.uniform(0, "evaluation: test", 0, np.arange(300), dtype=np.float64))
     one = data.load_test("digits").images[order[:1]]
 
-    def copies(self, n, *_):
+    def copies(self, n, **_):
         return iter([(0, np.repeat(one, n, axis=0), None)])
 
     row = evaluated(trained, monkeypatch, sample=copies)[1]["this model"]
@@ -144,6 +147,75 @@ def test_the_model_has_its_own_column(trained, monkeypatch):
     assert last[0] == "all" and float(last[1]) == pytest.approx(mean, abs=1e-4)
     assert float(last[2]) == pytest.approx(np.mean(ideals) / mean, abs=1e-3)
     assert float(last[3]) == pytest.approx(expected / mean, abs=1e-3)
+
+
+# ---- how the samples are drawn, and how many it takes --------------------------------------------
+
+CHAINS = {
+    "": "3 steps of dpm, η = 1, grid log-snr-6, seed 0",
+    "--eta 0 --grid even": "3 steps of dpm, η = 0, seed 0",
+    "--sampler ddim --clip no --seed 2": "3 steps of ddim, η = 0, seed 2",
+    "--sampler heun --grid karras": "3 steps of heun, grid karras, seed 0",
+}
+
+
+@pytest.mark.parametrize("options", CHAINS)
+def test_eval_measures_what_sample_draws(trained, tmp_path, capsys, monkeypatch, options):
+    """The first images of both are the same, by whatever options."""
+    folder, kept = str(trained[0]), []
+
+    def nearest(points, others, k=1):
+        kept.append(points)
+        return true_nearest(points, others, k)
+
+    true_nearest = metrics.nearest
+    monkeypatch.setattr(metrics, "nearest", nearest)
+    chosen = ["--steps", "3", *options.split()]
+    command = ["eval", folder, "--n", "20", "--no-baselines", "--out", str(tmp_path), *chosen]
+    assert cli.main(command) == 0 and CHAINS[options] in capsys.readouterr().out
+    out = tmp_path / "x.npz"
+    assert cli.main(["sample", folder, "--n", "20", "--out", str(out), *chosen]) == 0
+    assert CHAINS[options] in capsys.readouterr().out
+    features, _ = feature_space("digits", data.digits())
+    with np.load(out) as arrays:
+        np.testing.assert_allclose(kept[-1], features(arrays["images"])[:12], atol=1e-3)
+
+
+def test_too_few_images_leave_the_frechet_distance_out_and_say_how_many_are_needed(trained, capsys):
+    folder, _ = trained
+    assert cli.main(["eval", str(folder), "--n", "84", "--steps", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "Too few images: 84 in each row, where 168 are needed." in said
+    assert "which takes more images than 84 features" in said and "Ask for --n 168 or more." in said
+    written = json.loads((folder / "eval.json").read_text())
+    assert all(row["Fréchet"] is None and row["precision"] >= 0 for row in written["rows"])
+    assert said.count(" – |") == len(written["rows"])
+
+
+def test_what_is_said_of_too_few_images():
+    assert too_few(168, 84, 300) == "" == too_few(100, 20, 100)
+    assert "mostly chance" in too_few(100, 84, 100) and "Gaussian" not in too_few(100, 84, 100)
+    assert "even a Gaussian" in too_few(99, 20, 99)
+    assert "train on 1,008 or more" in too_few(34, 84, 34)
+    assert "train on" not in too_few(34, 84, 34, known_test=True)
+
+
+def test_a_gaussian_ranks_behind_real_images_from_as_many_as_are_asked_for():
+    """In the features of the digits; with 20 images, precision and coverage cannot tell them."""
+    dataset, rng = data.digits(), np.random.default_rng(0)
+    train, test = (part.images for part in data.split(dataset))
+    features, _ = feature_space("digits", dataset)
+    normal = dict(baselines(train, 1000))["one Gaussian"]
+    sets = [features(images) for images in (test, train, normal)]
+
+    def behind(metric, n):
+        """By how much less it says of the Gaussian than of real images: the mean of 8 draws."""
+        draws = [[x[rng.permutation(len(x))[:n]] for x in sets] for _ in range(8)]
+        return np.mean([metric(real, other) - metric(real, fit) for real, other, fit in draws])
+
+    assert behind(metrics.frechet, 168) < -10
+    for metric in (metrics.precision, metrics.coverage):
+        assert behind(metric, 20) < 0.06 and behind(metric, 100) > 0.1
 
 
 BAD_OPTIONS = {

@@ -203,6 +203,20 @@ def test_an_imported_model_is_sampled_as_its_scheduler_says(model, tmp_path, opt
     np.testing.assert_allclose(found, x, atol=1e-4 * abs(x).max())
 
 
+def test_without_a_sampler_an_imported_model_draws_as_ddim_of_diffusers_does(model, tmp_path):
+    """Its own timesteps, its own bound, no noise: by whatever steps are asked for."""
+    options = {"num_train_timesteps": 40, "prediction_type": "sample", "clip_sample_range": 1.5}
+    (model / "scheduler_config.json").write_text(json.dumps(options))
+    import_folder(model, tmp_path / "run")
+    run, out = Run(tmp_path / "run"), tmp_path / "samples.npz"
+    assert run.chain() == {"sampler": "ddim", "steps": 40, "clip": 1.5}
+    command = ["sample", str(tmp_path / "run"), "--n", "2", "--steps", "6", "--out", str(out)]
+    assert main(command) == 0
+    *_, (_, expected, _) = run.sample(2, "ddim", 6)
+    with np.load(out) as found:
+        np.testing.assert_array_equal(found["images"], expected)
+
+
 def test_the_command_lines_clip_goes_before_the_models_own(model, tmp_path):
     options = {"num_train_timesteps": 4, "prediction_type": "sample", "clip_sample_range": 1.5}
     (model / "scheduler_config.json").write_text(json.dumps(options))

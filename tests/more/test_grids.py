@@ -17,7 +17,7 @@ from tinyddpm.more.schedules import (
     timestep_grid,
     zero_terminal_snr,
 )
-from tinyddpm.more.solvers import ddim, dpm_solver, heun
+from tinyddpm.more.solvers import ddim, ddim_inversion, dpm_solver, heun
 from tinyddpm.sampler import ancestral
 from tinyddpm.schedule import Schedule, cosine, linear
 
@@ -25,6 +25,7 @@ spacings = st.sampled_from(sorted(SPACINGS))
 every_solver = pytest.mark.parametrize("solver", [ddim, dpm_solver, heun])
 WAYS = {  # what each spacing says that it is even in, written out again
     "log-snr": lambda s, t: np.log(s.alpha_bar[t] / (1 - s.alpha_bar[t])),
+    "log-snr-6": lambda s, t: np.log(s.alpha_bar[t] / (1 - s.alpha_bar[t])),
     "quadratic": lambda s, t: t**0.5,
     "karras": lambda s, t: ((1 - s.alpha_bar[t]) / s.alpha_bar[t]) ** (1 / 14),
 }
@@ -32,15 +33,25 @@ WAYS = {  # what each spacing says that it is even in, written out again
 
 @given(schedules, spacings, st.floats(0, 1))
 def test_a_grid_has_as_many_different_steps_as_asked_for(schedule, spacing, size):
-    """They fall from T, and down to 1 unless they are even in t."""
+    """They fall from T, and down to 1 unless they are even in t or end sooner by their name."""
     steps = max(1, round(size * schedule.T))
     grid = spaced_grid(schedule, steps, spacing)
     assert len(grid) == steps and grid[0] == schedule.T and grid == sorted(set(grid), reverse=True)
     assert all(isinstance(t, int) for t in grid)
     if spacing == "even":
         assert grid == timestep_grid(schedule.T, steps)
+    elif spacing == "log-snr-6" and 1 < steps < schedule.T:
+        clear = sum(schedule.alpha_bar[1:] > 1 / (1 + np.exp(-6)))
+        assert grid[-1] == min(1 + clear, schedule.T - steps + 1)
     elif steps > 1:
         assert grid[-1] == 1
+
+
+def test_the_last_noise_of_log_snr_6_is_a_twentieth_of_the_image():
+    for schedule in (linear(1000), cosine(1000), linear(400)):
+        last = spaced_grid(schedule, 25, "log-snr-6")[-1]
+        sigma = np.sqrt((1 - schedule.alpha_bar) / schedule.alpha_bar)
+        assert sigma[last - 1] < 0.05 < sigma[last] + 1e-3
 
 
 @pytest.mark.parametrize("most", [0.02, 0.008])
@@ -49,8 +60,9 @@ def test_a_grid_is_even_in_what_it_says_but_for_rounding(spacing, most):
     """No t is nearer to where it should be than the one that was chosen."""
     schedule = Schedule(np.linspace(1e-4, most, 1000))
     measure = np.array([WAYS[spacing](schedule, t) for t in range(1, 1001)])
-    wanted = np.linspace(measure[-1], measure[0], 8)
-    off = abs(measure[np.array(spaced_grid(schedule, 8, spacing)) - 1] - wanted)
+    grid = np.array(spaced_grid(schedule, 8, spacing))
+    wanted = np.linspace(measure[-1], measure[grid[-1] - 1], 8)
+    off = abs(measure[grid - 1] - wanted)
     np.testing.assert_allclose(off, abs(measure - wanted[:, None]).min(axis=1), atol=1e-5)
 
 
@@ -72,11 +84,19 @@ def test_zero_terminal_snr_has_grids_too():
 @every_solver
 @given(seeds, st.integers(1, 12))
 def test_the_even_grid_is_what_steps_means(solver, seed, steps):
-    given_steps, given_grid = (
+    """`steps` may also be the timesteps themselves, and `grid` says the same."""
+    even = timestep_grid(12, steps)
+    ways = [{"steps": steps}, {"steps": even}, {"steps": np.array(even)}, {"grid": even}]
+    first, *others = (
         [(t, x.tobytes()) for t, x, _ in solver(bent, linear(12), drawn(seed), **how)]
-        for how in ({"steps": steps}, {"grid": timestep_grid(12, steps)})
+        for how in ways
     )
-    assert given_steps == given_grid
+    assert all(other == first for other in others)
+
+
+def test_an_inversion_visits_the_steps_of_the_chain_that_it_undoes():
+    inverted = ddim_inversion(bent, linear(12), drawn(), steps=[12, 5, 1])
+    assert [t for t, _, _ in inverted] == [1, 5, 12]
 
 
 # ---- any grid, on Gaussian images, against recursions of another form ----------------------------
@@ -113,15 +133,23 @@ def test_dpm_solver_on_any_grid(grid, w, m):
 
 
 @every_solver
-@pytest.mark.parametrize("grid", [[], [11, 5], [10, 5, 5], [5, 10], [10, 0], [10, -1]], ids=str)
-def test_a_bad_grid_is_named(solver, grid):
-    expected = "^grid: expected timesteps that fall, from at most T = 10 to at least 1, got"
+@pytest.mark.parametrize("name", ["steps", "grid"])
+@pytest.mark.parametrize(
+    "grid", [[], [11, 5], [10, 5, 5], [5, 10], [10, 0], [10, -1], [10, 5.5]], ids=str
+)
+def test_a_bad_grid_is_named(solver, grid, name):
+    expected = f"^{name}: expected timesteps that fall, from at most T = 10 to at least 1, got"
     with pytest.raises(ValueError, match=expected):
-        next(solver(bent, linear(10), full(1), grid=grid))
+        next(solver(bent, linear(10), full(1), **{name: grid}))
+
+
+def test_a_text_is_no_sequence_of_timesteps():
+    with pytest.raises(ValueError, match="^steps: expected 1 to T = 10, got '5'"):
+        timestep_grid(10, "5")
 
 
 def test_a_bad_spacing_and_a_bad_number_of_steps_are_named():
-    with pytest.raises(ValueError, match="^grid: expected one of even, log-snr, .*, got 'odd'"):
+    with pytest.raises(ValueError, match="^grid: expected one of even, log-snr-6, .*, got 'odd'"):
         spaced_grid(linear(10), 5, "odd")
     with pytest.raises(ValueError, match="^steps: expected 1 to T = 10, got 11"):
         spaced_grid(linear(10), 11, "log-snr")
@@ -187,7 +215,7 @@ def test_the_spreads_in_the_table_of_samplers_md():
     text = (Path(__file__).parents[2] / "docs" / "samplers.md").read_text(encoding="utf-8")
     _, table = text.split("| fraction of the spread, `linear(1000)` |")
     rows = [line.split("|")[1:-1] for line in table.split("\n\n")[0].splitlines()[2:]]
-    assert len(rows) == 10
+    assert len(rows) == 11
     for name, *spreads in rows:
         options = name.split("`")[1].split()
         found = [exact_spread(options, s) for s in (0.5, 0.1, 0.05)]

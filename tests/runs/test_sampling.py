@@ -7,7 +7,7 @@ import pytest
 from small_runs import TINY
 
 from tinyddpm import cli, noise
-from tinyddpm.cli import models
+from tinyddpm.cli import options as command_line
 from tinyddpm.more import schedules, solvers
 from tinyddpm.runs import opening
 from tinyddpm.runs.opening import SAMPLERS, Run, chain_length, default_chain
@@ -21,10 +21,11 @@ SOLVERS = {
     "dpm": solvers.dpm_solver,
     "heun": solvers.heun,
 }
+PIECES = [(5, 0), (2, 0), (3, 2)]  # (n, first): all, and two parts
 REFUSED = {  # what is asked of a run with T = 12, and what must be said
-    ("heun", None, 1.0, "even"): "eta: heun adds no noise; choose ddim for 1.0",
-    ("ddpm", None, 0.0, "log-snr"): "grid: ddpm visits all T = 12 steps; choose ddim for log-snr",
-    ("ddim", None, 0.0, "odd"): "grid: expected one of even, log-snr, quadratic, karras, got 'odd'",
+    ("heun", None, 1.0, "even"): "eta: heun adds no noise; choose ddim or dpm for eta = 1",
+    ("ddpm", None, 0.0, "karras"): "grid: ddpm visits all T = 12 steps; choose another for karras",
+    ("ddim", None, 0.0, "odd"): f"grid: expected one of {', '.join(schedules.SPACINGS)}, got 'odd'",
     ("euler", None, 0.0, "even"): "sampler: expected one of ddpm, ddim, dpm, heun, got 'euler'",
 }
 
@@ -81,7 +82,7 @@ def test_a_command_draws_what_its_sampler_draws(options, trained, tmp_path):
 
 def test_without_a_sampler_the_default_draws_and_what_is_named_is_changed(trained, tmp_path):
     drawn = lambda options: by_command(trained, tmp_path / "x.npz", options)
-    in_words = "--sampler dpm --grid log-snr --eta 1"
+    in_words = "--sampler dpm --grid log-snr-6 --eta 1"
     assert (default_chain(12)["steps"], default_chain(1000)["steps"]) == (12, 25)
     np.testing.assert_array_equal(drawn(""), drawn(f"{in_words} --steps 12"))
     short = drawn("--steps 5")
@@ -91,6 +92,13 @@ def test_without_a_sampler_the_default_draws_and_what_is_named_is_changed(traine
     )
     for other in ("--steps 4", "--steps 5 --eta 0", "--steps 5 --grid even"):
         assert abs(drawn(other) - short).max() > 1e-3
+
+
+def test_many_images_can_be_drawn_in_pieces(trained):
+    """Each keeps its own noise; another number of images in a batch may change the last digits."""
+    ends = [list(Run(trained).sample(n, "dpm", 4, eta=1, first=a))[-1][1] for n, a in PIECES]
+    np.testing.assert_allclose(np.concatenate(ends[1:]), ends[0], atol=1e-4)
+    assert abs(ends[1] - ends[2][:2]).max() > 0.1
 
 
 @pytest.mark.parametrize("asked", REFUSED, ids=str)
@@ -109,7 +117,7 @@ def test_the_length_of_a_chain_is_the_number_of_its_steps(trained):
 
 
 def test_the_command_line_offers_every_sampler_and_every_grid():
-    assert models.SAMPLERS == opening.SAMPLERS == tuple(SOLVERS)
-    assert models.GRIDS == tuple(schedules.SPACINGS)
+    assert command_line.SAMPLERS == opening.SAMPLERS == tuple(SOLVERS)
+    assert command_line.GRIDS == tuple(schedules.SPACINGS)
     takes = inspect.signature(Run.sample).parameters
     assert set(default_chain(9)) <= set(takes) and takes["grid"].default == "even"

@@ -10,11 +10,9 @@ from typing import Any
 import click
 
 from ..runs import config as configuration
+from .help import Command
 from .names import Folder, RunName
-
-# As in runs/opening.py and more/schedules.py (a test compares): help must not wait for them.
-SAMPLERS = ("ddpm", "ddim", "dpm", "heun")
-GRIDS = ("even", "log-snr", "quadratic", "karras")
+from .options import of_chain
 
 RUN = click.argument("run", type=RunName())
 DEVICE = click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
@@ -27,39 +25,15 @@ def with_bar(chain: Iterable[Any], total: int) -> Iterator[Any]:
     return tqdm(chain, total=total, unit=" steps", desc="sampling", leave=False, disable=None)
 
 
-@click.command()
+@click.command(cls=Command)
 @RUN
 @click.option("--n", default=64, help="how many images [64]")
-@click.option(
-    "--sampler",
-    type=click.Choice(SAMPLERS),
-    help="ddpm: all T steps, with noise; ddim: fewer; dpm (DPM-Solver++) and heun: of second order "
-    "[dpm with --steps 25 --eta 1 --grid log-snr, which looks best for its time]",
-)
-@click.option("--steps", type=int, help="how many, but for ddpm [25; 50 if --sampler is named]")
-@click.option(
-    "--eta", type=float, help="noise of ddim and dpm, from 0 to 1 [1; 0 if --sampler is named]"
-)
-@click.option(
-    "--grid",
-    type=click.Choice(GRIDS),
-    help="timesteps are even in t, log-SNR, √t or σ^(1/7) [log-snr; even if --sampler is named]",
-)
 @click.option(
     "--class",
     "label",
     help="draw this class, by name or number, if RUN was trained with --classes [each in turn]",
 )
-@click.option(
-    "--guidance",
-    type=float,
-    help="weight of the class: 0: none, 1: as learned, 3: clearer images with less variety [1]",
-)
-@click.option(
-    "--clip",
-    type=click.Choice(["yes", "no"]),
-    help="hold x̂_0 within [-1, 1] [yes; an imported model has its own bound or none]",
-)
+@of_chain
 @click.option("--seed", default=0, help="the images are a function of it [0]")
 @DEVICE
 @click.option(
@@ -76,17 +50,13 @@ def with_bar(chain: Iterable[Any], total: int) -> Iterator[Any]:
 def sample(
     run: Path,
     n: int,
-    sampler: str | None,
-    steps: int | None,
-    eta: float | None,
-    grid: str | None,
     label: str | None,
     guidance: float | None,
-    clip: str | None,
     seed: int,
     device: str,
     tf32: bool,
     out: Path,
+    **named: Any,
 ) -> None:
     """Draw images from the model in RUN.
 
@@ -94,7 +64,7 @@ def sample(
     fashion: trained models that come with tinyddpm.
     """
     from ..pictures import images as pictures
-    from ..runs.opening import Run, chain_length, default_chain
+    from ..runs.opening import Run, said
 
     if out.suffix.lower() not in pictures.WRITERS:
         endings = ", ".join(pictures.WRITERS)
@@ -102,25 +72,17 @@ def sample(
     if not out.parent.is_dir():
         raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
     model = Run(run, device, tf32)
-    how = default_chain(model.schedule.T) if sampler is None else {"sampler": sampler}
-    named = {"steps": steps, "eta": eta, "grid": grid}
-    how |= {name: value for name, value in named.items() if value is not None}
-    bounds = {None: model.clip, "yes": model.clip or 1.0, "no": None}
-    chain = model.sample(n, seed=seed, clip=bounds[clip], label=label, guidance=guidance, **how)
-    total = chain_length(model.schedule.T, **how)
-    pictures.write_samples(with_bar(chain, total), out)
+    how = model.chain(**named)
+    chain = model.sample(n, seed=seed, label=label, guidance=guidance, **how)
+    pictures.write_samples(with_bar(chain, how["steps"]), out)
     of_class = "" if label is None else f", class {label}"
-    steps_of = f"{total} steps of {how['sampler']}"
-    click.echo(f"{n} images, {steps_of}, seed {seed}{of_class}, from {model.called}: {out}")
+    click.echo(f"{n} images, {said(**how)}, seed {seed}{of_class}, from {model.called}: {out}")
 
 
-@click.command("eval")
+@click.command("eval", cls=Command)
 @RUN
 @click.option("--n", default=1000, help="samples, and as many real images if there are [1000]")
-@click.option(
-    "--sampler", type=click.Choice(SAMPLERS), default="ddim", help="as for `tinyddpm sample` [ddim]"
-)
-@click.option("--steps", type=int, help="how many, but for ddpm [50]")
+@of_chain
 @click.option("--seed", default=0, help="the samples are a function of it [0]")
 @DEVICE
 @click.option(
@@ -132,22 +94,31 @@ def sample(
 def evaluate(
     run: Path,
     n: int,
-    sampler: str,
-    steps: int | None,
     seed: int,
     device: str,
     baselines: bool,
     out: Path | None,
+    **chain: Any,
 ) -> None:
     """Measure how good the samples of RUN are.
 
-    They are compared with real images, and the J of RUN with the ideal denoiser's. The tables are
-    printed and written to a folder, with a picture of samples beside the training images nearest to
-    them.
+    They are drawn as `tinyddpm sample` draws them. They are compared with real images, and the J of
+    RUN with the ideal denoiser's. The tables are printed and written to a folder, with a picture of
+    samples beside the training images nearest to them. With too few images it says how many are
+    needed.
     """
     from ..evaluation.evaluate import evaluate
 
-    result = evaluate(run, n, sampler, steps, seed, device, baselines, with_bar, out)
+    result = evaluate(
+        run,
+        n,
+        seed=seed,
+        device=device,
+        with_baselines=baselines,
+        watch=with_bar,
+        out=out,
+        **chain,
+    )
     click.echo(result.text())
     for path in result.write():
         click.echo(f"  {path}")

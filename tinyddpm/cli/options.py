@@ -9,12 +9,68 @@ import click
 
 from ..nn.unet import UNetConfig
 from ..runs import config as configuration
-from .names import Data
+from .names import Data, did_you_mean
 
 ALIASES = {"beta": ["--learning-rate", "--lr"], "ema_decay": ["--ema"]}
 LONGEST_CHOICES = 25  # characters; more of them stand in the text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+# As in runs/opening.py and more/schedules.py (a test compares): help must not wait for them.
+SAMPLERS = ("ddpm", "ddim", "dpm", "heun")
+GRIDS = ("even", "log-snr-6", "log-snr", "quadratic", "karras")
+
+
+class Choice(click.Choice[str]):
+    """One of some names. One that is none of them gets the nearest."""
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """The name."""
+        if value not in self.choices:
+            meant = did_you_mean(str(value), self.choices)
+            expected = f"expected one of {', '.join(self.choices)}"
+            raise ValueError(f"{param.opts[0]}: {expected}, got {value!r}{meant}")
+        return str(value)
+
+
+def of_chain(command: Command) -> Command:
+    """Add the options that say how images are drawn. One that is not given stays None."""
+    for option in reversed(CHAIN):  # the last option that is added is the first in --help
+        command = option(command)
+    return command
+
+
+CHAIN = (
+    click.option(
+        "--sampler",
+        type=Choice(SAMPLERS),
+        help="ddpm: all T steps, with noise; ddim: fewer; dpm (DPM-Solver++) and heun: of second "
+        "order [dpm with --steps 25 --eta 1 --grid log-snr-6, which looks best for its time; an "
+        "imported model: ddim]",
+    ),
+    click.option("--steps", type=int, help="how many, but for ddpm [25; 50 if --sampler is named]"),
+    click.option(
+        "--eta", type=float, help="noise of ddim and dpm, from 0 to 1 [1; 0 if --sampler is named]"
+    ),
+    click.option(
+        "--grid",
+        type=Choice(GRIDS),
+        metavar="NAME",
+        help="timesteps are even in t, in log-SNR (as far as 6, or to t = 1), in √t or in σ^(1/7): "
+        f"{', '.join(GRIDS)} [log-snr-6; even if --sampler is named]",
+    ),
+    click.option(
+        "--clip",
+        type=click.Choice(["yes", "no"]),
+        help="hold x̂_0 within [-1, 1] [yes; an imported model has its own bound or none]",
+    ),
+    click.option(
+        "--guidance",
+        type=float,
+        help="weight of the class: 0: none, 1: as learned, 3: clearer images with less variety [1]",
+    ),
+)
 
 
 class Numbers(click.ParamType):

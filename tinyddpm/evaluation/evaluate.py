@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from ..files import replacing
 from ..more.ideal import ideal_denoiser
 from ..pictures.images import samples_beside_real
 from ..runs.heldout import Draws, mean_image
-from ..runs.opening import Run, chain_length
+from ..runs.opening import Run, said
 from . import features, metrics
 from .baselines import baselines
 
@@ -38,8 +38,11 @@ JSON, TABLE, NEIGHBOURS = "eval.json", "eval.md", "neighbours.png"
 SHOWN = 12  # samples in the picture
 NEAREST = 5  # training images beside each of them
 FEWEST = 6  # images: with fewer, some metrics are not defined
+# With fewer images than these, samples of one Gaussian score about as well as real images do.
+FEWEST_TO_COUNT = 100  # for precision, recall, density and coverage
+PER_FEATURE = 2  # for the Fréchet distance, as many as there are features times this
 
-Row = tuple[str, list[float]]
+Row = tuple[str, list[float | None]]  # None: not to be had from so few images
 Band = tuple[int, int, float, float, float]
 # watch(chain, steps): the sampling chain again, perhaps with a progress bar.
 Watch = Callable[[Iterator[Any], int], Iterable[Any]]
@@ -76,12 +79,15 @@ class Evaluation:
             f"J on {about['J images']} of the {reference}. The last two columns are fractions of "
             "predict-the-mean's J.\nThe ideal denoiser is that of the training set."
         )
+        if about["remark"]:
+            head += f"\n\n{about['remark']}"
         return f"{head}\n\n{self._samples()}\n\n{GOOD}\n\n{explained}\n\n{self._J()}\n"
 
     def _samples(self) -> str:
         lines = []
         for name, (frechet, *others) in self.rows:
-            lines.append([name, f"{frechet:.2f}", *(f"{value:.3f}" for value in others)])
+            distance = "–" if frechet is None else f"{frechet:.2f}"
+            lines.append([name, distance, *(f"{value:.3f}" for value in others)])
         return _table(["images", *COLUMNS], lines)
 
     def _J(self) -> str:
@@ -111,32 +117,37 @@ class Evaluation:
 def evaluate(
     folder: str | Path,
     n: int = 1000,
-    sampler: str = "ddim",
+    sampler: str | None = None,
     steps: int | None = None,
     seed: int = 0,
     device: str = "cpu",
     with_baselines: bool = True,
     watch: Watch = lambda chain, total: chain,
     out: Path | None = None,
+    eta: float | None = None,
+    grid: str | None = None,
+    clip: Literal["yes", "no"] | None = None,
+    guidance: float | None = None,
 ) -> Evaluation:
     """Draw n samples from a run and measure them.
 
     Args:
         folder: the run folder, or a model that `Run` can open.
         n: the number of samples, lowered to the number of test images.
-        sampler: as for `Run.sample`, like steps and seed.
-        steps: by default 50, or T if that is less.
+        sampler: as for `Run.chain`, like steps, eta, grid and clip. Without any, samples are those
+            of `tinyddpm sample`.
         seed: of the samples and the baselines.
         device: where the network computes.
         with_baselines: whether to measure the simple baselines too.
         watch: called with the sampling chain and its number of steps; returns the chain.
         out: the folder that `Evaluation.write` writes to, if not the run's.
+        guidance: as for `Run.sample`.
 
     Raises:
         ValueError: if there is no folder to write to, too few images to measure, or no such chain.
     """
     run = Run(folder, device)
-    total = chain_length(run.schedule.T, sampler, steps)  # raises now if there is none
+    how = run.chain(sampler, steps, eta, grid, clip)  # raises now if there is none
     if out is None and not Path(folder).is_dir():
         fix = "for a model without one, name a folder with --out"
         raise ValueError(f"{folder}: expected a run folder, to write the tables to; {fix}")
@@ -155,7 +166,7 @@ def evaluate(
     test = test[_order(len(test), "evaluation: test")]
     function, space = features.load(run.config.data, dataset)
     real, known = function(test[:n]), function(train)
-    for _, xt, _ in watch(run.sample(n, sampler, steps, seed), total):
+    for _, xt, _ in watch(run.sample(n, seed=seed, guidance=guidance, **how), how["steps"]):
         last = xt  # in the end x_0; a list of all would take much memory
     samples = np.clip(to_numpy(last), -1, 1)
     points = function(samples)
@@ -176,12 +187,39 @@ def evaluate(
         "n": n,
         "seed": seed,
         "J images": min(300, len(test)),
-        "samples": f"{run.called}, step {run.step}: {total} steps of {sampler}, seed {seed}",
+        "samples": f"{run.called}, step {run.step}: {said(**how)}, seed {seed}",
         "reference": reference,
         "features": space,
+        "remark": too_few(n, real.shape[1], len(test), known_test),
     }
     neighbours = samples[:SHOWN], train[nearest.ravel()]
     return Evaluation(Path(out or folder), about, rows, bands, neighbours)
+
+
+def too_few(n: int, d: int, there: int, known_test: bool = False) -> str:
+    """What to say of the figures of n images with d features; nothing if n is enough.
+
+    Args:
+        n: the number of images of each row.
+        d: the number of features.
+        there: how many test images there are.
+        known_test: whether they are a data set's own test set, and not a run's held-out images.
+    """
+    needed = max(FEWEST_TO_COUNT, PER_FEATURE * d)
+    if n >= needed:
+        return ""
+    said = [f"Too few images: {n} in each row, where {needed} are needed."]
+    if n <= d:
+        said.append(f"The Fréchet distance is left out, which takes more images than {d} features.")
+    else:
+        said.append("Differences of the Fréchet distance are mostly chance.")
+    if n < FEWEST_TO_COUNT:
+        said.append("In the other columns even a Gaussian may score like real images.")
+    if there >= needed:
+        said.append(f"Ask for --n {needed} or more.")
+    elif not known_test:
+        said.append(f"A new run holds out a sixth of its images: train on {6 * needed:,} or more.")
+    return "\n".join(said)
 
 
 def _order(n: int, purpose: str) -> np.ndarray:
@@ -193,10 +231,14 @@ def _order(n: int, purpose: str) -> np.ndarray:
     return np.argsort(drawn, kind="stable")
 
 
-def _scores(real: np.ndarray, points: np.ndarray, known: np.ndarray) -> list[float]:
-    """A number for each of COLUMNS: points against the real ones; known are the training images."""
+def _scores(real: np.ndarray, points: np.ndarray, known: np.ndarray) -> list[float | None]:
+    """A number for each of COLUMNS: points against the real ones; known are the training images.
+
+    Up to d points span less than d dimensions, and the Fréchet distance is that of what they span.
+    """
+    n, d = points.shape
     return [
-        metrics.frechet(real, points),
+        metrics.frechet(real, points) if n > d else None,
         metrics.precision(real, points),
         metrics.recall(real, points),
         metrics.density(real, points),

@@ -222,26 +222,34 @@ def _check_each(name: str, values: Array, good: Array, expected: str) -> None:
 
 # What the timesteps of a grid are even in: monotone functions of t = 1..T and the log-SNR there.
 SPACINGS: dict[str, Callable[[Array, Array], Array]] = {
-    "even": lambda t, _: t,  # and down to T/steps; the others, to 1
+    "even": lambda t, _: t,  # and down to T/steps; the others, to 1 or as their name says
+    "log-snr-6": lambda _, log_snr: log_snr,
     "log-snr": lambda _, log_snr: log_snr,
     "quadratic": lambda t, _: np.sqrt(t),  # Song et al. 2021, "DDIM", appendix D.2
     "karras": lambda _, log_snr: np.exp(-log_snr / 14),  # σ^(1/7): Karras et al. 2022, equation 5
 }
+MOST_LOG_SNR = {"log-snr-6": 6.0}  # where a grid ends; σ = e^(−6/2) = 1/20
 
 
 def timestep_grid(T: int, steps: int | Sequence[int]) -> list[int]:
     """`steps` timesteps from T down, evenly spaced: T·i/steps, rounded, for i = steps..1.
 
-    A sequence of timesteps is returned as a list.
+    A sequence of timesteps, falling, is returned as a list.
     """
-    if isinstance(steps, Sequence):
-        ends = [T + 1, *steps, 0]
-        falling = len(ends) > 2 and all(a > b for a, b in zip(ends, ends[1:]))
-        expect(falling, "steps", f"falling timesteps from T = {T} to 1", steps)
-        return list(steps)
+    if isinstance(steps, Sequence | np.ndarray) and not isinstance(steps, str):
+        return _falling("steps", T, steps)
     valid = isinstance(steps, int) and 1 <= steps <= T
     expect(valid, "steps", f"1 to T = {T}", repr(steps))
     return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
+
+
+def _falling(name: str, T: int, timesteps: Sequence[int]) -> list[int]:
+    """These timesteps as a list; ValueError, by name, unless they fall from at most T to 1."""
+    visited = [T + 1, *timesteps, 0]
+    whole = all(isinstance(t, int | np.integer) for t in visited)
+    good = len(visited) > 2 and whole and all(a > b for a, b in zip(visited, visited[1:]))
+    expect(good, name, f"timesteps that fall, from at most T = {T} to at least 1", timesteps)
+    return visited[1:-1]
 
 
 def spaced_grid(schedule: Schedule, steps: int, spacing: str = "even") -> list[int]:
@@ -251,18 +259,23 @@ def spaced_grid(schedule: Schedule, steps: int, spacing: str = "even") -> list[i
     evenly spaced in log-SNR, in √t or in σ^(1/7). Each is rounded to the nearest t. Where several
     fall on one t, they move to its neighbours, so that there are as many as asked for.
 
+    "log-snr-6" ends at log-SNR 6, where the noise is a twentieth of the image (σ = .05). With less
+    noise than that, a small network's own error is larger than the noise that it takes away.
+
     Args:
         schedule: the noise schedule.
         steps: how many, 1 to T.
-        spacing: "even", "log-snr", "quadratic" or "karras".
+        spacing: "even", "log-snr-6", "log-snr", "quadratic" or "karras".
     """
     expect(spacing in SPACINGS, "grid", f"one of {', '.join(SPACINGS)}", repr(spacing))
     T, evenly = schedule.T, timestep_grid(schedule.T, steps)
     if spacing == "even" or steps in (1, T):
         return evenly
     lam = np.maximum(log_snr(schedule)[1:], -11.0)  # below it there is nothing to see, or even −∞
+    clear = int((lam > MOST_LOG_SNR.get(spacing, np.inf)).sum())  # how many it leaves out
+    last = 1 + min(clear, T - steps)
     measure = SPACINGS[spacing](np.arange(1.0, T + 1), lam)
-    wanted = np.linspace(measure[0], measure[-1], steps)
+    wanted = np.linspace(measure[last - 1], measure[-1], steps)
     rising = [1 + int(abs(measure - value).argmin()) for value in wanted]
     rising[-1] = T
     for i in range(1, steps):

@@ -5,8 +5,8 @@
     *_, (_, again, _) = ddim(denoiser, schedule, x_T, steps=50)  # decode: almost the images
     *_, (_, x0, _) = dpm_solver(denoiser, schedule, x_T, steps=20)  # DPM-Solver++(2M)
     *_, (_, x0, _) = heun(denoiser, schedule, x_T, steps=10)  # 19 calls of the denoiser
-    grid = spaced_grid(schedule, 50, "log-snr")  # other timesteps than every twentieth
-    *_, (_, x0, _) = ddim(denoiser, schedule, x_T, noise, eta=1.0, grid=grid)
+    visited = spaced_grid(schedule, 50, "log-snr")  # other timesteps than every twentieth
+    *_, (_, x0, _) = ddim(denoiser, schedule, x_T, noise, steps=visited, eta=1.0)
 
 They have the interface of `sampler.py`. Each yields (t, x_t, x̂_0) after each step, fresh arrays,
 the last with t = 0. (Inversion runs the other way: its last has t = T.) Only `ddim` and
@@ -42,7 +42,7 @@ from autograd.backend import Array, alike, array_module, expect
 from ..diffusion import predicted_noise
 from ..schedule import Schedule
 from ..types import Denoiser, Noise
-from .schedules import log_snr, timestep_grid
+from .schedules import _falling, log_snr, timestep_grid
 
 
 def ddim(
@@ -65,11 +65,11 @@ def ddim(
         x_T: standard normal noise (N, C, H, W), where the chain starts.
         noise: the noise of each step, as for `ancestral`. It may be None if eta is 0.
         steps: how many of the T steps to visit, evenly spaced, T among them; or the t themselves,
-            the largest first.
+            falling, such as those of `spaced_grid`.
         eta: 0: no noise, the image is a function of x_T. 1: the noise of `ancestral`, and its
             result if steps == T.
         clip: x̂_0 is held within [−clip, clip]. None leaves it free.
-        grid: the timesteps to visit, falling, in place of `steps` evenly spaced ones.
+        grid: the t themselves; `steps=` says the same.
     """
     _check_noise(eta, noise)
     xt = x_T
@@ -110,7 +110,7 @@ def ddim_inversion(
     denoiser: Denoiser,
     schedule: Schedule,
     x0: Array,
-    steps: int = 50,
+    steps: int | Sequence[int] = 50,
     rounds: int = 1,
     clip: float | None = 1.0,
 ) -> Iterator[tuple[int, Array, Array]]:
@@ -158,7 +158,7 @@ def dpm_solver(
     denoiser: Denoiser,
     schedule: Schedule,
     x_T: Array,
-    steps: int = 20,
+    steps: int | Sequence[int] = 20,
     clip: float | None = 1.0,
     grid: Sequence[int] | None = None,
     noise: Noise | None = None,
@@ -202,7 +202,7 @@ def heun(
     denoiser: Denoiser,
     schedule: Schedule,
     x_T: Array,
-    steps: int = 20,
+    steps: int | Sequence[int] = 20,
     clip: float | None = 1.0,
     grid: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, Array, Array]]:
@@ -243,11 +243,11 @@ def heun(
 def _strides(
     schedule: Schedule, steps: int | Sequence[int], grid: Sequence[int] | None
 ) -> Iterator[tuple[int, int]]:
-    """(from, to) for each stride through the grid, or through the even one, down to t = 0."""
-    visited = timestep_grid(schedule.T, steps) if grid is None else list(grid)
-    falls = all(now > then for now, then in zip(visited, [*visited[1:], 0]))
-    good = bool(visited) and falls and visited[0] <= schedule.T
-    expect(good, "grid", f"timesteps that fall, from at most T = {schedule.T} to at least 1", grid)
+    """(from, to) for each stride through the grid, or through `steps`, down to t = 0."""
+    if grid is None:
+        visited = timestep_grid(schedule.T, steps)
+    else:
+        visited = _falling("grid", schedule.T, grid)
     yield from zip(visited, [*visited[1:], 0])
 
 

@@ -33,11 +33,11 @@ from .unet_walk import unet_walk
 
 PICTURES = 6
 FILM = 16  # images in the film
-# What samples.png takes, from the best to the quickest: (images, steps of ddim; None: ddpm).
-PLANS = ((64, None), (64, 200), (64, 100), (64, 50), (32, 50), (16, 50), (16, 25))
-CHAIN = (
-    0.5  # of the time that is left is for the chain, the rest for the workers' start and the film
-)
+# What samples.png takes, from the best to the quickest: (images, steps of the chain that
+# `tinyddpm sample` takes; None: ddpm).
+PLANS = ((64, None), (64, 100), (64, 50), (64, 25), (32, 25), (16, 25))
+# Of the time that is left, this is for the chain, the rest for the workers' start and the film.
+CHAIN = 0.5
 GRADIENT = 3  # a step of training takes about as long as denoising its images this often
 FORWARD = (0, 0.05, 0.1, 0.2, 0.35, 0.5, 1)  # the timesteps of forward.png, as fractions of T
 
@@ -107,7 +107,7 @@ def draw(
         left = fraction * _seconds(steps) - (time.monotonic() - began)
         n, number = _plan(left, run.schedule.T, _seconds(steps), len(steps) * run.config.batch_size)
     if (n, number) != PLANS[0]:
-        how = f"{n} samples" + (f" with {number} steps of DDIM" if number else "")
+        how = f"{n} samples" + (f" with {number} steps of DPM-Solver++" if number else "")
         say(f"To keep drawing short: {how}. All of it: tinyddpm plot {folder}")
     samples, film = _sampled(run, n, number, watch)
     yield _samples(folder, samples, training.images, dataset.name)
@@ -244,7 +244,7 @@ def _sampled(
     """n samples (n, C, H, W), and the whole chain of the first few of them."""
     film, chain = [], run.sample(n)
     if steps is not None:
-        chain = run.sample(n, "ddim", steps, eta=1.0)
+        chain = run.sample(n, **run.chain(steps=steps))
     for t, xt, x0_hat in watch(chain, steps or run.schedule.T):
         film.append((t, to_numpy(xt[:FILM]), to_numpy(x0_hat[:FILM])))
     return to_numpy(xt), film

@@ -130,6 +130,21 @@ class RunFolder:
             raise CheckpointError(f"{first}; {self.path} holds no checkpoint that is whole")
         return None
 
+    def best(self) -> tuple[Path, Checkpoint]:
+        """The best checkpoint and its path; the newest if the run was never evaluated."""
+        if not (self.path / BEST).exists():
+            found = self.newest()
+            if not found:
+                expected = "expected a run folder, there is no checkpoint in it"
+                raise CheckpointError(f"{self.path}: {expected}")
+            return found.path, found.checkpoint
+        try:
+            return self.path / BEST, checkpoint.load(self.path / BEST)
+        except CheckpointError as error:
+            others = [path for path in self.checkpoints() if path.name != BEST]
+            instead = f"; {others[0]} can be given instead" if others else ""
+            raise CheckpointError(f"{error}{instead}") from None
+
     def go_on_from(self, found: Found) -> list[str]:
         """Make `found` the run's newest checkpoint, and set the damaged files aside.
 

@@ -1,7 +1,7 @@
 """A trained run, opened to draw images with.
 
 run = Run("runs/x")                      # or Run("fashion"), a model that ships (shipped.py)
-*_, (t, x0, x0_hat) = run.sample(n=64, seed=0, **default_chain(run.schedule.T))
+*_, (t, x0, x0_hat) = run.sample(n=64, seed=0, **run.chain())       # as `tinyddpm sample` does
 *_, (t, x0, x0_hat) = run.sample(n=64, sampler="dpm", steps=25, grid="log-snr")
 *_, (t, x0, x0_hat) = run.sample(n=64, label="3", guidance=3.0)    # trained with --classes
 
@@ -23,7 +23,7 @@ from autograd import backend
 from .. import noise
 from ..data.image_files import MAX_BYTES
 from ..data.labels import number
-from ..interop.imported import network
+from ..interop.imported import IMPORTED, network
 from ..more.classes import guided
 from ..more.predictions import denoiser
 from ..more.schedules import SPACINGS, spaced_grid, timestep_grid
@@ -36,10 +36,11 @@ from . import checkpoint, shipped
 from .checkpoint import Checkpoint, CheckpointError
 from .computing import computing
 from .config import Config
-from .folder import BEST, RunFolder
+from .folder import RunFolder
 
 Chain = Iterator[tuple[int, Array, Array]]  # (t, x_t, x̂_0) after each step
 SAMPLERS = ("ddpm", "ddim", "dpm", "heun")
+NOISY = ("ddim", "dpm")  # those that eta is for
 
 
 class Run:
@@ -58,16 +59,41 @@ class Run:
         predicts: "x0"; for an imported network perhaps "eps" or "v".
         variance: of the ancestral sampler (see `ancestral`).
         clip: the bound of x̂_0: 1, or what an imported scheduler says, None for none.
+        imported: whether the network came from diffusers.
     """
 
     def __init__(self, path: str | Path, device: str = "cpu", tf32: bool = False) -> None:
         self.called, file, self.saved = _find(Path(path))
         self.config, self.step = self.saved.config, self.saved.step
+        self.imported = IMPORTED in self.saved.state
         self.unet, self.schedule, self.predicts, self.variance, self.clip, self._timesteps = (
             _network(self.saved, file)
         )
         self.unet.bind(backend.to_device(self.unet.theta, device))
         self.device, self.tf32 = device, tf32
+
+    def chain(
+        self,
+        sampler: str | None = None,
+        steps: int | None = None,
+        eta: float | None = None,
+        grid: str | None = None,
+        clip: Literal["yes", "no"] | None = None,
+    ) -> dict[str, Any]:
+        """The chain that options of the command line mean, as arguments of `sample`.
+
+        Without a sampler it is what looks best for its time (`default_chain`), with the changes
+        that are named. For an imported model it is what DDIM of diffusers draws: 50 steps without
+        noise, at the timesteps of its scheduler.
+        """
+        how: dict[str, Any] = {"sampler": sampler or "ddim"}
+        if sampler is None and not self.imported:
+            how = default_chain(self.schedule.T)
+        named = {"steps": steps, "eta": eta, "grid": grid}
+        how |= {name: value for name, value in named.items() if value is not None}
+        how["clip"] = {None: self.clip, "yes": self.clip or 1.0, "no": None}[clip]
+        how["steps"] = chain_length(self.schedule.T, **how)  # raises now what is wrong
+        return how
 
     def sample(
         self,
@@ -80,6 +106,7 @@ class Run:
         label: str | int | None = None,
         guidance: float | None = None,
         grid: str = "even",
+        first: int = 0,
     ) -> Chain:
         """Draw n images.
 
@@ -96,6 +123,7 @@ class Run:
             label: the class to draw, by name or number, of a run with classes; None: each in turn.
             guidance: the weight of the class (see `guided`), of a run with classes; 1 if None.
             grid: which timesteps to visit: see `spaced_grid`. ddpm visits all.
+            first: the number of the first image, to draw many in pieces.
 
         Returns:
             A generator of (t, x_t, x̂_0), each array (n, C, H, W). The last one has t = 0.
@@ -107,8 +135,8 @@ class Run:
         shape = self.config.unet.image
         _check_number(n, shape)
         steps = chain_length(self.schedule.T, sampler, steps, eta, grid)
-        labels, weight = _labels(self.config, n, label), _weight(self.config, guidance)
-        index = np.arange(n)
+        index = first + np.arange(n)
+        labels, weight = _labels(self.config, index, label), _weight(self.config, guidance)
 
         def draw(step: int) -> Array:
             eps = noise.normal(seed, "sampling", step, index, shape)
@@ -154,13 +182,24 @@ class Run:
 
 def default_chain(T: int) -> dict[str, Any]:
     """What looks best for its time (docs/samplers.md), as arguments of `Run.sample`."""
-    return {"sampler": "dpm", "steps": min(25, T), "eta": 1.0, "grid": "log-snr"}
+    return {"sampler": "dpm", "steps": min(25, T), "eta": 1.0, "grid": "log-snr-6"}
+
+
+def said(sampler: str, steps: int, eta: float = 0.0, grid: str = "even", **_: Any) -> str:
+    """A chain in words: "25 steps of dpm, η = 1, grid log-snr-6"."""
+    more = f", η = {eta:g}" if sampler in NOISY else ""
+    return f"{steps} steps of {sampler}{more}" + (f", grid {grid}" if grid != "even" else "")
 
 
 def chain_length(
-    T: int, sampler: str, steps: int | None = None, eta: float = 0.0, grid: str = "even"
+    T: int,
+    sampler: str,
+    steps: int | None = None,
+    eta: float = 0.0,
+    grid: str = "even",
+    clip: float | None = None,
 ) -> int:
-    """How many steps a chain takes from T down.
+    """How many steps a chain takes from T down, whatever clip is.
 
     Raises:
         ValueError: the sampler does not go with this many steps, this eta or this grid.
@@ -168,15 +207,15 @@ def chain_length(
     backend.expect(sampler in SAMPLERS, "sampler", f"one of {', '.join(SAMPLERS)}", repr(sampler))
     backend.expect(grid in SPACINGS, "grid", f"one of {', '.join(SPACINGS)}", repr(grid))
     backend.expect(0 <= eta <= 1, "eta", "0 to 1", eta)
-    if eta and sampler not in ("ddim", "dpm"):
+    if eta and sampler not in NOISY:
         noise_of = "always adds its noise" if sampler == "ddpm" else "adds no noise"
-        raise ValueError(f"eta: {sampler} {noise_of}; choose ddim for {eta}")
+        raise ValueError(f"eta: {sampler} {noise_of}; choose ddim or dpm for eta = {eta:g}")
     if sampler != "ddpm":
         return len(timestep_grid(T, min(50, T) if steps is None else steps))
     if steps not in (None, T):
-        raise ValueError(f"steps: ddpm takes all T = {T} steps; choose ddim for {steps}")
+        raise ValueError(f"steps: ddpm takes all T = {T} steps; choose another for {steps}")
     if grid != "even":
-        raise ValueError(f"grid: ddpm visits all T = {T} steps; choose ddim for {grid}")
+        raise ValueError(f"grid: ddpm visits all T = {T} steps; choose another for {grid}")
     return T
 
 
@@ -189,8 +228,8 @@ def _check_number(n: int, shape: tuple[int, ...]) -> None:
         )
 
 
-def _labels(config: Config, n: int, label: str | int | None) -> Array | None:
-    """The class of each image (n,), or None for a run without classes."""
+def _labels(config: Config, index: Array, label: str | int | None) -> Array | None:
+    """The class of each image (n,) by their numbers, or None for a run without classes."""
     if not config.classes:
         if label is not None:
             raise ValueError(
@@ -198,8 +237,8 @@ def _labels(config: Config, n: int, label: str | int | None) -> Array | None:
             )
         return None
     if label is None:
-        return np.arange(n) % len(config.class_names)
-    return np.full(n, number(str(label), config.class_names))
+        return index % len(config.class_names)
+    return np.full(len(index), number(str(label), config.class_names))
 
 
 def _weight(config: Config, guidance: float | None) -> float:
@@ -256,20 +295,5 @@ def _find(path: Path) -> tuple[str, Path, Checkpoint]:
             f"{path}: there is no such file, and no shipped model of this name; there are {names}"
         )
     if path.is_dir():
-        return str(path), *_best(path)
+        return str(path), *RunFolder(path).best()
     return str(path), path, checkpoint.load(path)
-
-
-def _best(folder: Path) -> tuple[Path, Checkpoint]:
-    """The best checkpoint of a run folder; its newest if it was never evaluated."""
-    if not (folder / BEST).exists():
-        found = RunFolder(folder).newest()
-        if not found:
-            raise CheckpointError(f"{folder}: expected a run folder, there is no checkpoint in it")
-        return found.path, found.checkpoint
-    try:
-        return folder / BEST, checkpoint.load(folder / BEST)
-    except CheckpointError as error:
-        others = [path for path in RunFolder(folder).checkpoints() if path.name != BEST]
-        instead = f"; {others[0]} can be given instead" if others else ""
-        raise CheckpointError(f"{error}{instead}") from None

@@ -25,7 +25,7 @@ from .. import recipes
 from ..config import Config
 from ..folder import RunFolder
 from .prepare import prepare
-from .progress import Progress, Summary, tell
+from .progress import Progress, Summary, tell, wrapped
 from .trainer import Trainer
 from .words import next_commands, opening, outcome
 
@@ -70,7 +70,7 @@ def run(
                 "or choose another folder (--out)"
             )
         setup.model.go_on(files)
-        tqdm.write(setup.found)
+        tqdm.write("\n".join(map(wrapped, setup.found.splitlines())))
         setup.model.move(config.device)
         files.write_config(setup.config)
         if recipe and not curve:
