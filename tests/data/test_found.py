@@ -54,6 +54,7 @@ def test_the_report_says_all_of_it(tmp_path):
         f"{tmp_path}: 12 files used; passed over: 2 .heic, 1 .svg",
         "12 images, (C, H, W) = (1, 8, 8)",
         "stored as uint8 from 0 to 120 (PNG L 12), read as x / 127.5 - 1",
+        "1 hidden file, 1 hidden or system folder",
         "2 classes: cat 7, dog 5; 10 to train on, 2 held out (stratified)",
     ):
         assert words in said or words.replace("120", "220") in said, said
@@ -167,6 +168,17 @@ def test_a_run_folder_is_never_data(tmp_path):
     assert found.origin.places == ("1.png", "runs/y/2.png")
     assert found.origin.passed == {"run folders": 1}
     refused(run, "run folder")
+
+
+@pytest.mark.parametrize("out", ["pics", "pics/", "./pics", "link"])
+def test_a_run_is_not_written_among_its_pictures(out, tmp_path, monkeypatch, capsys):
+    """The folder would be a run folder then, and no data any more."""
+    monkeypatch.chdir(tmp_path)
+    pictures(tmp_path, *(f"pics/{i}.png" for i in range(3)))
+    (tmp_path / "link").symlink_to("pics")
+    assert cli.main(["train", "--data", "pics", "--out", out, "--steps", "1"]) == 2
+    assert "--out: expected another folder than that of the images" in capsys.readouterr().err
+    assert len(list((tmp_path / "pics").iterdir())) == 3
 
 
 # ---- names ---------------------------------------------------------------------------------------

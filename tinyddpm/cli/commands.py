@@ -66,6 +66,7 @@ def train(
     if not file and resume and (out / CONFIG).exists():
         values = configuration.read(out / CONFIG)
     values |= given
+    _check_apart(out, str(values.get("data", configuration.Config.data)))
     summary = training.run(configuration.from_dict(values), out, resume, recipe)
     for line in (str(summary), training.outcome(summary)):
         if line:
@@ -87,10 +88,14 @@ def _own_folder(recipe: str | None, source: str) -> Path:
     if recipe is None and not path.name:
         raise ValueError(f"--out: expected a name for the run, because {source} has none")
     name = recipe or (path.name if path.is_dir() else path.name.split(".")[0] or path.name)
-    folder = Path("runs", name)
-    if folder.exists() and folder.samefile(path):
-        raise ValueError(f"--out: expected another folder than that of the images, got {folder}")
-    return folder
+    return Path("runs", name)
+
+
+def _check_apart(out: Path, source: str) -> None:
+    """A folder of images that becomes a run folder is no data any more."""
+    path = Path(source)
+    if out.exists() and path.exists() and out.samefile(path):
+        raise ValueError(f"--out: expected another folder than that of the images, got {out}")
 
 
 @click.command()

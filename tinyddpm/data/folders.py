@@ -126,7 +126,10 @@ def nothing_found(kind: str, passed: Mapping[str, int]) -> str:
 def counted(passed: Mapping[str, int], most: int = 8) -> str:
     """Counts by reason in words, the largest first: "10 .heic, 3 .svg"."""
     rows = sorted(passed.items(), key=lambda row: (-row[1], row[0]))
-    words = [f"{count:,} {reason}" for reason, count in rows[:most]]
+    words = []
+    for reason, count in rows[:most]:
+        one = re.sub(r"\b(folder|file|link)s\b", r"\1", reason)
+        words.append(f"{count:,} {one if count == 1 else reason}")
     if rest := sum(count for _, count in rows[most:]):
         words.append(f"{rest:,} others")
     return ", ".join(words)
