@@ -89,7 +89,7 @@ def test_the_command_says_it_of_any_path(tmp_path, capsys):
     assert "digits, or a path that is there, got" in capsys.readouterr().err
 
 
-def test_train_and_info_say_it(tmp_path, capsys):
+def test_train_and_info_say_it(tmp_path, capsys, monkeypatch):
     pictures(tmp_path, *(f"pics/{i}.png" for i in range(7)))
     (tmp_path / "pics/x.heic").touch()
     small = "--base 2 --groups 1 --levels 1 --attention  --blocks 1 --steps 1 --T 4 --workers 1"
@@ -97,8 +97,28 @@ def test_train_and_info_say_it(tmp_path, capsys):
     assert cli.main([*command, *small.split(" "), "--batch-size", "2", "--no-pictures"]) == 0
     line = f"{tmp_path}/pics: 7 files used; passed over: 1 .heic"
     assert line in capsys.readouterr().out
+    assert (tmp_path / "run/data.txt").read_text().startswith(line)
+    with monkeypatch.context() as patch:
+        patch.setattr("tinyddpm.data.image_files.eight_bits", None)  # many photos take minutes
+        assert cli.main(["info", str(tmp_path / "run")]) == 0
+    said = capsys.readouterr().out
+    assert line in said and "cannot be read" not in said
+    (tmp_path / "pics").rename(tmp_path / "gone")
     assert cli.main(["info", str(tmp_path / "run")]) == 0
-    assert line in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert line in said and "its data cannot be read here" in said
+
+
+def test_info_reads_the_data_of_a_run_that_did_not_note_them(tmp_path, capsys):
+    """Older versions did not."""
+    pictures(tmp_path, *(f"pics/{i}.png" for i in range(7)))
+    small = "--base 2 --groups 1 --levels 1 --attention  --blocks 1 --steps 1 --T 4 --workers 1"
+    command = ["train", "--data", str(tmp_path / "pics"), "--out", str(tmp_path / "run")]
+    assert cli.main([*command, *small.split(" "), "--batch-size", "2", "--no-pictures"]) == 0
+    (tmp_path / "run/data.txt").unlink()
+    capsys.readouterr()
+    assert cli.main(["info", str(tmp_path / "run")]) == 0
+    assert "7 files used" in capsys.readouterr().out
     (tmp_path / "pics").rename(tmp_path / "gone")
     assert cli.main(["info", str(tmp_path / "run")]) == 0
     assert "its data cannot be read here" in capsys.readouterr().out

@@ -203,6 +203,8 @@ def test_another_scheduler_comes_with_the_way_to_one_of_ours(kind):
 @pytest.mark.parametrize("name", ["beta_start", "beta_end"])
 @pytest.mark.parametrize("value", [0, 2.0, float("nan"), "0.1", True])
 def test_a_variance_is_named_in_one_line(name, value):
-    with pytest.raises(ValueError, match=f"^{name}: expected a number above 0, at most 1, got") as e:
+    with pytest.raises(
+        ValueError, match=f"^{name}: expected a number above 0, at most 1, got"
+    ) as e:
         from_options({name: value})
     assert "\n" not in str(e.value)

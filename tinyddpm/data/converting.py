@@ -15,6 +15,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 DAMAGED_EXIF = ValueError, OSError, SyntaxError, struct.error, TypeError, KeyError
+ORIENTATION = 0x0112  # the tag of EXIF
 NO_EXIF = "damaged EXIF notes: they are read as stored, which may lie on its side"
 
 FILM = "a film: write its frames to a folder"
@@ -98,7 +99,8 @@ def eight_bits(
     image.load()  # what is wrong with the pixels is not the EXIF's fault
     with contextlib.suppress(*DAMAGED_EXIF):
         # Cameras store what the sensor saw, and note how they were held.
-        image = ImageOps.exif_transpose(image)
+        if image.getexif().get(ORIENTATION, 1) != 1:  # or it would copy the picture
+            image = ImageOps.exif_transpose(image)
     if image.mode.startswith("I"):
         image = _from_sixteen_bits(image, tally)
     if image.mode == "F":
@@ -108,7 +110,8 @@ def eight_bits(
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")  # from CMYK, palettes, …; grey stays exactly grey through RGB
+    if image.mode != "RGB":
+        image = image.convert("RGB")  # from CMYK, palettes, …; grey stays exactly grey through RGB
     if channels == 1:
         image = image.convert("L")
     if size is not None:
@@ -137,7 +140,7 @@ def height_and_width(image: Image.Image) -> tuple[int, int]:
     """Of the upright picture, without unpacking it."""
     turned = False
     with contextlib.suppress(*DAMAGED_EXIF):
-        turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
+        turned = image.getexif().get(ORIENTATION) in (5, 6, 7, 8)
     return (image.width, image.height) if turned else (image.height, image.width)
 
 

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
 
 from .converting import Tally, eight_bits, height_and_width, in_our_words, is_grey, unknown
 
@@ -188,7 +189,8 @@ def read_pictures(
         within_limit(str(files[0]), (len(files), *size, channels))
     convert = partial(eight_bits, size=size, channels=channels, tally=tally)
     pictures, unusable = np.empty((0, 0, 0, 0), np.uint8), []
-    for i, file in enumerate(files):
+    bar = tqdm(files, "reading pictures", leave=False, disable=None, delay=2)
+    for i, file in enumerate(bar):
         try:
             picture = opened(file, convert, tally=tally)
         except DataError as error:  # one after another would cost as many tries

@@ -36,7 +36,7 @@ from .image_files import (
     read_pictures,
 )
 from .origin import Origin, first_line
-from .values import classes, how_to_shape, pixels
+from .values import classes, how_to_shape, pixels, second_meaning
 
 # assets/README.md says where the digits come from.
 DIGITS_NAME = "digits"
@@ -148,6 +148,11 @@ def meant(source: str) -> str:
     return source
 
 
+def is_there(source: str) -> bool:
+    """Whether there is a data set of this name, or anything at this path."""
+    return source == DIGITS_NAME or source in datasets.SOURCES or Path(source).exists()
+
+
 def _known(name: str, part: str, size: Shape | None, channels: int | None) -> Dataset:
     files = len(datasets.SOURCES[name].files)
     images, labels = datasets.read(name, part)
@@ -218,7 +223,7 @@ def _from_array(
     elif array.ndim != 4 or shape[1] not in (1, 3):
         layouts = "(n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3"
         raise bad(path, f"expected shape {layouts}, got {shape}{how_to_shape(shape)}")
-    if note := _doubtful(shape):
+    if note := second_meaning(shape):
         notes.append(note)
     reading = pixels(path, array)
     numbers, problem = None, ""
@@ -246,19 +251,6 @@ def _from_array(
     )
     name = path.name or str(path)
     return Dataset(reading.images, numbers, name, reading.grey_levels, names, origin)
-
-
-def _doubtful(shape: Sequence[int]) -> str:
-    """What to say of a shape that has a second meaning."""
-    if len(shape) == 3 and shape[2] in (1, 3, 4) and shape[1] > 4:
-        n, h, w = shape
-        return (
-            f"shape {tuple(shape)} is read as {n} grey images of {h} x {w}; "
-            f"one image of {w} channels has shape (1, {n}, {h}, {w})"
-        )
-    if len(shape) == 4 and shape[3] in (1, 3) and shape[1] in (1, 3):
-        return f"shape {tuple(shape)} is read as (n, H, W, C), not (n, C, H, W)"
-    return ""
 
 
 def _request(size: Size, channels: int | None) -> tuple[Shape | None, int | None]:

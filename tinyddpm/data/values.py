@@ -140,6 +140,19 @@ def how_to_shape(shape: tuple[int, ...]) -> str:
     return ""
 
 
+def second_meaning(shape: tuple[int, ...]) -> str:
+    """What to say of a shape that is read, but has a second meaning; "" if it has none."""
+    if len(shape) == 3 and shape[2] in (1, 3, 4) and shape[1] > 4:
+        n, h, w = shape
+        return (
+            f"shape {tuple(shape)} is read as {n} grey images of {h} x {w}; "
+            f"one image of {w} channels has shape (1, {n}, {h}, {w})"
+        )
+    if len(shape) == 4 and shape[3] in (1, 3) and shape[1] in (1, 3):
+        return f"shape {tuple(shape)} is read as (n, H, W, C), not (n, C, H, W)"
+    return ""
+
+
 # ---- labels --------------------------------------------------------------------------------------
 
 
