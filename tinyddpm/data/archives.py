@@ -148,8 +148,7 @@ def _unpacked(path: Path) -> io.BufferedIOBase:
 
 
 def _too_large(path: Path) -> image_files.DataError:
-    limit = f"the limit is tinyddpm.data.image_files.MAX_BYTES = {image_files.MAX_BYTES}"
-    return bad(path, f"unpacks to more than it may: {limit}")
+    return bad(path, f"unpacks to more than it may: {image_files.how_to_raise()}")
 
 
 class _Limited:

@@ -10,6 +10,7 @@ import contextlib
 import dataclasses
 import io
 import math
+import os
 import re
 import warnings
 from collections import Counter
@@ -26,9 +27,22 @@ from .converting import Tally, eight_bits, height_and_width, in_our_words, is_gr
 
 T = TypeVar("T")
 
+
+def limit(gigabytes: str) -> int:
+    """Bytes, from what a user set. ValueError if it is no positive number."""
+    try:
+        found = float(gigabytes)
+    except ValueError:
+        found = 0
+    if not 0 < found < 2**20:
+        raise ValueError(f"{LIMIT}: expected a positive number of gigabytes, got {gigabytes!r}")
+    return int(found * 2**30)
+
+
 # The most memory that one data set may take, as stored and as float32. A gzip file of 2 MB can
 # unpack to 2 GB, so compressed files need a limit of their own. Raise it if the data are larger.
-MAX_BYTES = 2**31
+LIMIT = "TINYDDPM_MAX_GB"
+MAX_BYTES = limit(os.environ.get(LIMIT) or "2")
 
 # A small file can unpack to any number of pixels: pictures of more are refused.
 MEGAPIXELS = 180.0
@@ -38,23 +52,7 @@ MOST_UNUSABLE = 20  # pictures: then we give up
 # The picture formats that we open. Left out on purpose: EPS, which Pillow hands to Ghostscript to
 # run; formats that need a plug-in of the system; and TGA, which has no signature, so that any bytes
 # may pass for one.
-FORMATS = [
-    "AVIF",
-    "BMP",
-    "DIB",
-    "GIF",
-    "ICO",
-    "JPEG",
-    "JPEG2000",
-    "PCX",
-    "PNG",
-    "PPM",
-    "PSD",
-    "QOI",
-    "SGI",
-    "TIFF",
-    "WEBP",
-]
+FORMATS = "AVIF BMP DIB GIF ICO JPEG JPEG2000 PCX PNG PPM PSD QOI SGI TIFF WEBP".split()
 
 
 class DataError(ValueError):
@@ -123,8 +121,13 @@ def within_limit(path: str | Path, shape: Sequence[int], itemsize: int = 4) -> N
     if min(shape, default=0) < 1:
         raise bad(path, f"expected at least one element along every axis, got shape {shape}")
     if (need := math.prod(shape) * max(itemsize, 4)) > MAX_BYTES:
-        limit = f"the limit is tinyddpm.data.image_files.MAX_BYTES = {MAX_BYTES}"
-        raise bad(path, f"shape {shape} would take {need} bytes of memory; {limit}")
+        raise bad(path, f"shape {shape} would take {need} bytes of memory; {how_to_raise()}")
+
+
+def how_to_raise() -> str:
+    """What the limit is, and how to raise it."""
+    largest = f"the limit is tinyddpm.data.image_files.MAX_BYTES = {MAX_BYTES}"
+    return f"{largest}: take fewer or smaller images, or set {LIMIT}, in gigabytes"
 
 
 # ---- pictures ------------------------------------------------------------------------------------

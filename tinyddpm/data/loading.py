@@ -176,6 +176,10 @@ def _from_path(path: Path, size: Shape | None, channels: int | None, megapixels:
         if stored := read_file(path):
             array, labels, unused = stored
             notes = (f"arrays that are not used: {', '.join(unused)}",) if unused else ()
+            if path.name.startswith("emnist-"):
+                notes += (
+                    "EMNIST's own files store rows as columns: x.transpose(0, 2, 1) mends it",
+                )
             called = [f"image {i}" for i in range(len(array))]
             dataset = _from_array(path, array, labels, Origin(files=1, notes=notes), called)
             return _as_requested(dataset, path, size, channels)
