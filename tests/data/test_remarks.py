@@ -77,6 +77,20 @@ def test_all_pictures_that_cannot_be_used_are_named_at_once(tmp_path):
     )
 
 
+def test_names_that_do_not_print_leave_one_line(tmp_path, capsys):
+    for name in ("a\n.png", "b\x1b[31m.png"):
+        (tmp_path / name).touch()
+    with pytest.raises(DataError) as caught:
+        data.load(tmp_path)
+    assert str(caught.value).isprintable() and "b?[31m.png" in str(caught.value)
+    odd = tmp_path / "c\nd"
+    odd.mkdir()
+    folder_of(odd, a=noise(8, 9), b=noise(9, 8))
+    assert cli.main(["data", str(odd)]) == 2
+    said = capsys.readouterr()
+    assert len(said.out.splitlines()) == 2 and len(said.err.splitlines()) == 1
+
+
 def test_where_nothing_can_be_used_we_soon_give_up(tmp_path, monkeypatch):
     monkeypatch.setattr(image_files, "MOST_UNUSABLE", 3)
     for i in range(9):
@@ -106,6 +120,42 @@ def seen_by_nobody(folder):
     )
     child = [sys.executable, "-c", program, str(folder)]
     return subprocess.run(child, capture_output=True, text=True, check=True).stdout
+
+
+# ---- files that are no pictures ------------------------------------------------------------------
+
+
+REFUSED = {
+    "x.pt": (b"\x80\x02}q\0.", "a pickle (.pkl, .pt), which could run code"),
+    "x.h5": (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
+    "x.rar": (b"Rar!\x1a\x07", "a RAR archive"),
+    "x.7z": (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+    "x.heic": (b"\0\0\0\x18ftypheic", "a HEIC picture"),
+    "x.svg": (b"<svg xmlns='", "an SVG drawing"),
+    "x.png": (b"version https://git-lfs.github.com/spec/v1", "a Git LFS pointer"),
+    "x.jpg": (b"<!DOCTYPE html><html>", "a web page, perhaps in place of a download"),
+    "y.jpg": (b"\n", "a text that begins with"),
+    "x.csv": ("größe,pixel\n".encode(), "a text that begins with 'größe,pixel'"),
+    "z.jpg": (b"\0\0\0\x18ftypmif1", "a HEIC picture"),
+    "x.avif": (b"\0\0\0\x1cftypavif", "an AVIF picture that is damaged"),
+    "x.mp4": (b"\0\0\0\x18ftypmp42", "a film: write its frames"),
+    "x.avi": (b"RIFF\0\0\0\0AVI LIST", "a film: write its frames"),
+    "x.mkv": (b"\x1a\x45\xdf\xa3", "a film: write its frames"),
+    "x.dcm": (bytes(128) + b"DICM", "a DICOM picture"),
+    "x.exr": (b"v/1\x01\2\0\0\0", "an OpenEXR picture"),
+    "x.jxl": (b"\xff\x0a\xfa\x1f", "a JPEG XL picture"),
+    "data.mdb": (bytes(16) + b"\xde\xc0\xef\xbe" + bytes(9), "an LMDB database"),
+    "x.db": (b"SQLite format 3\0", "a database"),
+    "x.safetensors": (b"\x10" + bytes(7) + b'{"a":{}}\0', "a safetensors file"),
+    "x.bin": (b"\x01\x02\x03", "one that begins with '01 02 03'"),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_other_files_are_refused_by_name(name, tmp_path):
+    content, words = REFUSED[name]
+    (tmp_path / name).write_bytes(content)
+    refused(tmp_path / name, words)
 
 
 # ---- colours -------------------------------------------------------------------------------------

@@ -156,7 +156,7 @@ def data(
         )
     click.echo(report(found, source).text())
     if unusable:
-        click.echo("".join(c if c.isprintable() else "?" for c in unusable))
+        click.echo(unusable)
 
 
 def _meant(source: str) -> str:

@@ -206,7 +206,7 @@ def unknown(head: bytes) -> str:
         return f"{what}an empty file"
     if text := _as_text(head):
         table = "the numbers of a table can be saved with np.save"
-        return f"{what}a text that begins with {text[:12]!r}; {table}"
+        return f"{what}a text that begins with {' '.join(text.split())[:12]!r}; {table}"
     return f"{what}one that begins with '{head[:8].hex(' ')}'"
 
 

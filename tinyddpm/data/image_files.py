@@ -52,7 +52,10 @@ MOST_UNUSABLE = 20  # pictures: then we give up
 # The picture formats that we open. Left out on purpose: EPS, which Pillow hands to Ghostscript to
 # run; formats that need a plug-in of the system; and TGA, which has no signature, so that any bytes
 # may pass for one.
-FORMATS = "AVIF BMP DIB GIF ICO JPEG JPEG2000 PCX PNG PPM PSD QOI SGI TIFF WEBP".split()
+FORMATS = [
+    *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD", "QOI"),
+    *("SGI", "TIFF", "WEBP"),
+]
 
 
 class DataError(ValueError):
@@ -92,7 +95,12 @@ def bad(path: str | Path, problem: str) -> DataError:
 
     A file's name may hold anything: what does not print becomes '?'.
     """
-    return DataError("".join(c if c.isprintable() else "?" for c in f"{path}: {problem}"))
+    return DataError(printable(f"{path}: {problem}"))
+
+
+def printable(text: str) -> str:
+    """The text, with ? for whatever does not print."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 @contextlib.contextmanager
@@ -224,14 +232,13 @@ def _of_all(unusable: Sequence[tuple[Path | Packed, DataError]]) -> DataError:
         return first
     some = "at least " * (len(unusable) == MOST_UNUSABLE)
     names = ", ".join(str(file) for file, _ in others[:3]) + ", …" * (len(others) > 3)
-    return DataError(f"{first}; {some}{len(others)} more cannot be used: {names}")
+    return DataError(printable(f"{first}; {some}{len(others)} more cannot be used: {names}"))
 
 
 def _grey_or_unusable(file: Path | Packed, opened: Callable[..., bool]) -> bool:
-    try:
+    with contextlib.suppress(DataError):  # the same comes again, and is counted then
         return opened(file, is_grey)
-    except DataError:  # the same comes again, and is counted then
-        return True
+    return True
 
 
 def _sizes(

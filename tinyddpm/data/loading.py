@@ -33,6 +33,7 @@ from .image_files import (
     Packed,
     bad,
     blaming,
+    printable,
     read_pictures,
 )
 from .origin import Origin, first_line
@@ -175,13 +176,11 @@ def _from_path(path: Path, size: Shape | None, channels: int | None, megapixels:
             return _from_pictures(path, archive.files, archive.passed, size, channels, megapixels)
         if stored := read_file(path):
             array, labels, unused = stored
-            notes = (f"arrays that are not used: {', '.join(unused)}",) if unused else ()
+            notes = [f"arrays that are not used: {', '.join(unused)}"] if unused else []
             if path.name.startswith("emnist-"):
-                notes += (
-                    "EMNIST's own files store rows as columns: x.transpose(0, 2, 1) mends it",
-                )
+                notes.append("EMNIST's own files store rows as columns: x.transpose(0, 2, 1)")
             called = [f"image {i}" for i in range(len(array))]
-            dataset = _from_array(path, array, labels, Origin(files=1, notes=notes), called)
+            dataset = _from_array(path, array, labels, Origin(files=1, notes=tuple(notes)), called)
             return _as_requested(dataset, path, size, channels)
         return _from_pictures(path, {"": path}, {}, size, channels, megapixels)
 
@@ -197,7 +196,7 @@ def _from_pictures(
     try:
         pictures = read_pictures(list(files.values()), size, channels, megapixels)
     except DifferentSizes as error:
-        error.found = f"{first_line(path, len(files), passed)}\n{error.found}"
+        error.found = f"{printable(first_line(path, len(files), passed))}\n{error.found}"
         raise
     places = tuple(place for place in files if place)
     origin = Origin(len(files), passed, places, notes=pictures.notes)
