@@ -2,6 +2,7 @@
 
 x == 0                 a plain array of bool, element by element, for `more_ops.where`
 f"{loss:.3f}"          one number, as text
+float(x)               leaves the graph, and so does array[0] = x: NumPy calls float(x) for it
 np.shape(x)            what only looks at x;  np.sum(x) would lose the gradient, and is refused
 """
 

@@ -16,7 +16,7 @@ from PIL import Image
 import tinyddpm
 from tinyddpm import cli
 from tinyddpm.runs import checkpoint, config as configuration
-from tinyddpm.runs.folder import BEST, CHECKPOINT, CONFIG, LOCK, METRICS
+from tinyddpm.runs.folder import BEST, CHECKPOINT, CONFIG, FOUND, LOCK, METRICS
 from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import Progress, Summary
 
@@ -26,7 +26,7 @@ PICTURES = {
     *("loss.png", "loss_by_t.png", "samples.png"),
     *("denoising.gif", "forward.png", "unet_walk.png"),
 }
-FILES = {BEST, CHECKPOINT, "checkpoint-000002.safetensors", CONFIG, METRICS, LOCK}
+FILES = {BEST, CHECKPOINT, "checkpoint-000002.safetensors", CONFIG, METRICS, LOCK, FOUND}
 PROGRAM = [sys.executable, "-W", "error", "-m", "tinyddpm"]
 NOTHING = Summary(1, "interrupted", 1.0, 1.0, Progress())
 # The arguments, and what must be said.

@@ -1,5 +1,6 @@
 """Archives of pictures: the same data as the folder they were made from, read in memory."""
 
+import gzip
 import io
 import tarfile
 import zipfile
@@ -95,6 +96,34 @@ def test_what_an_archive_unpacks_to_has_a_limit(suffix, tmp_path, monkeypatch):
     refused(path, "unpacks to more than it may", "MAX_BYTES = 2097152")
 
 
+@pytest.mark.parametrize("size", [2**22, 2**43])
+def test_a_sparse_file_in_a_tar_counts_with_its_holes(size, tmp_path, monkeypatch):
+    """Its zeros are not in the archive, so nothing is counted as it comes."""
+    sparse = tarfile.TarInfo("a.png")
+    sparse.size = 1024
+    sparse.pax_headers = {
+        "GNU.sparse.major": "1",
+        "GNU.sparse.minor": "0",
+        "GNU.sparse.realsize": str(size),
+    }
+    monkeypatch.setattr(image_files, "MAX_BYTES", 2**21)
+    with tarfile.open(tmp_path / "x.tar", "w", format=tarfile.PAX_FORMAT) as archive:
+        archive.addfile(sparse, io.BytesIO(f"1\n0\n512\n{size}\n0\n".encode().ljust(1024, b"\0")))
+    refused(tmp_path / "x.tar", "unpacks to more than it may")
+
+
+def test_devices_in_a_tar_are_counted(tmp_path):
+    with tarfile.open(tmp_path / "x.tar", "w") as archive:
+        picture = tarfile.TarInfo("a.png")
+        picture.size = len(FILES["cat/1.png"])
+        archive.addfile(picture, io.BytesIO(FILES["cat/1.png"]))
+        for name, kind in {"b.png": tarfile.FIFOTYPE, "c.png": tarfile.CHRTYPE}.items():
+            other = tarfile.TarInfo(name)
+            other.type = kind
+            archive.addfile(other)
+    assert data.load(tmp_path / "x.tar").origin.passed == {"neither file nor folder": 2}
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz"])
 def test_one_without_pictures_says_what_is_in_it(suffix, tmp_path):
     path = made(tmp_path / f"pets{suffix}", {"a.txt": b"", "b.heic": b""})
@@ -140,6 +169,28 @@ def test_a_run_folder_in_an_archive_is_no_data(tmp_path):
 def test_files_of_pytorch_are_refused_by_name(tmp_path):
     path = zipped(tmp_path / "x.pt", {"archive/data.pkl": b"", "archive/data/0": b""})
     refused(path, "a PyTorch file: it holds pickles, which could run code")
+
+
+def test_an_array_among_pictures_does_not_hide_them(tmp_path):
+    found = data.load(zipped(tmp_path / "x.zip", FILES | {"features.npy": b"no array"}))
+    assert len(found.images) == 3 and found.origin.passed[".npy"] == 1
+
+
+@pytest.mark.parametrize(
+    "inner", ["x.npz", "photos.zip", "photos.tar.gz", "train-images-idx3-ubyte"]
+)
+def test_what_holds_many_pictures_is_given_by_its_own_path(inner, tmp_path):
+    (tmp_path / inner).touch()
+    refused(tmp_path, f"give the file, such as {tmp_path / inner}")
+
+
+def test_an_archive_in_an_archive_is_to_be_unpacked(tmp_path):
+    refused(zipped(tmp_path / "x.zip", {"a/photos.zip": b""}), "1 .zip: unpack it")
+
+
+def test_another_file_packed_with_gzip_says_what_to_do(tmp_path):
+    (tmp_path / "x.npy.gz").write_bytes(gzip.compress(b"\x93NUMPY"))
+    refused(tmp_path / "x.npy.gz", f"unpack it with gunzip {tmp_path / 'x.npy.gz'}")
 
 
 def test_arrays_named_zip_are_still_arrays(tmp_path):

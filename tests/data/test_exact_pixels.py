@@ -30,3 +30,24 @@ def test_the_crop_is_the_centre_to_the_pixel(tmp_path, side, cut, upright):
     Image.fromarray(pixels).save(tmp_path / "x.png")
     images = load(tmp_path / "x.png", size=side).images[0, 0]
     np.testing.assert_array_equal(np.rint((images + 1) * 127.5), middle)
+
+
+def keys(x):
+    """Keys 1981, "Cubic convolution interpolation for digital image processing", equation 15."""
+    x = np.abs(x)
+    near = (1.5 * x - 2.5) * x**2 + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    return np.where(x < 1, near, np.where(x < 2, far, 0))
+
+
+@pytest.mark.parametrize("old, new", [(6, 12), (7, 9), (24, 8), (30, 7)])
+def test_resizing_is_bicubic_and_looks_at_all_pixels_when_it_shrinks(tmp_path, old, new):
+    pixels = np.random.default_rng(1).integers(60, 196, (old, old), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "x.png")
+    scale = old / new
+    centres, stored = (np.arange(new) + 0.5) * scale, np.arange(old) + 0.5
+    weights = keys((stored - centres[:, None]) / max(scale, 1))
+    weights /= weights.sum(axis=1, keepdims=True)
+    images = load(tmp_path / "x.png", size=new).images[0, 0]
+    expected = np.clip(weights @ pixels @ weights.T, 0, 255)
+    np.testing.assert_allclose((images + 1) * 127.5, expected, atol=1.5)

@@ -85,3 +85,13 @@ def test_a_gzip_bomb_takes_no_more_than_the_limit(tmp_path, monkeypatch):
     assert len(load(path).images) == 100
     monkeypatch.setattr(image_files, "MAX_BYTES", 4 * 10**6 - 1)
     refused(path, "4000000 bytes of memory", "MAX_BYTES = 3999999")
+
+
+def test_emnist_says_that_it_lies_on_its_side(tmp_path):
+    for name, said in {
+        "emnist-letters-train-images-idx3-ubyte": True,
+        "train-images": False,
+    }.items():
+        (tmp_path / name).write_bytes(idx(noise(2, 4, 4)))
+        notes = load(tmp_path / name).origin.notes
+        assert any("EMNIST" in note for note in notes) == said

@@ -8,7 +8,7 @@ from data_files import DIGIT_IMAGES, DIGIT_LABELS, idx
 from PIL import Image
 
 from tinyddpm import cli, data
-from tinyddpm.data import labels
+from tinyddpm.data import DataError, labels
 
 
 def labelled(source):
@@ -42,6 +42,20 @@ def test_the_file_of_labels_beside_an_idx_file_of_images(images, beside, tmp_pat
     dataset, names = labelled(tmp_path / images)
     assert (dataset.labels == DIGIT_LABELS).all() and dataset.labels.dtype == np.int64
     assert names == tuple("0123456789")
+
+
+@pytest.mark.parametrize(
+    "images, beside",
+    [("images.npy", "labels.npy"), ("x_train.npy", "y_train.npy"), ("X.npy", "y.npy")],
+)
+def test_the_array_of_labels_beside_an_array_of_images(images, beside, tmp_path):
+    np.save(tmp_path / images, DIGIT_IMAGES)
+    np.save(tmp_path / beside, np.array(list("abcdefghij"))[DIGIT_LABELS][:, None])
+    dataset, names = labelled(tmp_path / images)
+    assert (dataset.labels == DIGIT_LABELS).all() and names == tuple("abcdefghij")
+    np.save(tmp_path / beside, DIGIT_LABELS + 0.5)
+    with pytest.raises(DataError, match=f"{beside}: labels: expected 60 labels.*got fractions"):
+        labelled(tmp_path / images)
 
 
 def test_a_sub_folder_is_a_class_and_deeper_ones_belong_to_it(tmp_path):
@@ -109,6 +123,16 @@ def test_missing_or_wrong_labels_are_one_line_and_nothing_is_written(
     assert problem in said and said.startswith(f"tinyddpm: {tmp_path}"), said
     assert said.count("\n") == 1, said
     assert {p.name for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("what", PROBLEMS)
+def test_the_command_that_looks_says_what_would_stop_a_run(what, tmp_path, capsys):
+    assert cli.main(["data", str(broken(tmp_path, what))]) == 0
+    said = capsys.readouterr().out
+    assert "no classes" in said
+    assert (PROBLEMS[what] in said) == (what != "none"), said
+    assert cli.main(["data", "--no-classes", str(broken(tmp_path, what))]) == 0
+    assert "with --classes" not in capsys.readouterr().out
 
 
 def test_wrong_labels_do_not_matter_without_classes(tmp_path):

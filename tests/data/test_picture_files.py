@@ -1,5 +1,8 @@
 """Pictures and folders of them: what goes in comes out of load, and the rest raises DataError."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from data_files import as_float, check, folder_of, many, noise, refused
@@ -148,9 +151,9 @@ def test_pictures_that_cannot_be_used(tmp_path):
     folder_of(tmp_path, a=noise(3, 4), b=noise(4, 3))
     refused(tmp_path, "b.png", "a.png", "4 x 3", "3 x 4")
     (tmp_path / "b.png").write_text("not a picture")
-    refused(tmp_path, "b.png", "expected a picture", "6e 6f 74")
+    refused(tmp_path, "b.png", "expected a picture", "begins with 'not a pictur'")
     (tmp_path / "b.png").write_bytes(b"")
-    refused(tmp_path, "b.png", "expected a picture")
+    refused(tmp_path, "b.png", "expected a picture", "an empty file")
     (tmp_path / "b.png").write_bytes((tmp_path / "a.png").read_bytes()[:50])
     refused(tmp_path, "b.png", "cannot be read")
     (tmp_path / "b.png").unlink()
@@ -177,7 +180,19 @@ def test_a_picture_bomb(megapixels, tmp_path):
 def test_pictures_beyond_the_limit(tmp_path, monkeypatch):
     folder_of(tmp_path, x=noise(4, 4))
     monkeypatch.setattr(image_files, "MAX_BYTES", 63)
-    refused(tmp_path, "64 bytes of memory")
+    refused(tmp_path, "64 bytes of memory", "or set TINYDDPM_MAX_GB, in gigabytes")
     # A size that is too large is refused before anything is resized.
-    monkeypatch.setattr(image_files, "_eight_bits", None)
+    monkeypatch.setattr(image_files, "eight_bits", None)
     refused(tmp_path, "(1, 9, 9, 1) would take 324 bytes", "MAX_BYTES = 63", size=9, channels=1)
+
+
+def test_the_limit_can_be_raised_by_a_user(monkeypatch):
+    assert image_files.limit("2") == 2**31 and image_files.limit("0.5") == 2**29
+    for wrong in ("0", "-1", "many", "nan", "inf"):
+        with pytest.raises(ValueError, match=f"^TINYDDPM_MAX_GB: expected .*, got '{wrong}'"):
+            image_files.limit(wrong)
+    program = "from tinyddpm.data import image_files; print(image_files.MAX_BYTES)"
+    command = [sys.executable, "-c", program]
+    monkeypatch.setenv("TINYDDPM_MAX_GB", "12")
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert int(said) == 12 * 2**30

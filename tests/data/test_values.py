@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from data_files import check, noise, refused
+from data_files import as_float, check, noise, refused
 
 from tinyddpm import data
 from tinyddpm.data import DataError, labels
@@ -87,6 +87,50 @@ def test_what_is_not_clear_is_refused_with_the_fix(array, words, tmp_path):
     refused(tmp_path / "x.npy", words)
 
 
+@pytest.mark.parametrize(
+    "shape, words",
+    [
+        ((6, 64), "use x.reshape(-1, 8, 8)"),
+        ((6, 3072), "use x.reshape(-1, 3, 32, 32)"),
+        ((8, 8), "if this is one image, use x[None]"),
+        ((6, 8, 8, 4), "use x[..., :3]"),
+        ((6, 2, 8, 8), "use x[:, :1]"),
+        ((8, 9, 3, 6), "use np.moveaxis(x, -1, 0)"),  # the form of SVHN
+        ((6, 1, 8, 8, 1), "np.squeeze"),
+    ],
+)
+def test_a_shape_that_is_not_read_comes_with_the_fix(shape, words, tmp_path):
+    np.save(tmp_path / "x.npy", np.zeros(shape, np.uint8))
+    refused(tmp_path / "x.npy", "expected shape", f"got {shape}", words)
+
+
+def test_the_fix_for_a_shape_works(tmp_path):
+    x = noise(6, 3072)
+    np.save(tmp_path / "x.npy", x.reshape(-1, 3, 32, 32))
+    assert data.load(tmp_path / "x.npy").images.shape == (6, 3, 32, 32)
+
+
+def test_values_that_are_not_finite_are_counted(tmp_path):
+    np.save(tmp_path / "x.npy", np.array([[[0, np.nan], [np.inf, np.nan]]]))
+    refused(tmp_path / "x.npy", "3 of 4 are not finite")
+
+
+@pytest.mark.parametrize("high, dtype", [(100, "f8"), (127, "f4"), (180, "i8"), (40000, "i4")])
+def test_where_the_type_does_not_say_what_white_is_less_is_worth_a_word(high, dtype, tmp_path):
+    """Percentages fit into 0 to 255."""
+    stored = np.linspace(0, high, 64).reshape(1, 8, 8).astype(dtype)
+    assert f"the brightest value is {high} where white is" in text(loaded(tmp_path, stored))
+    stored = np.linspace(0, 250, 64).reshape(1, 8, 8).astype(dtype)
+    assert "note" not in text(loaded(tmp_path, stored))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "u2", ">u2"])
+def test_masks_of_any_unsigned_type(dtype, tmp_path):
+    mask = IMAGES > 99
+    check(loaded(tmp_path, mask.astype(dtype)), 2.0 * mask[:, None] - 1, 2)
+    assert loaded(tmp_path, np.zeros((1, 8, 8), dtype)).images.max() == -1  # and all black is black
+
+
 @pytest.mark.parametrize("high, dtype", [(4095, np.uint16), (255, np.uint16), (16, np.uint8)])
 def test_dark_integers_are_said(high, dtype, tmp_path):
     stored = np.linspace(0, high, 64).reshape(1, 8, 8).astype(dtype)
@@ -114,6 +158,38 @@ def test_arrays_that_are_not_used_are_said(tmp_path):
     found = data.load(tmp_path / "x.npz")
     assert len(found.images) == 6 and found.labels.tolist() == NUMBERS.tolist()
     assert "arrays that are not used: x_test, y_test" in text(found)
+
+
+FORMS = {
+    "MedMNIST": {"train_images": IMAGES, "train_labels": 0, "val_images": IMAGES, "val_labels": 0},
+    "scikit-learn": {"X_train": IMAGES, "y_train": 0, "X_test": IMAGES, "y_test": 0},
+    "capitals": {"Images": IMAGES, "Labels": 0},
+    "by position": {"arr_0": IMAGES, "arr_1": 0},  # np.savez(path, images, labels)
+    "with names": {"X": IMAGES, "y": 0, "names": np.array(["a", "b"])},
+    "with objects": {
+        "imgs": IMAGES,
+        "classes": 0,
+        "metadata": np.array({"a": 1}, object),
+    },  # dSprites
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_arrays_are_found_by_the_names_that_people_give_them(form, tmp_path):
+    parts = {k: NUMBERS[:, None] if isinstance(v, int) else v for k, v in FORMS[form].items()}
+    np.savez(tmp_path / "x.npz", **parts)
+    found = data.load(tmp_path / "x.npz")
+    check(found, as_float(IMAGES[:, None]), 256)
+    assert found.labels.tolist() == NUMBERS.tolist()
+
+
+def test_what_may_be_labels_and_does_not_fit_is_not_used(tmp_path):
+    np.savez(tmp_path / "x.npz", arr_0=IMAGES, arr_1=IMAGES[:3])
+    found = data.load(tmp_path / "x.npz")
+    assert found.labels is None and not found.origin.label_problem
+    assert "arrays that are not used: arr_1" in text(found)
+    np.savez(tmp_path / "x.npz", a=IMAGES, b=IMAGES)
+    refused(tmp_path / "x.npz", "expected a single array", "['a', 'b']")
 
 
 @pytest.mark.parametrize("key", ["labels", "y", "label", "target", "targets"])
@@ -166,7 +242,7 @@ UNCLEAR = {
     "NaN": (np.where(NUMBERS, NUMBERS, np.nan), "got fractions"),
     "empty texts": (np.array(["", "a", "a", "b", "", "b"]), "2 empty ones"),
     "Latin-1": (np.array(["é".encode("latin-1")] * 6), "labels"),
-    "objects": (np.array(["a", None] * 3, object), "pickle"),
+    "objects": (np.array(["a", None] * 3, object), "save np.array(labels, dtype=str)"),
     "dates": (np.zeros(6, "M8[s]"), "expected an array"),
 }
 

@@ -111,12 +111,15 @@ def test_one_real_image_over_and_over_is_precise_and_recalls_nothing(trained, mo
 
     row = evaluated(trained, monkeypatch, sample=copies)[1]["this model"]
     assert row["precision"] == 1 and row["recall"] < 0.1
+    assert row["density"] > 0.5 and row["coverage"] < 0.2  # in its own ball, and in few others
 
 
 def test_other_real_images_are_other_ones(trained, monkeypatch):
     """Beside themselves they would have the Fréchet distance 0 and the 1-NN accuracy 0."""
-    row = evaluated(trained, monkeypatch)[1]["real: other held-out images"]
-    assert row["Fréchet"] > 0.1 and row["1-NN"] > 0.3
+    rows = evaluated(trained, monkeypatch)[1]
+    other, training = rows["real: other held-out images"], rows["real: training images"]
+    assert other["Fréchet"] > 0.1 and other["1-NN"] > 0.3 and training["Fréchet"] > 0.1
+    assert training["memorisation"] == 0 and 0.8 < other["memorisation"] < 1.25
 
 
 def test_j_of_the_ideal_denoiser_is_that_of_the_training_set(trained, monkeypatch):
@@ -132,6 +135,10 @@ def test_j_of_the_ideal_denoiser_is_that_of_the_training_set(trained, monkeypatc
     result, _ = evaluated(trained, monkeypatch)
     first, last, _, ideal, _ = result.bands[0]
     assert (first, last) == (1, 1) and 0.7 * nearest < ideal < 1.3 * nearest
+    variance = np.mean((test - train.mean(axis=0, dtype=np.float64)) ** 2)
+    assert variance > 1.001 * np.mean((test - test.mean(axis=0)) ** 2)
+    for _, _, mean, _, _ in result.bands:  # of predict-the-mean, which is that of the training set
+        assert mean == pytest.approx(variance, rel=1e-5)
 
 
 def test_the_model_has_its_own_column(trained, monkeypatch):

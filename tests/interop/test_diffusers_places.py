@@ -27,11 +27,12 @@ def theta(case="plain", dtype=np.float32):
     return frozen(case, dtype).theta
 
 
-def in_shards(folder, names=("a", "b"), index=INDEX, variant=""):
+def in_shards(folder, index=INDEX, shard="{stem}-{number}"):
     """Replace the file of tensors by two of half of them each, and the index that names them."""
     values = load_file(folder / WEIGHTS)
     (folder / WEIGHTS).unlink()
-    files = [f"{STEM}{variant}-0000{i}-of-00002.safetensors" for i in (1, 2)]
+    numbers = "00001-of-00002", "00002-of-00002"
+    files = [f"{shard.format(stem=STEM, number=number)}.safetensors" for number in numbers]
     weight_map = {name: files[i % 2] for i, name in enumerate(sorted(values))}
     for file in files:
         save_file({n: v for n, v in values.items() if weight_map[n] == file}, folder / file)
@@ -45,8 +46,18 @@ def test_shards_are_read_as_one(model):
     np.testing.assert_array_equal(read(model).theta, theta())
 
 
-def test_shards_of_a_variant_are_read_as_one(model):
-    in_shards(model, index=f"{WEIGHTS}.index.fp16.json", variant=".fp16")
+@pytest.mark.parametrize("shard", ["{stem}.fp16-{number}", "{stem}-{number}.fp16"])
+@pytest.mark.parametrize(
+    "index",
+    [
+        f"{WEIGHTS}.index.fp16.json",
+        f"{WEIGHTS}.fp16.index.json",
+        f"{STEM}.fp16.safetensors.index.json",
+    ],
+)
+def test_shards_of_a_variant_are_read_as_one(index, shard, model):
+    """Versions of diffusers differ in where the name of the variant stands."""
+    in_shards(model, index, shard)
     np.testing.assert_array_equal(read(model).theta, theta())
 
 
@@ -197,6 +208,8 @@ NO_FOLDERS = [
     "google/ddpm-cifar10-32",
     "https://huggingface.co/google/ddpm-cifar10-32",
     "https://huggingface.co/google/ddpm-cifar10-32/",
+    "https://huggingface.co/google/ddpm-cifar10-32/tree/main",
+    "https://hf.co/google/ddpm-cifar10-32/blob/main/config.json",
 ]
 
 

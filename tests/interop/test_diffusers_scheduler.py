@@ -189,3 +189,22 @@ def test_what_cannot_be_expressed_is_named(tmp_path, name, value):
     with pytest.raises(ValueError, match=f"{CONFIG}: {name}: "):
         read(tmp_path)
     assert name in OPTIONS or name in ("_class_name", "sigma_data")
+
+
+@pytest.mark.parametrize("kind", ["PNDMScheduler", "DPMSolverMultistepScheduler"])
+def test_another_scheduler_comes_with_the_way_to_one_of_ours(kind):
+    with pytest.raises(
+        ValueError, match=f"^_class_name: .*got '{kind}'.*DDPMScheduler.from_config"
+    ):
+        from_options({"_class_name": kind, "solver_order": 2})
+    assert from_options({"_class_name": "DDIMParallelScheduler"}).schedule.T == 1000
+
+
+@pytest.mark.parametrize("name", ["beta_start", "beta_end"])
+@pytest.mark.parametrize("value", [0, 2.0, float("nan"), "0.1", True])
+def test_a_variance_is_named_in_one_line(name, value):
+    with pytest.raises(
+        ValueError, match=f"^{name}: expected a number above 0, at most 1, got"
+    ) as e:
+        from_options({name: value})
+    assert "\n" not in str(e.value)

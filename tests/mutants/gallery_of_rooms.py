@@ -9,6 +9,7 @@ PIXELS = "tests/data/test_exact_pixels.py::"
 IMPORT = "tests/interop/test_interop_commands.py::"
 TENSOR = "tests/autograd/test_plain.py::"
 SPLIT = "tests/data/test_splitting.py::"
+REMARKS = "tests/data/test_remarks.py::"
 VALUES = "tests/data/test_values.py::"
 FOUND = "tests/data/test_found.py::"
 
@@ -52,9 +53,23 @@ BUGS = [
     Bug(
         "an archive unpacks without end",
         "tinyddpm/data/archives.py",
-        "            if left < 0:",
-        "            if left < -1e18:",
+        "left -= len(contents[place])\n            if left < 0:",
+        "left -= len(contents[place])\n            if left < -1e18:",
         "tests/data/test_archives.py::test_what_an_archive_unpacks_to_has_a_limit",
+    ),
+    Bug(
+        "the holes of a sparse file in a tar are not counted",
+        "tinyddpm/data/archives.py",
+        "left -= member.size",
+        "left -= 0",
+        "tests/data/test_archives.py::test_a_sparse_file_in_a_tar_counts_with_its_holes",
+    ),
+    Bug(
+        "equal images are not said",
+        "tinyddpm/data/converting.py",
+        "if other != i and",
+        "if other > i and",
+        REMARKS + "test_equal_images_are_said",
     ),
     Bug(
         "class folders that are links are dropped",
@@ -103,14 +118,14 @@ BUGS = [
     # ---- data ----
     Bug(
         "the centre crop 10 % off",
-        "tinyddpm/data/image_files.py",
+        "tinyddpm/data/converting.py",
         "ImageOps.fit(image, width_height, Image.Resampling.BICUBIC)",
         "ImageOps.fit(image, width_height, Image.Resampling.BICUBIC, centering=(0.6, 0.6))",
         PIXELS + "test_the_crop_is_the_centre_to_the_pixel",
     ),
     Bug(
         "16-bit values scaled by floor",
-        "tinyddpm/data/image_files.py",
+        "tinyddpm/data/converting.py",
         "(values + 128) // 257",
         "values // 257",
         PIXELS + "test_every_sixteen_bit_grey_is_rounded_to_the_nearest_of_eight_bits",

@@ -1,6 +1,5 @@
 """The commands that make a run folder, and what they start from: train, import, data."""
 
-import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -67,6 +66,7 @@ def train(
     if not file and resume and (out / CONFIG).exists():
         values = configuration.read(out / CONFIG)
     values |= given
+    _check_apart(out, str(values.get("data", configuration.Config.data)))
     summary = training.run(configuration.from_dict(values), out, resume, recipe)
     for line in (str(summary), training.outcome(summary)):
         if line:
@@ -88,10 +88,14 @@ def _own_folder(recipe: str | None, source: str) -> Path:
     if recipe is None and not path.name:
         raise ValueError(f"--out: expected a name for the run, because {source} has none")
     name = recipe or (path.name if path.is_dir() else path.name.split(".")[0] or path.name)
-    folder = Path("runs", name)
-    if folder.exists() and folder.samefile(path):
-        raise ValueError(f"--out: expected another folder than that of the images, got {folder}")
-    return folder
+    return Path("runs", name)
+
+
+def _check_apart(out: Path, source: str) -> None:
+    """A folder of images that becomes a run folder is no data any more."""
+    path = Path(source)
+    if out.exists() and path.exists() and out.samefile(path):
+        raise ValueError(f"--out: expected another folder than that of the images, got {out}")
 
 
 @click.command()
@@ -119,6 +123,7 @@ def data(
     works. NAME is fashion-mnist, mnist, cifar-10, emoji-16 or emoji-32; digits needs no files.
     """
     from ..data import DataError, datasets, has_test_set, labels, load, load_test, report
+    from ..data.image_files import DifferentSizes
 
     source = _meant(source)
     if source in datasets.SOURCES:
@@ -129,10 +134,19 @@ def data(
         raise ValueError(f"NAME: expected {known}, digits, or a path that is there, got {source!r}")
     elif folder:
         raise ValueError(f"--folder: expected one of {', '.join(datasets.SOURCES)}, got {source!r}")
-    found = load(source, size, channels, megapixels)
+    try:
+        found = load(source, size, channels, megapixels)
+    except DifferentSizes as error:  # even without a size there is something to say
+        click.echo(error.found)
+        raise
+    unusable = ""
     if classes:
-        with contextlib.suppress(DataError):  # not everything has labels
+        try:
             found, _ = labels.labelled(found, source)
+        except labels.NoLabels:
+            pass  # not everything has labels
+        except DataError as error:
+            unusable = f"note: with --classes a run stops: {error}"
     if source in datasets.SOURCES:
         images, test = found.images, load_test(source).images
         use = "to test with" if has_test_set(source) else "of them held out"
@@ -141,6 +155,8 @@ def data(
             f"(C, H, W) = {images.shape[1:]}. tinyddpm train --data {source}"
         )
     click.echo(report(found, source).text())
+    if unusable:
+        click.echo(unusable)
 
 
 def _meant(source: str) -> str:

@@ -162,7 +162,8 @@ def draw_pictures(folder: Path, fraction: float | None = None) -> None:
 @RUN
 def info(run: Path) -> None:
     """Say what the model in RUN is and how far its training came."""
-    from ..data import report
+    from .. import data
+    from ..runs.folder import FOUND
     from ..runs.opening import Run
     from ..runs.training import Progress
 
@@ -176,9 +177,15 @@ def info(run: Path) -> None:
     click.echo(f"{size:,} parameters in {len(parameters)} arrays")
     for name, value in configuration.to_dict(model.config).items():
         click.echo(f"  {name} = {json.dumps(value)}")
+    found = run / FOUND
+    if found.is_file():
+        click.echo(found.read_text(encoding="utf-8", errors="replace").rstrip())
+        if not data.is_there(model.config.data):
+            click.echo("its data cannot be read here: there is nothing of this name now")
+        return
     try:
         dataset, _ = model.config.load_data()
-        click.echo(report(dataset, model.config.data, model.config.split).text())
+        click.echo(data.report(dataset, model.config.data, model.config.split).text())
     except (ValueError, OSError) as error:
         click.echo(f"its data cannot be read here: {error}")
 

@@ -11,13 +11,14 @@ This room imports nothing of tinyddpm but `files` and `noise`.
 
 from .dataset import Dataset, report, split
 from .image_files import DataError
-from .loading import digits, has_test_set, load, load_test, meant
+from .loading import digits, has_test_set, is_there, load, load_test, meant
 
 __all__ = [
     "DataError",
     "Dataset",
     "digits",
     "has_test_set",
+    "is_there",
     "load",
     "load_test",
     "meant",

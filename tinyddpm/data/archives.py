@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from . import image_files
-from .folders import LINKS, nothing_found, sifted
+from .folders import LINKS, OTHER, WHOLE, nothing_found, sifted
 from .image_files import Packed, bad
 
 OPENERS: dict[bytes, Callable[..., object]] = {
@@ -51,7 +51,9 @@ def pictures(path: Path) -> Archive | None:
         return None
     contents, passed = _of_zip(path) if zipped else _of_tar(path)
     if not contents:
-        raise bad(path, nothing_found("archive", passed))
+        inside = any(WHOLE.search(f"x{reason}") for reason in passed)
+        fix = ": unpack it, and give the file in it" if inside else ""
+        raise bad(path, nothing_found("archive", passed) + fix)
     cut = 0
     while all(place.count("/", cut) > 1 for place in contents):
         tops = {place[cut:].partition("/")[0] for place in contents}
@@ -66,8 +68,9 @@ def _holds_arrays(path: Path) -> bool:
     """Whether this zip file is NumPy's or PyTorch's: `read_file` deals with these."""
     with zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-    of_arrays = any(name.endswith((".npy", "/data.pkl")) for name in names)
-    return of_arrays or path.suffix.lower() == ".npz"
+    if path.suffix.lower() == ".npz" or any(name.endswith("/data.pkl") for name in names):
+        return True
+    return any(name.endswith(".npy") for name in names) and not sifted(map(_place, names))[0]
 
 
 def _of_zip(path: Path) -> tuple[dict[str, bytes], Counter[str]]:
@@ -94,7 +97,8 @@ def _of_tar(path: Path) -> tuple[dict[str, bytes], Counter[str]]:
     with _unpacked(path) as stream:
         limited = cast(BinaryIO, _Limited(path, stream))
         contents: dict[str, bytes] = {}
-        places, links = [], 0
+        places, links, others = [], 0, 0
+        left = image_files.MAX_BYTES
         with tarfile.open(fileobj=limited, mode="r|") as archive:
             for member in archive:
                 if member.issym() or member.islnk():
@@ -103,11 +107,15 @@ def _of_tar(path: Path) -> tuple[dict[str, bytes], Counter[str]]:
                     place = _place(member.name)
                     places.append(place)
                     if sifted([place])[0]:
+                        left -= member.size  # a sparse file is larger than what is read for it
+                        if left < 0:
+                            raise _too_large(path)
                         file = archive.extractfile(member)
                         contents[place] = file.read() if file else b""
+                elif not member.isdir():
+                    others += 1
         kept, passed = sifted(places)
-        if links:
-            passed[LINKS] += links
+        passed += Counter({LINKS: links, OTHER: others})  # without those that are zero
         return {place: contents[place] for place in kept}, passed
 
 
@@ -140,8 +148,7 @@ def _unpacked(path: Path) -> io.BufferedIOBase:
 
 
 def _too_large(path: Path) -> image_files.DataError:
-    limit = f"the limit is tinyddpm.data.image_files.MAX_BYTES = {image_files.MAX_BYTES}"
-    return bad(path, f"unpacks to more than it may: {limit}")
+    return bad(path, f"unpacks to more than it may: {image_files.how_to_raise()}")
 
 
 class _Limited:

@@ -9,7 +9,7 @@ wrong with a file raises DataError.
 import gzip
 import math
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from io import BufferedIOBase
 from pathlib import Path
 from typing import cast
@@ -18,8 +18,10 @@ import numpy as np
 
 from .image_files import DataError, bad, blaming, within_limit
 
-IMAGE_KEYS = ("images", "x", "arr_0", "x_train")  # names of the pictures in an .npz, best first
-LABEL_KEYS = ("labels", "y", "y_train", "label", "targets", "target")
+# Names of the pictures in an .npz, and of their labels, best first. Capitals do not matter.
+IMAGE_KEYS = ("images", "x", "arr_0", "x_train", "train_images", "train_x")
+LABEL_KEYS = ("labels", "y", "y_train", "label", "targets", "target", "train_labels", "train_y")
+MAYBE = ("arr_1", "classes")  # of labels too, if there are as many as pictures
 # The types of IDX elements. Only the first, unsigned bytes, holds pictures.
 IDX_TYPES = [b"\x08", b"\x09", b"\x0b", b"\x0c", b"\x0d", b"\x0e"]
 
@@ -35,8 +37,8 @@ def read_file(path: Path) -> tuple[np.ndarray, Labels, Unused] | None:
     """(array, labels or None, names of unused arrays) as an IDX, .npy or .npz file stores them.
 
     An IDX file must hold unsigned bytes, plain or gzipped, with 3 or 4 axes. An .npz must hold one
-    array besides labels, or one named images, x, arr_0 or x_train. Its labels are the array named
-    labels, y, y_train, label, targets or target.
+    array besides labels, or one of IMAGE_KEYS, or one alone with three or four axes. Its labels are
+    the first of LABEL_KEYS and MAYBE.
 
     Returns:
         None if the file begins like none of these formats. What is wrong with labels comes in their
@@ -62,11 +64,14 @@ def read_file(path: Path) -> tuple[np.ndarray, Labels, Unused] | None:
 
 
 def read_labels(path: Path) -> np.ndarray:
-    """int64 (n,) from an IDX file with one axis, plain or gzipped."""
+    """As stored in an .npy file, or int64 (n,) from an IDX file with one axis, perhaps gzipped."""
     with blaming(path):
         with path.open("rb") as file:
-            gzipped = file.read(2) == b"\x1f\x8b"
-        return _read_idx(path, gzipped, of_labels=True).astype(np.int64)
+            head = file.read(4)
+        if head == b"\x93NUM":
+            with path.open("rb") as stream:
+                return _read_npy(path, stream, path.stat().st_size, LABELS)
+        return _read_idx(path, head[:2] == b"\x1f\x8b", of_labels=True).astype(np.int64)
 
 
 def _read_array(
@@ -114,7 +119,8 @@ def _idx_shape(path: Path, stream: BufferedIOBase, of_labels: bool) -> tuple[int
     magic = stream.read(4)
     if len(magic) < 4 or magic[:2] != b"\0\0":
         begins = f"one that begins with '{magic.hex(' ')}'"
-        raise bad(path, f"expected an IDX file (0 0 type rank), got {begins}")
+        fix = f": unpack it with gunzip {path}" if isinstance(stream, gzip.GzipFile) else ""
+        raise bad(path, f"expected an IDX file (0 0 type rank), got {begins}{fix}")
     element, rank = magic[2:]
     if element != 8:
         raise bad(path, f"expected an IDX file of unsigned bytes (type 8), got type {element}")
@@ -143,7 +149,8 @@ def _read_npy(
     shape, fortran, dtype = np.lib.format.read_array_header_1_0(stream)
     if dtype.hasobject:
         pickled = "Python objects (a pickle), which could run code"
-        raise bad(path, f"expected an array of numbers, got {pickled}")
+        fix = "save np.array(labels, dtype=str)" if kinds == LABELS else "save one array of numbers"
+        raise bad(path, f"expected an array of numbers, got {pickled}: {fix}")
     if dtype.kind not in kinds:
         raise bad(path, f"expected an array of numbers, got dtype {dtype}")
     flat = _read_array(path, stream, shape, dtype, length - stream.tell())
@@ -167,10 +174,21 @@ def _read_npz(path: Path) -> tuple[np.ndarray, Labels, Unused]:
                 buffered = cast(BufferedIOBase, stream)
                 return _read_npy(f"{path}[{key}]", buffered, info.file_size, kinds)
 
-        name = _images_key(path, list(members))
-        keys = [key for key in LABEL_KEYS if key in members][:1]
-        unused = tuple(sorted(members.keys() - {name, *keys}))
+        def shape(key: str) -> tuple[int, ...]:
+            with archive.open(members[key]) as stream:
+                if np.lib.format.read_magic(stream) != (1, 0):
+                    return ()
+                return np.lib.format.read_array_header_1_0(stream)[0]
+
+        name = _images_key(path, list(members), shape)
         images = read(name)
+        keys = [key for known in LABEL_KEYS for key in _called(known, members)]
+        if not keys:
+            maybe = [key for known in MAYBE for key in _called(known, members) if key != name]
+            fitting = (len(images),), (len(images), 1)
+            keys = [key for key in maybe if shape(key) in fitting]
+        keys = keys[:1]
+        unused = tuple(sorted(members.keys() - {name, *keys}))
         try:
             with blaming(f"{path}[{', '.join(keys)}]"):
                 return images, read(keys[0], LABELS) if keys else None, unused
@@ -178,13 +196,20 @@ def _read_npz(path: Path) -> tuple[np.ndarray, Labels, Unused]:
             return images, error, unused
 
 
-def _images_key(path: Path, members: list[str]) -> str:
-    """The name of the pictures among the arrays of an .npz file."""
-    known = [key for key in IMAGE_KEYS if key in members]
+def _images_key(path: Path, members: list[str], shape: Callable[[str], tuple[int, ...]]) -> str:
+    """The name of the pictures among the arrays of an .npz file; shape(name): its header's."""
+    known = [key for name in IMAGE_KEYS for key in _called(name, members)]
     if known:
         return known[0]
-    others = [key for key in members if key not in LABEL_KEYS]
+    others = [key for key in members if key.lower() not in LABEL_KEYS]
+    if len(others) > 1:  # others describe the pictures
+        others = [key for key in others if len(shape(key)) in (3, 4)]
     if len(others) != 1:
         names = f"one named {', '.join(IMAGE_KEYS)}"
         raise bad(path, f"expected a single array, or {names}; got {sorted(members)[:9]}")
     return others[0]
+
+
+def _called(name: str, members: Iterable[str]) -> list[str]:
+    """The members of this name, whatever their capitals; the exact one first."""
+    return sorted((key for key in members if key.lower() == name), key=lambda key: key != name)

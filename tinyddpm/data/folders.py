@@ -7,6 +7,7 @@ found.passed                 # Counter({".heic": 10, "hidden or system folders":
 
 import errno
 import os
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -21,13 +22,16 @@ from .image_files import FORMATS, bad
 SYSTEM = {
     *("@eadir", "@recycle", "#recycle", "#snapshot", "@__thumb", "@tmp", "@synoresource"),
     *("$recycle.bin", "recycler", "recycled", "system volume information", "lost+found"),
-    *("found.000", "lost.dir", "__macosx", "__pycache__"),
+    *("@recently-snapshot", "~snapshot", "found.000", "lost.dir", "ipod photo cache"),
+    *("__macosx", "__pycache__", "node_modules"),
 }
 MOST_FOLDERS = 10**6  # links to folders of links can make more of them than a disk holds
 FOLDERS, FILES = "hidden or system folders", "hidden files"
 LOOPS, BROKEN, RUNS = "links back to a folder above", "broken links", "run folders"
 LINKS, OTHER = "links", "neither file nor folder"
 NO_SUFFIX = "without a suffix"
+# Files that hold many pictures: they are given by their own path.
+WHOLE = re.compile(r"\.(npy|npz|zip|tar|tgz|tbz2|txz|tar\.\w+)$|-ubyte(\.gz)?$", re.IGNORECASE)
 
 
 class Listing(NamedTuple):
@@ -52,14 +56,16 @@ def listing(folder: Path) -> Listing:
         raise bad(folder, "expected a folder of pictures, got a run folder: its charts are no data")
     passed: Counter[str] = Counter()
     suffixes = picture_suffixes()
-    files = {}
+    files, whole = {}, []
     for place, path in _walk(folder, passed):
         if reason := _why_not(place, suffixes):
             passed[reason] += 1
+            whole += [str(path)] if WHOLE.search(place) else []
         else:
             files[place] = path
     if not files:
-        raise bad(folder, nothing_found("folder", passed))
+        fix = f": give the file, such as {min(whole)}" if whole else ""
+        raise bad(folder, nothing_found("folder", passed) + fix)
     return Listing({place: files[place] for place in sorted(files)}, passed)
 
 
@@ -120,7 +126,10 @@ def nothing_found(kind: str, passed: Mapping[str, int]) -> str:
 def counted(passed: Mapping[str, int], most: int = 8) -> str:
     """Counts by reason in words, the largest first: "10 .heic, 3 .svg"."""
     rows = sorted(passed.items(), key=lambda row: (-row[1], row[0]))
-    words = [f"{count:,} {reason}" for reason, count in rows[:most]]
+    words = []
+    for reason, count in rows[:most]:
+        one = re.sub(r"\b(folder|file|link)s\b", r"\1", reason)
+        words.append(f"{count:,} {one if count == 1 else reason}")
     if rest := sum(count for _, count in rows[most:]):
         words.append(f"{rest:,} others")
     return ", ".join(words)

@@ -10,47 +10,51 @@ import contextlib
 import dataclasses
 import io
 import math
+import os
 import re
-import struct
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, NamedTuple, TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
+from tqdm import tqdm
 
-from .remarks import Tally, in_our_words, unknown
+from .converting import Tally, eight_bits, height_and_width, in_our_words, is_grey, unknown
 
 T = TypeVar("T")
 
+
+def limit(gigabytes: str) -> int:
+    """Bytes, from what a user set. ValueError if it is no positive number."""
+    try:
+        found = float(gigabytes)
+    except ValueError:
+        found = 0
+    if not 0 < found < 2**20:
+        raise ValueError(f"{LIMIT}: expected a positive number of gigabytes, got {gigabytes!r}")
+    return int(found * 2**30)
+
+
 # The most memory that one data set may take, as stored and as float32. A gzip file of 2 MB can
 # unpack to 2 GB, so compressed files need a limit of their own. Raise it if the data are larger.
-MAX_BYTES = 2**31
+LIMIT = "TINYDDPM_MAX_GB"
+MAX_BYTES = limit(os.environ.get(LIMIT) or "2")
 
 # A small file can unpack to any number of pixels: pictures of more are refused.
 MEGAPIXELS = 180.0
+
+MOST_UNUSABLE = 20  # pictures: then we give up
 
 # The picture formats that we open. Left out on purpose: EPS, which Pillow hands to Ghostscript to
 # run; formats that need a plug-in of the system; and TGA, which has no signature, so that any bytes
 # may pass for one.
 FORMATS = [
-    "AVIF",
-    "BMP",
-    "DIB",
-    "GIF",
-    "ICO",
-    "JPEG",
-    "JPEG2000",
-    "PCX",
-    "PNG",
-    "PPM",
-    "PSD",
-    "QOI",
-    "SGI",
-    "TIFF",
-    "WEBP",
+    *("AVIF", "BMP", "DIB", "GIF", "ICO", "JPEG", "JPEG2000", "PCX", "PNG", "PPM", "PSD", "QOI"),
+    *("SGI", "TIFF", "WEBP"),
 ]
 
 
@@ -61,6 +65,28 @@ class DataError(ValueError):
     """
 
 
+class DifferentSizes(DataError):
+    """Pictures have several sizes, and none was asked for.
+
+    Attributes:
+        found: in words, how many have which.
+    """
+
+    def __init__(self, file: object, first: object, sizes: Mapping[Any, tuple[int, int]]) -> None:
+        (h, w), (first_h, first_w) = sizes[file], sizes[first]
+        side = min(map(min, sizes.values()))
+        fix = f"give a size, such as --size {min(64, 2 ** (side.bit_length() - 1))}"
+        problem = f"is {h} x {w} pixels, but {first} is {first_h} x {first_w}: {fix}"
+        super().__init__(str(bad(str(file), problem)))
+        counts = Counter(sizes.values()).most_common()
+        rows = ", ".join(f"{count:,} of {h} x {w}" for (h, w), count in counts[:6])
+        more = f", and {len(counts) - 6} more sizes" if len(counts) > 6 else ""
+        self.found = (
+            f"{len(sizes):,} images of {len(counts)} sizes (H x W): {rows}{more}; "
+            f"the shortest side of all is {side}"
+        )
+
+
 # ---- errors that name the file -------------------------------------------------------------------
 
 
@@ -69,7 +95,12 @@ def bad(path: str | Path, problem: str) -> DataError:
 
     A file's name may hold anything: what does not print becomes '?'.
     """
-    return DataError("".join(c if c.isprintable() else "?" for c in f"{path}: {problem}"))
+    return DataError(printable(f"{path}: {problem}"))
+
+
+def printable(text: str) -> str:
+    """The text, with ? for whatever does not print."""
+    return "".join(c if c.isprintable() else "?" for c in text)
 
 
 @contextlib.contextmanager
@@ -85,6 +116,8 @@ def blaming(path: str | Path) -> Iterator[None]:
         raise
     except Exception as error:
         what = f"{type(error).__name__}: {str(error)[:200]}"
+        if isinstance(error, OSError) and error.strerror:
+            what = error.strerror
         raise bad(path, f"cannot be read: {what}") from error
 
 
@@ -96,8 +129,13 @@ def within_limit(path: str | Path, shape: Sequence[int], itemsize: int = 4) -> N
     if min(shape, default=0) < 1:
         raise bad(path, f"expected at least one element along every axis, got shape {shape}")
     if (need := math.prod(shape) * max(itemsize, 4)) > MAX_BYTES:
-        limit = f"the limit is tinyddpm.data.image_files.MAX_BYTES = {MAX_BYTES}"
-        raise bad(path, f"shape {shape} would take {need} bytes of memory; {limit}")
+        raise bad(path, f"shape {shape} would take {need} bytes of memory; {how_to_raise()}")
+
+
+def how_to_raise() -> str:
+    """What the limit is, and how to raise it."""
+    largest = f"the limit is tinyddpm.data.image_files.MAX_BYTES = {MAX_BYTES}"
+    return f"{largest}: take fewer or smaller images, or set {LIMIT}, in gigabytes"
 
 
 # ---- pictures ------------------------------------------------------------------------------------
@@ -151,29 +189,67 @@ def read_pictures(
         megapixels: larger pictures are refused, before they are unpacked.
 
     Raises:
-        DataError: naming the first picture that cannot be used.
+        DifferentSizes: they have several, and none was asked for.
+        DataError: naming the first pictures that cannot be used.
     """
     tally = Tally()
     opened = partial(_opened, most=megapixels * 1e6)
-    if channels is None:
-        channels = 1 if all(opened(file, _is_grey) for file in files) else 3
+    if free := channels is None:
+        channels = 1 if all(_grey_or_unusable(file, opened) for file in files) else 3
     if size is not None:  # refuse it before Pillow makes room for the first one
         within_limit(str(files[0]), (len(files), *size, channels))
-    convert = partial(_eight_bits, size=size, channels=channels, tally=tally)
-    first = opened(files[0], convert, tally=tally)
-    shape = (len(files), *first.shape)
-    within_limit(str(files[0]), shape)
-    pictures = np.empty(shape, np.uint8)
-    pictures[0] = first
-    for i, file in enumerate(files[1:], 1):
-        picture = opened(file, convert, tally=tally)
-        if picture.shape != first.shape:
-            (h, w, _), (first_h, first_w, _) = picture.shape, first.shape
-            other = f"{files[0]} is {first_h} x {first_w}"
-            raise bad(str(file), f"is {h} x {w} pixels, but {other}: give a size")
+    convert = partial(eight_bits, size=size, channels=channels, tally=tally)
+    pictures, unusable = np.empty((0, 0, 0, 0), np.uint8), []
+    bar = tqdm(files, "reading pictures", leave=False, disable=None, delay=2)
+    for i, file in enumerate(bar):
+        try:
+            picture = opened(file, convert, tally=tally)
+        except DataError as error:  # one after another would cost as many tries
+            unusable.append((file, error))
+            if len(unusable) == MOST_UNUSABLE:
+                break
+            continue
+        if not pictures.size:
+            first, shape = file, (len(files), *picture.shape)
+            within_limit(str(first), shape)
+            pictures = np.empty(shape, np.uint8)
+        if picture.shape != pictures.shape[1:]:
+            raise DifferentSizes(file, first, _sizes(files, opened))
         pictures[i] = picture
+    if unusable:
+        raise _of_all(unusable)
+    notes = tally.notes()
+    if free and channels == 3 and all((p == p[..., :1]).all() for p in pictures):
+        notes += ("every picture is grey, but stored in colour: --channels 1 reads them as grey",)
     stored = ", ".join(f"{kind} {count:,}" for kind, count in tally.kinds.most_common())
-    return Pictures(pictures, stored, tally.notes())
+    return Pictures(pictures, stored, notes)
+
+
+def _of_all(unusable: Sequence[tuple[Path | Packed, DataError]]) -> DataError:
+    """One error for all."""
+    (_, first), *others = unusable
+    if not others:
+        return first
+    some = "at least " * (len(unusable) == MOST_UNUSABLE)
+    names = ", ".join(str(file) for file, _ in others[:3]) + ", …" * (len(others) > 3)
+    return DataError(printable(f"{first}; {some}{len(others)} more cannot be used: {names}"))
+
+
+def _grey_or_unusable(file: Path | Packed, opened: Callable[..., bool]) -> bool:
+    with contextlib.suppress(DataError):  # the same comes again, and is counted then
+        return opened(file, is_grey)
+    return True
+
+
+def _sizes(
+    files: Sequence[Path | Packed], opened: Callable[..., tuple[int, int]]
+) -> dict[Path | Packed, tuple[int, int]]:
+    """(H, W) of each picture that can be opened, upright, without unpacking it."""
+    sizes = {}
+    for file in files:
+        with contextlib.suppress(DataError):
+            sizes[file] = opened(file, height_and_width)
+    return sizes
 
 
 def _opened(
@@ -222,56 +298,3 @@ def _pixels(most: float) -> Iterator[None]:
         yield
     finally:
         Image.MAX_IMAGE_PIXELS = before
-
-
-def _is_grey(image: Image.Image) -> bool:
-    if image.mode == "P":
-        palette = np.array(image.getpalette("RGB")).reshape(-1, 3)
-        return bool((palette == palette[:, :1]).all())
-    return image.mode in ("1", "L", "LA", "La") or image.mode.startswith("I")
-
-
-def _eight_bits(
-    image: Image.Image, size: tuple[int, int] | None, channels: int, tally: Tally
-) -> np.ndarray:
-    """uint8 (H, W, C) of any image that Pillow opens."""
-    tally.kinds[f"{image.format} {image.mode}"] += 1
-    if getattr(image, "is_animated", False):
-        tally.remarks["several frames, of which the first is used"] += 1
-        image.seek(0)  # to ask may have moved on
-    image.load()  # what is wrong with the pixels is not the EXIF's fault
-    with contextlib.suppress(ValueError, OSError, SyntaxError, struct.error, TypeError, KeyError):
-        # Cameras store what the sensor saw, and note how they were held.
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):
-        image = _from_sixteen_bits(image, tally)
-    if image.mode == "F":
-        raise ValueError(
-            "expected grey values of 8 or 16 bits, got floats (an .npy file may hold them)"
-        )
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    image = image.convert("RGB")  # from CMYK, palettes, …; grey stays exactly grey through RGB
-    if channels == 1:
-        image = image.convert("L")
-    if size is not None:
-        width_height = size[::-1]  # Pillow's order
-        scales = size[0] / image.height, size[1] / image.width
-        if max(scales) > 1:
-            tally.remarks["smaller than the size, and enlarged"] += 1
-        if min(scales) < 0.9 * max(scales):
-            tally.remarks["more than a tenth is cut off, to fit the shape"] += 1
-        image = ImageOps.fit(image, width_height, Image.Resampling.BICUBIC)
-    return np.asarray(image).reshape(image.height, image.width, channels)
-
-
-def _from_sixteen_bits(image: Image.Image, tally: Tally) -> Image.Image:
-    """16-bit grey to 8 bits. (Pillow's own conversion clips at 255 instead of scaling.)"""
-    values = np.asarray(image).astype(np.int64)
-    if values.min() < 0 or values.max() > 65535:
-        got = f"{values.min()} to {values.max()}"
-        raise ValueError(f"expected grey values of 8 or 16 bits, got {got}")
-    tally.remarks["16 bits, scaled to 8"] += 1
-    tally.sixteen = max(tally.sixteen, int(values.max()))
-    return Image.fromarray(((values + 128) // 257).astype(np.uint8))

@@ -7,8 +7,8 @@
 Labels are found in three places:
 
 - in the data set itself: the digits, or an .npz with an array named labels or y;
-- in a file beside an IDX file of images, whose name says labels where the other says images
-  (train-labels-idx1-ubyte.gz);
+- in a file beside an IDX or .npy file of images, whose name says labels where the other says
+  images, or y where it says x (train-labels-idx1-ubyte.gz, labels.npy, y_train.npy);
 - in the folder or archive, if it has one sub-folder for each class.
 
 The classes are the values that occur, and are named by them.
@@ -18,6 +18,8 @@ The classes are the values that occur, and are named by them.
 
 import dataclasses
 import hashlib
+import re
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -29,6 +31,10 @@ from .dataset import Dataset
 from .image_files import MEGAPIXELS, DataError, bad
 from .loading import Size
 from .origin import Origin
+
+
+class NoLabels(DataError):
+    """There are no labels, and nothing that was meant as labels."""
 
 
 def load(
@@ -65,7 +71,8 @@ def labelled(
             label. If they are the numbers from 0 on, and all labels are among them, it keeps them.
 
     Raises:
-        DataError: if there are no labels, or if they do not fit the images.
+        NoLabels: there are none.
+        DataError: they do not fit the images.
     """
     labels, names = _found(dataset, Path(source))
     if labels is None:
@@ -75,11 +82,33 @@ def labelled(
             "the digits, an .npz with an array named labels, an IDX file with its file of labels "
             "beside it, or a folder with one sub-folder for each class"
         )
-        raise bad(source, f"classes: expected images with labels ({places}), found no labels")
+        problem = f"classes: expected images with labels ({places}), found no labels"
+        raise NoLabels(str(bad(source, problem)))
     numbers = tuple(map(str, range(len(known))))
     if numbers == tuple(known) and set(names) < set(numbers):
         labels, names = np.array([int(name) for name in names])[labels], numbers
-    return dataclasses.replace(dataset, labels=labels, class_names=names), names
+    origin = dataset.origin
+    notes = tuple(note for note in _notes(names, origin) if note not in origin.notes)
+    origin = dataclasses.replace(origin, notes=(*notes, *origin.notes))
+    return dataclasses.replace(dataset, labels=labels, class_names=names, origin=origin), names
+
+
+def _notes(names: tuple[str, ...], origin: Origin) -> list[str]:
+    """What the user should know of the classes."""
+    notes = []
+    same: dict[str, list[str]] = {}
+    for name in names:
+        # Letters are classes of their own: A is not a.
+        plain = unicodedata.normalize("NFC", name).casefold().strip() if name[1:] else name
+        same.setdefault(plain, []).append(name)
+    if twins := [group for group in same.values() if len(group) > 1]:
+        shown = "; ".join(" and ".join(map(repr, group)) for group in twins[:3])
+        notes.append(f"classes whose names look alike: {shown}")
+    inner = {place.split("/")[1] for place in origin.places if place.count("/") > 1}
+    if len(names) == 1 and origin.places and len(inner) > 1:
+        shown = ", ".join(sorted(inner)[:3])
+        notes.append(f"all images lie in {names[0]}: if {shown} in it are the classes, give it")
+    return notes
 
 
 def _found(dataset: Dataset, path: Path) -> tuple[np.ndarray | None, tuple[str, ...]]:
@@ -95,7 +124,10 @@ def _found(dataset: Dataset, path: Path) -> tuple[np.ndarray | None, tuple[str, 
     if len(labels) != len(dataset.images):
         expected = f"a label for each of the {len(dataset.images)} images in {path.name}"
         raise bad(beside, f"expected {expected}, got {len(labels)}")
-    return values.classes(labels, len(labels))
+    try:
+        return values.classes(labels, len(labels))
+    except ValueError as error:
+        raise bad(beside, f"labels: {error}") from None
 
 
 def _of_folder(origin: Origin, folder: Path) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -104,15 +136,18 @@ def _of_folder(origin: Origin, folder: Path) -> tuple[np.ndarray, tuple[str, ...
     loose = [parts[0] for parts in inside if len(parts) == 1]
     if loose:
         expected = "one sub-folder for each class and no picture outside them"
-        raise bad(folder, f"classes: expected {expected}, got {loose[0]}")
+        problem = str(bad(folder, f"classes: expected {expected}, got {loose[0]}"))
+        raise (DataError if len(loose) < len(inside) else NoLabels)(problem)
     names = origin.sub_folders()
     numbers = {name: i for i, name in enumerate(names)}
     return np.array([numbers[parts[0]] for parts in inside]), tuple(names)
 
 
 def _beside(path: Path) -> Path | None:
-    """The file of labels that belongs to an IDX file of images, if there is one of that name."""
+    """The file of labels that belongs to a file of images, if there is one of that name."""
     name = path.name.replace("images", "labels").replace("idx3", "idx1")
+    if path.suffix == ".npy":
+        name = re.sub(r"^[xX](?=[_.])", "y", name)
     beside = path.with_name(name)
     return beside if name != path.name and beside.is_file() else None
 

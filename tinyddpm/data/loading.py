@@ -23,15 +23,28 @@ import numpy as np
 
 from . import archives, datasets
 from .array_files import Labels, read_file
+from .converting import doubles
 from .dataset import Dataset, split
 from .folders import is_run_folder, listing, visible_folders
-from .image_files import MEGAPIXELS, DataError, Packed, bad, blaming, read_pictures
-from .origin import Origin
-from .values import classes, pixels
+from .image_files import (
+    MEGAPIXELS,
+    DataError,
+    DifferentSizes,
+    Packed,
+    bad,
+    blaming,
+    printable,
+    read_pictures,
+)
+from .origin import Origin, first_line
+from .values import classes, how_to_shape, pixels, second_meaning
 
 # assets/README.md says where the digits come from.
 DIGITS_NAME = "digits"
 DIGITS = Path(__file__).parent.parent / "assets" / "digits.csv.gz"
+
+# Sub-folders of these names are no classes.
+PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
 
 Size = int | Sequence[int] | None  # as a caller gives it: a side, or (H, W)
 Shape = tuple[int, int]  # (H, W)
@@ -136,6 +149,11 @@ def meant(source: str) -> str:
     return source
 
 
+def is_there(source: str) -> bool:
+    """Whether there is a data set of this name, or anything at this path."""
+    return source == DIGITS_NAME or source in datasets.SOURCES or Path(source).exists()
+
+
 def _known(name: str, part: str, size: Shape | None, channels: int | None) -> Dataset:
     files = len(datasets.SOURCES[name].files)
     images, labels = datasets.read(name, part)
@@ -158,8 +176,11 @@ def _from_path(path: Path, size: Shape | None, channels: int | None, megapixels:
             return _from_pictures(path, archive.files, archive.passed, size, channels, megapixels)
         if stored := read_file(path):
             array, labels, unused = stored
-            notes = (f"arrays that are not used: {', '.join(unused)}",) if unused else ()
-            dataset = _from_array(path, array, labels, Origin(files=1, notes=notes))
+            notes = [f"arrays that are not used: {', '.join(unused)}"] if unused else []
+            if path.name.startswith("emnist-"):
+                notes.append("EMNIST's own files store rows as columns: x.transpose(0, 2, 1)")
+            called = [f"image {i}" for i in range(len(array))]
+            dataset = _from_array(path, array, labels, Origin(files=1, notes=tuple(notes)), called)
             return _as_requested(dataset, path, size, channels)
         return _from_pictures(path, {"": path}, {}, size, channels, megapixels)
 
@@ -172,20 +193,30 @@ def _from_pictures(
     channels: int | None,
     megapixels: float,
 ) -> Dataset:
-    pictures = read_pictures(list(files.values()), size, channels, megapixels)
+    try:
+        pictures = read_pictures(list(files.values()), size, channels, megapixels)
+    except DifferentSizes as error:
+        error.found = f"{printable(first_line(path, len(files), passed))}\n{error.found}"
+        raise
     places = tuple(place for place in files if place)
     origin = Origin(len(files), passed, places, notes=pictures.notes)
     tops = origin.sub_folders()
     if tops and path.is_dir() and (empty := visible_folders(path) - set(tops)):
         note = f"no picture is read from {', '.join(sorted(empty))}"
         origin = dataclasses.replace(origin, notes=(note, *origin.notes))
-    dataset = _from_array(path, pictures.array, None, origin)
+    if len(parts := [name for name in tops if name.lower() in PARTS]) > 1:
+        note = f"{' and '.join(parts)} look like parts of a data set, and all are used: give one"
+        origin = dataclasses.replace(origin, notes=(note, *origin.notes))
+    dataset = _from_array(path, pictures.array, None, origin, list(files))
     stored = f"{dataset.origin.stored} ({pictures.stored})"
     origin = dataclasses.replace(dataset.origin, stored=stored)
     return dataclasses.replace(dataset, origin=origin)
 
 
-def _from_array(path: Path, array: np.ndarray, labels: Labels, origin: Origin) -> Dataset:
+def _from_array(
+    path: Path, array: np.ndarray, labels: Labels, origin: Origin, called: Sequence[str] = ()
+) -> Dataset:
+    """The data set of these images; `called`: a name of each, if equal ones are to be said."""
     notes = list(origin.notes)
     shape = array.shape
     if array.ndim == 3:
@@ -194,8 +225,8 @@ def _from_array(path: Path, array: np.ndarray, labels: Labels, origin: Origin) -
         array = array.transpose(0, 3, 1, 2)  # (n, H, W, C) -> (n, C, H, W)
     elif array.ndim != 4 or shape[1] not in (1, 3):
         layouts = "(n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3"
-        raise bad(path, f"expected shape {layouts}, got {shape}")
-    if note := _doubtful(shape):
+        raise bad(path, f"expected shape {layouts}, got {shape}{how_to_shape(shape)}")
+    if note := second_meaning(shape):
         notes.append(note)
     reading = pixels(path, array)
     numbers, problem = None, ""
@@ -211,28 +242,18 @@ def _from_array(path: Path, array: np.ndarray, labels: Labels, origin: Origin) -
         notes.append(f"the labels cannot be used ({problem})")
     if "-1" in names and len(names) > 2:
         notes.append("the label -1 is taken for a class")
+    notes += reading.notes
+    if called and (equal := doubles(array, called)):
+        notes.append(equal)
     origin = dataclasses.replace(
         origin,
         stored=reading.stored,
         how=reading.how,
-        notes=(*notes, *reading.notes),
+        notes=tuple(notes),
         label_problem=problem,
     )
     name = path.name or str(path)
     return Dataset(reading.images, numbers, name, reading.grey_levels, names, origin)
-
-
-def _doubtful(shape: Sequence[int]) -> str:
-    """What to say of a shape that has a second meaning."""
-    if len(shape) == 3 and shape[2] in (1, 3, 4) and shape[1] > 4:
-        n, h, w = shape
-        return (
-            f"shape {tuple(shape)} is read as {n} grey images of {h} x {w}; "
-            f"one image of {w} channels has shape (1, {n}, {h}, {w})"
-        )
-    if len(shape) == 4 and shape[3] in (1, 3) and shape[1] in (1, 3):
-        return f"shape {tuple(shape)} is read as (n, H, W, C), not (n, C, H, W)"
-    return ""
 
 
 def _request(size: Size, channels: int | None) -> tuple[Shape | None, int | None]:

@@ -45,6 +45,12 @@ class Origin:
         return sorted(tops) if all("/" in place for place in self.places) else []
 
 
+def first_line(source: str | Path, files: int, passed: Mapping[str, int]) -> str:
+    """Which files are used, and which are passed over."""
+    used = f"{files:,} file{'s' * (files != 1)} used" if files else "comes with tinyddpm"
+    return f"{source}: {used}" + (f"; passed over: {counted(passed)}" if passed else "")
+
+
 @dataclasses.dataclass(frozen=True)
 class Report:
     """What a run trains on.
@@ -71,9 +77,7 @@ class Report:
     def text(self) -> str:
         """Two to four lines."""
         origin, (n, *shape) = self.origin, self.shape
-        used = f"{origin.files:,} file{'s' * (origin.files != 1)} used"
-        passed = f"; passed over: {counted(origin.passed)}" if origin.passed else ""
-        lines = [f"{self.source}: {used if origin.files else 'comes with tinyddpm'}{passed}"]
+        lines = [first_line(self.source, origin.files, origin.passed)]
         lines.append(
             f"{n:,} image{'s' * (n != 1)}, (C, H, W) = {tuple(shape)}; "
             f"stored as {origin.stored}, read as {origin.how}"

@@ -15,7 +15,9 @@ from .image_files import bad
 # Floats may leave their range by half a step of 8 bits: that is rounding, and is cut off.
 ROUNDING = 1 / 510
 DARK = 4  # a brightest value below 1 / DARK of white is worth a word
+DIM = 3 / 4  # the same, where the type does not say what white is: 0 to 100 may be percent
 MOST_CLASSES = 10_000  # more different labels than this are no classes
+BYTES = "uint8", "uint16"  # of their values the largest possible one is white
 SHIFTED = "subtract the smallest value and divide by the largest, and save that as floats"
 
 
@@ -40,7 +42,8 @@ class Reading(NamedTuple):
 def pixels(path: str | Path, array: np.ndarray) -> Reading:
     """The array as float32 in [-1, 1]. The value of white becomes exactly +1.
 
-    Read are bool; integers from 0 to 255 or 65535; and floats in [0, 1], [-1, 1] or [0, 255].
+    Read are bool, and integers that are all 0 or 1; integers from 0 to 255 or 65535; and floats in
+    [0, 1], [-1, 1] or [0, 255].
 
     Raises:
         DataError: the values mean nothing clear.
@@ -67,7 +70,7 @@ def pixels(path: str | Path, array: np.ndarray) -> Reading:
         )
     if low == high:
         notes.append(f"every value is {_short(low)}")
-    elif white > 1 and high < white / DARK:
+    elif white > 1 and high < white * (1 / DARK if array.dtype.name in BYTES else DIM):
         notes.append(
             f"the brightest value is {_short(high)} where white is {white}, so the images are "
             f"dark: if {_short(high)} is white, divide by it and save floats"
@@ -80,7 +83,7 @@ def _white(path: str | Path, array: np.ndarray, low: float, high: float) -> tupl
     kind, itemsize = array.dtype.kind, array.dtype.itemsize
     if kind == "b":
         return 1, 2
-    if kind == "u" and itemsize <= 2:
+    if array.dtype.name in BYTES and (low, high) != (0, 1):  # a mask is black and white
         return 256**itemsize - 1, 256**itemsize
     if kind == "f":
         if low >= -ROUNDING and high <= 1 + ROUNDING:
@@ -103,6 +106,8 @@ def _white(path: str | Path, array: np.ndarray, low: float, high: float) -> tupl
     if math.isfinite(low) and math.isfinite(high):
         dark = low >= 0 and f"if {_short(high)} is white, divide by it and save floats"
         fix = f": {dark or SHIFTED}"
+    else:
+        fix = f"; {int((~np.isfinite(array)).sum()):,} of {array.size:,} are not finite"
     raise bad(path, f"expected {expected}, got {got}{fix}")
 
 
@@ -112,6 +117,40 @@ def _short(value: float) -> str:
         return str(int(value))
     short = f"{value:g}"
     return repr(value) if float(short) in (-1, 0, 1) and float(short) != value else short
+
+
+def how_to_shape(shape: tuple[int, ...]) -> str:
+    """How an array of a shape that we do not read may become one that we do; "" if unknown."""
+    side = math.isqrt(shape[-1])
+    colour = math.isqrt(shape[-1] // 3)
+    if len(shape) == 2 and side > 1 and side**2 == shape[-1] and side != shape[0]:
+        return f": if these are flattened images, use x.reshape(-1, {side}, {side})"
+    if len(shape) == 2 and colour > 1 and 3 * colour**2 == shape[-1]:
+        return f": if these are flattened images, use x.reshape(-1, 3, {colour}, {colour})"
+    if len(shape) == 2:
+        return ": if this is one image, use x[None]"
+    if len(shape) == 4 and shape[3] in (2, 4):
+        return f": if the last channel is transparency, use x[..., :{shape[3] - 1}]"
+    if len(shape) == 4 and shape[1] in (2, 4):
+        return f": if the last channel is transparency, use x[:, :{shape[1] - 1}]"
+    if len(shape) == 4 and (shape[2] in (1, 3) or shape[0] in (1, 3)):
+        return ": if the last axis numbers the images, use np.moveaxis(x, -1, 0)"
+    if len(shape) > 4 and 1 in shape:
+        return ": remove axes of length 1 (np.squeeze)"
+    return ""
+
+
+def second_meaning(shape: tuple[int, ...]) -> str:
+    """What to say of a shape that is read, but has a second meaning; "" if it has none."""
+    if len(shape) == 3 and shape[2] in (1, 3, 4) and shape[1] > 4:
+        n, h, w = shape
+        return (
+            f"shape {tuple(shape)} is read as {n} grey images of {h} x {w}; "
+            f"one image of {w} channels has shape (1, {n}, {h}, {w})"
+        )
+    if len(shape) == 4 and shape[3] in (1, 3) and shape[1] in (1, 3):
+        return f"shape {tuple(shape)} is read as (n, H, W, C), not (n, C, H, W)"
+    return ""
 
 
 # ---- labels --------------------------------------------------------------------------------------

@@ -20,8 +20,11 @@ import safetensors
 CONFIG, WEIGHTS = "config.json", "diffusion_pytorch_model.safetensors"
 SCHEDULER, PIPELINE = "scheduler_config.json", "model_index.json"
 STEM = WEIGHTS.removesuffix(".safetensors")
-HUB_NAME = re.compile(r"(?:https?:/+(?:huggingface\.co|hf\.co)/)?([\w-][\w.-]*/[\w-][\w.-]*)/?")
-SHARD = re.compile(r"-(\d{5})-of-(\d{5})\.safetensors$")
+HUB = r"(?:https?:/+(?:www\.)?(?:huggingface\.co|hf\.co)/)?"
+HUB_NAME = re.compile(HUB + r"([\w-][\w.-]*/[\w-][\w.-]*)(?:/(?:tree|blob|resolve)/.*)?/?")
+# Of a variant, diffusers before 0.31 writes NAME.fp16-00001-of-00002.safetensors, later versions
+# NAME-00001-of-00002.fp16.safetensors.
+SHARD = re.compile(r"-(\d{5})-of-(\d{5})(\.[\w-]+)?\.safetensors$")
 DEEPEST, MOST_FOLDERS = 4, 1000  # of the search for a model below a folder: hub caches have 3
 
 Values = dict[str, np.ndarray]
@@ -178,7 +181,8 @@ def _weight_files(folder: Path) -> list[Path]:
 def _is_variant(name: str) -> bool:
     """Whether it is the file of a variant, or the index of its shards."""
     one = name.endswith(".safetensors") and not SHARD.search(name)
-    return one or (name.startswith(f"{WEIGHTS}.index.") and name.endswith(".json"))
+    index = ".safetensors." in name and ".index." in name and name.endswith(".json")
+    return one or index  # where in the index's name the variant stands has changed, too
 
 
 def _shards(index: Path) -> list[Path]:

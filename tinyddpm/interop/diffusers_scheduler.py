@@ -24,7 +24,6 @@ from .diffusers_config import (
     FALSE,
     FLAG,
     NULL,
-    NUMBER,
     WHOLE,
     Option,
     checked,
@@ -34,7 +33,7 @@ from .diffusers_config import (
 from .diffusers_files import SCHEDULER, read_json, scheduler_file
 
 CONFIG = SCHEDULER
-KINDS = ("DDPMScheduler", "DDIMScheduler")
+KINDS = ("DDPMScheduler", "DDIMScheduler", "DDPMParallelScheduler", "DDIMParallelScheduler")
 PREDICTS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
 VARIANCES = {"fixed_small": False, "fixed_small_log": False, "fixed_large": True}
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
@@ -94,15 +93,22 @@ def is_positive(value: object) -> bool:
     return isinstance(value, (int, float)) and value is not True and 0 < value < math.inf
 
 
+def is_variance(value: Any) -> bool:
+    """Whether it is a number above 0, and at most 1."""
+    return is_positive(value) and value <= 1
+
+
 def is_anything(value: object) -> bool:
     """Whatever it is: the option does not matter here."""
     return True
 
 
+VARIANCE = is_variance, "a number above 0, at most 1"
+
 OPTIONS = {
     "num_train_timesteps": Option(1000, *WHOLE),
-    "beta_start": Option(0.0001, *NUMBER),
-    "beta_end": Option(0.02, *NUMBER),
+    "beta_start": Option(0.0001, *VARIANCE),
+    "beta_end": Option(0.02, *VARIANCE),
     "beta_schedule": Option("linear", is_one_of(*BETA_SCHEDULES), " or ".join(BETA_SCHEDULES)),
     "trained_betas": Option(None, is_list_of_numbers_or_none, "a list of numbers or null"),
     "variance_type": Option("fixed_small", is_one_of(*VARIANCES), " or ".join(VARIANCES)),
@@ -129,6 +135,13 @@ def from_options(options: Mapping[str, Any]) -> Scheduler:
     Raises:
         ValueError: naming the option that is unknown or that we cannot express.
     """
+    kind = options.get("_class_name") if isinstance(options, dict) else None
+    if isinstance(kind, str) and kind.endswith("Scheduler") and kind not in KINDS:
+        raise ValueError(
+            f"_class_name: expected {KINDS[0]} or {KINDS[1]}, got {kind!r}: if the network was "
+            f"trained with such a one, let diffusers write it: "
+            f"{KINDS[0]}.from_config(scheduler.config).save_pretrained(folder)"
+        )
     o = checked(options, OPTIONS, KINDS)
     predicts = "sample" if o["predict_epsilon"] is False else o["prediction_type"]
     schedule = _schedule(o)

@@ -13,6 +13,7 @@ What lies in it:
     checkpoint-<step>.safetensors  the ones before it
     best.safetensors               the one with the lowest held-out J
     metrics.jsonl                  a record of every step (record.py)
+    data.txt                       what was found where the data come from
 
 A step is written in this order: its records, the best, the checkpoint. So a checkpoint of step k
 vouches for the records and the best up to k. A resumed run repeats whatever came after it. Every
@@ -38,7 +39,7 @@ from .checkpoint import Checkpoint, CheckpointError
 from .record import Record, cut_after, read_metrics as read_metrics  # for readers of a folder
 
 CHECKPOINT, BEST = "checkpoint.safetensors", "best.safetensors"
-CONFIG, METRICS, LOCK = "config.toml", "metrics.jsonl", ".lock"
+CONFIG, METRICS, LOCK, FOUND = "config.toml", "metrics.jsonl", ".lock", "data.txt"
 
 
 class InUse(RuntimeError):
@@ -198,6 +199,11 @@ class RunFolder:
         """Write config.toml."""
         with replacing(self.path / CONFIG) as beside:
             configuration.write(config, beside)
+
+    def write_found(self, found: str) -> None:
+        """Write data.txt: to read the data again may take minutes."""
+        with replacing(self.path / FOUND) as beside:
+            beside.write_text(found + "\n", encoding="utf-8")
 
     @contextlib.contextmanager
     def metrics(self, start: int) -> Iterator[Record]:

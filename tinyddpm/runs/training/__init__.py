@@ -73,6 +73,7 @@ def run(
         tqdm.write("\n".join(map(wrapped, setup.found.splitlines())))
         setup.model.move(config.device)
         files.write_config(setup.config)
+        files.write_found(setup.found)
         if recipe and not curve:
             why = recipes.why_not(recipe, setup.config, setup.model.fingerprint)
             tell(f"not compared with the recipe {recipe}: {why}")
