@@ -177,7 +177,7 @@ def test_titles_are_short():
     titles = [line[2:] for line in firsts if line.startswith("# ")]
     assert len(titles) > 10
     titles += map(gallery.title, keep.examples())
-    assert not [title for title in titles if len(title) > 26]
+    assert not [title for title in titles if len(title) > 30]
     assert gallery.title(ROOT / "examples/07_ddpm_and_gan.py") == "7. DDPM and GAN"
 
 
