@@ -169,4 +169,4 @@ def index():
         card["question"] = rest(question(docstring), tinyddpm).strip()
         cards += [CARD.format(picture=p, **card) for p in picture] or [BARE_CARD.format(**card)]
     names = "".join(f"   {path.stem}\n" for path in keep.examples())
-    return f"{INDEX}{names}\n.. container:: cards\n\n" + "".join(cards)
+    return f"{INDEX}{names}\n.. container:: pictures\n\n" + "".join(cards)
