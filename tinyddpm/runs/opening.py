@@ -4,7 +4,6 @@
     *_, (t, x0, x0_hat) = run.sample(n=64, seed=0, **run.chain())  # as `tinyddpm sample` does
     *_, (t, x0, x0_hat) = run.sample(n=64, sampler="dpm", steps=25, grid="log-snr")
     *_, (t, x0, x0_hat) = run.sample(n=64, label="3", guidance=3.0)    # trained with --classes
-
     with run.denoiser(labels=np.arange(10), guidance=3.0) as denoiser:
         …                                # for samplers of your own choice
 
