@@ -3,16 +3,18 @@
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
 # make prove   the long proofs: parity with PyTorch, and fuzzing. Installs PyTorch, diffusers and
 #              (on Linux, x86-64) atheris
-# make test-browser   tests of `tinyddpm explore` in a real browser: the system's Chromium or
-#              Chrome, or CHROMIUM=/path/to/it
+# make test-browser   tests of `tinyddpm explore` and of the site in a real browser: the system's
+#              Chromium or Chrome, or CHROMIUM=/path/to/it
 # make test-gpu-sim   tests of the CuPy backend with no GPU: the real CuPy, computing on this CPU
 #              (tools/cupy_on_cpu; needs g++), and the CUDA kernels
 # make bench   times training steps, sampling and each op against PyTorch (installs it)
 # make bench-scaling   draws how time and memory grow
 # make bench-gpu   times kernels and training steps on a GPU against PyTorch. To test on a GPU:
 #              pytest -m gpu (README)
-# make docs    the site, in docs/_build/html: pages, API reference, and the examples with their
-#              pictures. The long ones run with --quick; FULL=1 runs them in full (15 minutes)
+# make docs    the site, in docs/_build/html: pages, API reference, and the examples with what a
+#              full run of each printed and drew
+# make keep    runs the examples that have changed, in full, and keeps what they print and draw for
+#              the site; EXAMPLES="05 07" names some
 # make docs-links   follows the site's links into the internet
 # make architecture   draws docs/architecture.svg from the imports
 # make one-page   computes what docs/one_page.md shows (half a minute)
@@ -41,7 +43,7 @@ format: $(VENV)/.ready-lint
 test: $(VENV)/.ready-test
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove and not gpu_sim and not browser"
 
-test-browser: $(VENV)/.ready-test $(VENV)/.ready-browser
+test-browser: $(VENV)/.ready-test $(VENV)/.ready-browser docs
 	OPENBLAS_NUM_THREADS=1 CHROMIUM=$(CHROMIUM) $(RUN) -m pytest -m browser tests/browser
 
 # Two runs: NVIDIA's compiler dies beside the stand-in for its driver.
@@ -70,21 +72,22 @@ bench-gpu: $(VENV)/.ready-bench
 bench-scaling: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.scaling --out docs/scaling.png
 
-.PHONY: docs docs-links architecture one-page
+.PHONY: docs docs-links keep architecture one-page
 # -W: a warning is an error, and so is a reference that leads nowhere. The site is made from
 # nothing: a page that has not changed would not warn again, and one whose module is gone would
-# stay. The examples do not run again (docs/auto_examples has them). The script follows every link
-# of the site that stays on it.
+# stay. Nothing runs: docs/kept has what the examples found. The script follows every link of the
+# site that stays on it.
 docs: $(VENV)/.ready-docs
 	rm -rf docs/_build/html
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going --quiet $(if $(FULL),--tag full) \
-	  docs docs/_build/html
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx -W --keep-going --quiet docs docs/_build/html
 	$(RUN) docs/_ext/check_links.py docs/_build/html
 	@echo "The site is docs/_build/html/index.html."
 
 docs-links: $(VENV)/.ready-docs
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx --builder linkcheck $(if $(FULL),--tag full) \
-	  docs docs/_build/links
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m sphinx --builder linkcheck docs docs/_build/links
+
+keep: $(VENV)/.ready-test
+	OPENBLAS_NUM_THREADS=1 $(RUN) docs/_ext/keep.py $(EXAMPLES)
 
 architecture: $(VENV)/.ready-test
 	$(RUN) docs/_ext/architecture.py

@@ -1,4 +1,4 @@
-"""How the site is built: make docs, or make docs FULL=1, which runs every example in full."""
+"""How the site is built: make docs. What the examples found is kept (make keep), not run."""
 
 import sys
 from pathlib import Path
@@ -6,8 +6,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent / "_ext"))
 import gallery
 
-FULL = tags.has("full")  # noqa: F821  (Sphinx defines `tags`)
-gallery.stage(FULL)
+gallery.write()
 
 project = "tinyddpm"
 copyright = "the authors of tinyddpm"
@@ -16,22 +15,18 @@ extensions = [
     "sphinx.ext.autodoc",  # the API pages, from the docstrings
     "sphinx.ext.napoleon",  # their sections: Args, Returns, Raises
     "sphinx.ext.viewcode",  # each function with its source
-    "sphinx_gallery.gen_gallery",
     "myst_parser",  # pages in Markdown
-    *("docstrings", "formulas", "gallery", "markdown"),  # ours, in _ext
+    *("docstrings", "formulas", "markdown"),  # ours, in _ext
 ]
-exclude_patterns = [
-    "_build",
-    "auto_examples/*.py",
-    "auto_examples/*.ipynb",
-    "**/sg_execution_times.rst",
-    "sg_execution_times.rst",
-]
+exclude_patterns = ["_build"]
 nitpicky = True
 # Types and errors in signatures are not links that somebody wrote. Most are not ours, and the site
 # builds without the internet, so there is no inventory to look them up in.
 nitpick_ignore_regex = [("py:(class|exc|data)", ".*"), ("py:obj", r"typing\..*")]
 
+# Each thing is described where it is defined. To follow Dataset.origin to the class of its value
+# would make links that lead nowhere.
+viewcode_follow_imported_members = False
 autodoc_member_order = "bysource"
 autodoc_default_options = {
     "members": True,
@@ -52,25 +47,6 @@ napoleon_use_rtype = False
 napoleon_custom_sections = [("Attributes", "params_style"), ("Raises", "params_style")]
 
 myst_enable_extensions = ["attrs_block"]  # a class for a table
-
-sphinx_gallery_conf = {
-    "examples_dirs": str(gallery.STAGE),
-    "gallery_dirs": "auto_examples",
-    "filename_pattern": r"/\d\d_",
-    "within_subsection_order": "FileNameSortKey",
-    "image_scrapers": "gallery.saved_pictures",
-    "reset_argv": "gallery.command_line",
-    "reset_modules": "gallery.definitions_again",
-    "capture_repr": (),
-    "download_all_examples": False,
-    "notebook_extensions": set(),
-    "show_memory": False,
-    "show_signature": False,
-    "write_computation_times": False,
-    "min_reported_time": 1e9,
-    "remove_config_comments": False,
-    "plot_gallery": "True",
-}
 
 highlight_language = "none"  # a block that does not say what it is, is mostly commands
 

@@ -10,8 +10,8 @@ several seeds, with every step size, by plain gradient descent and by Adam, the 
 GANs. We tune nothing for one of them alone, and use no method invented to make GANs stable.
 
 A run fails if it diverges or misses a mode. (At first it also failed with less than half of its
-points near a mode: 50 of 54 runs of 3,000 steps did. That was too much to ask in so few steps, so
-we only print this fraction, for the best and the worst step size.)
+points near a mode, and nearly all runs did. That was too much to ask in so few steps, so we only
+print this fraction, for the best and the worst step size.)
 """
 
 import argparse

@@ -1,11 +1,11 @@
 """How many steps does it take to draw an image, and what else can a trained model draw?
 
-    tinyddpm train --recipe digits_classes --out runs/digits_classes    # once: a few minutes
-    python examples/09_samplers.py runs/digits_classes --out docs       # draws docs/samplers.png …
-    python examples/09_samplers.py --quick                              # needs no run
+    python examples/09_samplers.py digits     # a minute: with the model of the digits that ships
+    python examples/09_samplers.py --quick    # seconds: needs no model
 
-One trained denoiser goes into everything here, as an argument. Nothing is trained again. Without a
-run, the ideal denoiser of the digits stands in.
+One trained denoiser goes into everything here, as an argument. Nothing is trained again. Instead of
+`digits` you can name a run of yours: `tinyddpm train --recipe digits_classes` makes one. Without a
+model, the ideal denoiser of the digits stands in.
 
   1. Four samplers at 10 to 1000 steps, all from the same noise.
   2. Classifier-free guidance: the same noise with weight w = 0, 1, 3, 6 for each class.

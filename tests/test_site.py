@@ -3,101 +3,26 @@
 Needs nothing of the docs extra; `make docs` itself is the other half.
 """
 
-import ast
-import importlib
-import inspect
 import re
 import sys
 
 import pytest
-from test_architecture import CORE, ROOMS, ROOT
+from test_architecture import ROOMS, ROOT
 
 sys.path.insert(0, str(ROOT / "docs/_ext"))
 import architecture
 import check_links
 import docstrings
 import gallery
+import keep
 import markdown
 from formulas import Formula, formulas, mathml
-
-LEARN = {path.stem: path.read_text(encoding="utf-8") for path in (ROOT / "docs/learn").glob("*.md")}
-EXAMPLES = sorted(path.stem for path in (ROOT / "examples").glob("*.py"))
 
 
 def cells(page):
     """The rows of a page's tables, without heads and rules."""
     lines = [line for line in page.splitlines() if line.startswith("|") and "|---" not in line]
     return [[cell.strip() for cell in line.strip("|").split(" | ")] for line in lines][1:]
-
-
-# ---- the tour ------------------------------------------------------------------------------------
-
-
-def test_the_tour_has_twelve_stops_and_leads_past_the_whole_core():
-    stops = re.split(r"^## \d+\. ", LEARN["tour"], flags=re.MULTILINE)[1:]
-    assert len(stops) == 12
-    for stop in stops:
-        assert "**Notice**" in stop and "```{literalinclude}" in stop
-    named = set(re.findall(r"\{py:mod\}`[^`<]*<([\w.]+)>`", LEARN["tour"]))
-    assert named == {docstrings.dotted(path) for path in CORE}
-
-
-@pytest.mark.parametrize(
-    "path, options",
-    re.findall(r"```\{literalinclude\} (\S+)\n((?:: ?.*\n|:.*\n)+)", LEARN["tour"]),
-)
-def test_an_excerpt_of_the_tour_is_in_its_file(path, options):
-    text = (ROOT / "docs/learn" / path).read_text(encoding="utf-8")
-    found = re.findall(r"^:([\w-]+): ?(.*)$", options, re.MULTILINE)
-    options = {name: value.strip('"') for name, value in found}
-    if "pyobject" in options:
-        assert f"def {options['pyobject']}(" in text
-    else:
-        start = text.index(options["start-at"])
-        assert 0 < start < text.index(options["end-at"], start)
-
-
-# ---- the lecture ---------------------------------------------------------------------------------
-
-
-def test_every_example_is_in_the_table_and_every_point_of_the_lecture_has_one():
-    rows = cells(LEARN["lecture"])
-    assert {re.search(r"/auto_examples/(\w+)>", row[1])[1] for row in rows} == set(EXAMPLES)
-    points = [match[1] for row in rows if (match := re.match(r"\*\*(.*?)\*\*", row[0]))]
-    kinds = (("Objective", 6), ("Question", 4), ("Take-away", 4))
-    assert points == [f"{kind} {i}" for kind, n in kinds for i in range(1, n + 1)]
-    for row in rows:
-        assert len(row) == 4 and len(row[2]) > 20 and re.search(r"\d", row[3]), row
-
-
-def test_each_question_has_its_answer_and_a_run():
-    for question in re.split(r"^### ", LEARN["lecture"], flags=re.MULTILINE)[1:]:
-        assert "<details><summary>Answer</summary>" in question
-        assert "**A run that shows it" in question and "/auto_examples/" in question
-
-
-# ---- the glossary --------------------------------------------------------------------------------
-
-SYMBOLS = (
-    *("x_0", "x_t", "ε", "ᾱ_t", "t", "T", "x̂_0", "x̂_θ(x_t, t)"),
-    *("J", "θ", "β", "∇_θ J", "U-Net", "skip", "M"),
-)
-
-
-def test_the_glossary_has_the_lecture_s_symbols():
-    symbols = " ".join(row[0] for row in cells(LEARN["glossary"]))
-    for symbol in SYMBOLS:
-        assert symbol in symbols, symbol
-
-
-@pytest.mark.parametrize("row", cells(LEARN["glossary"]), ids=lambda row: row[2])
-def test_a_name_of_the_glossary_is_where_it_says(row):
-    name = re.fullmatch(r"`(\w+)`", row[2])[1]
-    module, path = re.fullmatch(r"`([\w.]+):([\w.]+)`", row[3]).groups()
-    found = importlib.import_module(module)
-    for part in path.split("."):
-        found = getattr(found, part)
-    assert re.search(rf"\b{name}\b", inspect.getsource(found))
 
 
 # ---- the reference -------------------------------------------------------------------------------
@@ -246,18 +171,24 @@ def test_a_formula_is_set_as_it_is_meant():
 # ---- pages ---------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("full", [False, True])
-@pytest.mark.parametrize("name", EXAMPLES)
-def test_the_copy_of_an_example_is_the_same_program(name, full):
-    path = ROOT / "examples" / f"{name}.py"
-    copy = gallery.staged(path, full)
-    before, after = ast.parse(path.read_text(encoding="utf-8")), ast.parse(copy)
-    assert list(map(ast.dump, before.body[1:])) == list(map(ast.dump, after.body[1:]))
-    docstring = ast.get_docstring(after)
-    title, line = docstring.splitlines()[:2]
-    assert title.startswith(f"{int(name[:2])}. ") and set(line) == {"="} and len(title) > 20
-    quick = "--quick" in docstring.split("The output below")[1]
-    assert quick == bool("--quick" in gallery.arguments(name, full))
+def test_titles_are_short():
+    pages = [*(ROOT / "docs").glob("*.md"), *(ROOT / "docs/learn").glob("*.md")]
+    firsts = [page.read_text(encoding="utf-8").splitlines()[0] for page in pages]
+    titles = [line[2:] for line in firsts if line.startswith("# ")]
+    assert len(titles) > 10
+    titles += map(gallery.title, keep.examples())
+    assert not [title for title in titles if len(title) > 30]
+    assert gallery.title(ROOT / "examples/07_ddpm_and_gan.py") == "7. DDPM and GAN"
+
+
+def test_navigation_begins_with_the_command_line_and_ends_with_the_gpu():
+    index = (ROOT / "docs/index.md").read_text(encoding="utf-8")
+    trees = re.findall(r"```\{toctree\}\n:caption: (.*)\n:hidden:\n\n([^`]*)```", index)
+    listed = {caption: pages.split() for caption, pages in trees}
+    assert listed["Use"][0] == "guide" and listed["Use"][-1] == "gpu"
+    pages = {page for pages in listed.values() for page in pages} | {"index"}
+    for folder, start in (("docs", ""), ("docs/learn", "learn/")):
+        assert {f"{start}{path.stem}" for path in (ROOT / folder).glob("*.md")} <= pages
 
 
 def test_the_parts_of_the_readme_that_pages_show_are_there():

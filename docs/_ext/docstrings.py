@@ -173,7 +173,7 @@ def process_docstring(app, what, name, obj, options, lines):
 
 def process_signature(app, what, name, obj, options, signature, returns):
     """A dataclass needs no signature: its fields follow, with types and defaults."""
-    if is_dataclass(obj):
+    if inspect.isclass(obj) and is_dataclass(obj):
         return "", None
     return tuple(part and with_aliases(part) for part in (signature, returns))
 

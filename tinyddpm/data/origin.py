@@ -1,11 +1,13 @@
 """What was found where the data come from, and how it was read: for the user to check.
 
-dataset = load("pets/", size=32)
-print(report(dataset, "pets/").text())
+    dataset = load("pets/", size=32)
+    print(report(dataset, "pets/").text())
 
-pets/: 212 files used; passed over: 10 .heic, 3 .svg, 2 hidden or system folders
-212 images, (C, H, W) = (3, 32, 32); stored as uint8 from 0 to 255 (JPEG), read as x / 127.5 - 1
-2 classes: cat 100, dog 112; 176 images to train on, 36 held out (stratified)
+    pets/: 212 files used; passed over: 10 .heic, 3 .svg, 2 hidden or system folders
+    212 images, (C, H, W) = (3, 32, 32); stored as uint8 from 0 to 255 (JPEG), read as …
+    2 classes: cat 100, dog 112; 176 images to train on, 36 held out (stratified)
+
+`tinyddpm data`, `train` and `info` print this.
 """
 
 import dataclasses

@@ -1,12 +1,13 @@
 """A trained run, opened to draw images with.
 
-run = Run("runs/x")                      # or Run("fashion"), a model that ships (shipped.py)
-*_, (t, x0, x0_hat) = run.sample(n=64, seed=0, **run.chain())       # as `tinyddpm sample` does
-*_, (t, x0, x0_hat) = run.sample(n=64, sampler="dpm", steps=25, grid="log-snr")
-*_, (t, x0, x0_hat) = run.sample(n=64, label="3", guidance=3.0)    # trained with --classes
+    run = Run("runs/x")                  # or Run("fashion"), a model that ships (shipped.py)
+    *_, (t, x0, x0_hat) = run.sample(n=64, seed=0, **run.chain())  # as `tinyddpm sample` does
+    *_, (t, x0, x0_hat) = run.sample(n=64, sampler="dpm", steps=25, grid="log-snr")
+    *_, (t, x0, x0_hat) = run.sample(n=64, label="3", guidance=3.0)    # trained with --classes
+    with run.denoiser(labels=np.arange(10), guidance=3.0) as denoiser:
+        …                                # for samplers of your own choice
 
-with run.denoiser(labels=np.arange(10), guidance=3.0) as denoiser:
-    …                                    # for samplers of your own choice
+A Run knows its network, its schedule and its classes: nothing else need be said to draw.
 """
 
 import math
