@@ -46,7 +46,7 @@ def test_sampling_beside_its_code():
 def test_the_first_picture_has_the_command_beside_it_that_draws_it():
     """tests/pictures compares the picture with what this command draws."""
     picture, command = re.search(r"^!\[.*\]\((.*)\)\n\n\*`(.*?)`", README, re.MULTILINE).groups()
-    assert f"tinyddpm {FILM}" == command.replace("--out ", "--out docs/")
+    assert f".venv/bin/tinyddpm {FILM}" == command.replace("--out ", "--out docs/")
     assert FILM.endswith(f"--out {picture}")
 
 
