@@ -1,5 +1,6 @@
 """What a person reads when a rule is broken: the rule, the numbers, and the input as code."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,33 +11,43 @@ from .slopes import Slopes
 from .strategies import LAYOUTS, Case, is_real
 from .subject import Subject
 
+NOT_FINITE = re.compile(r"\b(?=(nan|inf)\b)")  # where a `np.` is missing
+
 # Every rule, and what it demands.
 RULES = {
     "runs": "forward and backward run on valid input",
-    "value": "the output is the reference's",
+    "value": "the output is the reference's, and so are the gradients if that has any",
     "slope": "the gradient is the slope of the output",
     "shape": "a gradient has its argument's shape and dtype",
     "linear": "a pullback is linear in g",
     "untouched": "forward and backward write into nothing they were given",
-    "alias": "a gradient shares no memory with inputs, output or a later call",
+    "alias": "a later call changes no gradient, and none is memory of inputs or output",
     "needs": "a gradient does not depend on which other gradients are asked for",
     "twice": "the same Tensor passed twice gets the sum of both gradients",
+    "numbers": "a Python number is as good as an array of that number",
     "float32": "float32 in, float32 out, near the float64 result",
     "nan": "NaN in, NaN out: no finite result hides it",
+    "infinity": "infinity shows, unless the result has a finite limit",
     "device": "a GPU gives what the CPU gives",
 }
 
 
 class Broken(Exception):
-    """A rule does not hold. `run` makes a GradientError of it, with the input."""
+    """A rule does not hold. `run` makes a GradientError of it, with the input.
 
-    def __init__(self, rule: str, what: str) -> None:
+    That is the case's, unless the rule changed it: then `arrays` and `g` are what it tried.
+    """
+
+    def __init__(self, rule: str, what: str, arrays: Any = None, g: Any = None) -> None:
         super().__init__(what)
-        self.rule, self.what = rule, what
+        self.rule, self.what, self.arrays, self.g = rule, what, arrays, g
 
 
 def explain(subject: Subject, case: Case, g: Array | None, broken: Broken) -> GradientError:
     """The error that a person sees."""
+    if broken.arrays is not None:
+        as_they_lie = ("C",) * len(case.layouts)
+        case, g = case._replace(arrays=tuple(broken.arrays), layouts=as_they_lie), broken.g
     lines = [
         f'{subject.name} breaks the rule "{broken.rule}": {RULES[broken.rule]}.',
         *("    " + line for line in broken.what.splitlines()),
@@ -72,7 +83,7 @@ def _literal(a: Any, layout: str) -> str:
     if not isinstance(a, np.ndarray):
         return repr(a)
     dtype = "" if a.dtype == np.float64 else f", dtype={a.dtype.name!r}"
-    listed = f"np.array({a.tolist()!r}{dtype})"
+    listed = f"np.array({NOT_FINITE.sub('np.', repr(a.tolist()))}{dtype})"
     if a.size == 0:
         listed = f"np.zeros({a.shape}{dtype})"
     if layout == "strided" and not a.ndim:

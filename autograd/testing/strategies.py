@@ -41,27 +41,28 @@ def arrays_near(
         kinks: numbers at which the function has no derivative.
     """
 
-    @st.composite
-    def strategy(draw: Draw) -> Array:
-        if domain is bool:
-            return np.asarray(draw(hnp.arrays(bool, shape)))
-        low, high = domain[0] + BOUNDARY, domain[1] - BOUNDARY
-        size = int(np.prod(shape))
-        if size <= FEW:
-            simple = _simple(low, high)
-            often = [k for k in (*kinks, 0.0) if low < k < high] * (len(simple) // 8)
-            one = st.sampled_from([*simple, *often])
-            listed = draw(st.lists(one, min_size=size, max_size=size))
-            return np.array(listed, dtype=np.float64).reshape(shape)
-        rng = np.random.default_rng(draw(SEEDS))
-        x = np.asarray(rng.uniform(low, high, shape))
-        if kinks:
-            x = np.where(rng.random(shape) < 0.2, rng.choice(kinks, shape), x)
-        if draw(st.booleans()):  # ties, which ordinary random numbers never have
-            x = np.clip(np.round(x, 1), low, high)
-        return np.asarray(x)
+    return _arrays(shape, domain, tuple(kinks))
 
-    return strategy()
+
+@st.composite  # out here: Hypothesis reads the source of each one that is made, which takes 2 ms
+def _arrays(draw: Draw, shape: Shape, domain: Domain, kinks: Sequence[float]) -> Array:
+    if domain is bool:
+        return np.asarray(draw(hnp.arrays(bool, shape)))
+    low, high = domain[0] + BOUNDARY, domain[1] - BOUNDARY
+    size = int(np.prod(shape))
+    if size <= FEW:
+        simple = _simple(low, high)
+        often = [k for k in (*kinks, 0.0) if low < k < high] * (len(simple) // 8)
+        one = st.sampled_from([*simple, *often])
+        listed = draw(st.lists(one, min_size=size, max_size=size))
+        return np.array(listed, dtype=np.float64).reshape(shape)
+    rng = np.random.default_rng(draw(SEEDS))
+    x = np.asarray(rng.uniform(low, high, shape))
+    if kinks:
+        x = np.where(rng.random(shape) < 0.2, rng.choice(kinks, shape), x)
+    if draw(st.booleans()):  # ties, which ordinary random numbers never have
+        x = np.clip(np.round(x, 1), low, high)
+    return np.asarray(x)
 
 
 def upstream(shape: Shape) -> st.SearchStrategy[Array]:
