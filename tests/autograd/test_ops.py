@@ -21,9 +21,3 @@ def test_the_table_has_every_primitive():
 @pytest.mark.parametrize("op", TABLE, ids=lambda op: op.__name__)
 def test_pullback_is_the_derivative(op):
     gradient_test(op, **TABLE[op])()
-
-
-@pytest.mark.prove
-@pytest.mark.parametrize("op", TABLE, ids=lambda op: op.__name__)
-def test_no_false_alarm_in_three_thousand_examples(op):
-    gradient_test(op, examples=3000, **TABLE[op])()

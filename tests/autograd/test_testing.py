@@ -226,6 +226,10 @@ def test_bad_calls_are_refused():
         gradient_test(ops.reshape)
     with pytest.raises(ValueError, match="order: expected the letters H, W, N and C, got 'HW'"):
         images(order="HW")
+    with pytest.raises(ValueError, match="device: expected cpu, since vjp takes NumPy arrays, got"):
+        check_vjp(np.sin, lambda g, x: g * np.cos(x), device="cuda")
+    with pytest.raises(RuntimeError, match="device cuda:99:"):
+        gradient_test(ops.add, device="cuda:99")()
     with pytest.raises(ValueError, match="domains: expected 2 of them, got 1"):
         gradient_test(ops.add, domains=[(0.0, 1.0)])()
 
