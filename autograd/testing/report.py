@@ -35,12 +35,16 @@ RULES = {
 class Broken(Exception):
     """A rule does not hold. `run` makes a GradientError of it, with the input.
 
-    That is the case's, unless the rule changed it: then `arrays` and `g` are what it tried.
+    That is the case's, unless the rule changed it: then `arrays` and `g` are what it tried, and
+    `needs` says for which arguments it asked for gradients.
     """
 
-    def __init__(self, rule: str, what: str, arrays: Any = None, g: Any = None) -> None:
+    def __init__(
+        self, rule: str, what: str, arrays: Any = None, g: Any = None, needs: Any = None
+    ) -> None:
         super().__init__(what)
-        self.rule, self.what, self.arrays, self.g = rule, what, arrays, g
+        self.rule, self.what, self.needs = rule, what, needs
+        self.arrays, self.g = arrays, g
 
 
 def explain(subject: Subject, case: Case, g: Array | None, broken: Broken) -> GradientError:
@@ -53,26 +57,30 @@ def explain(subject: Subject, case: Case, g: Array | None, broken: Broken) -> Gr
         *("    " + line for line in broken.what.splitlines()),
         "",
         "To see it again:",
-        *("    " + line for line in code(subject, case, g)),
+        *("    " + line for line in code(subject, case, g, broken.needs)),
     ]
     return GradientError("\n" + "\n".join(lines))
 
 
-def code(subject: Subject, case: Case, g: Array | None) -> list[str]:
+def code(subject: Subject, case: Case, g: Array | None, needs: Any = None) -> list[str]:
     """Lines to paste into Python."""
+    needed = needs or [True] * len(case.arrays)
+    leaves = [is_real(a) and n and not subject.strict for a, n in zip(case.arrays, needed)]
     names = [f"x{i}" for i in range(len(case.arrays))] if len(case.arrays) > 1 else ["x"]
-    ours = not subject.strict
-    lines = ["import numpy as np"] + (["from autograd import leaf"] if ours else [])
-    for name, a, how in zip(names, case.arrays, case.layouts):
-        literal = _literal(a, how if is_real(a) else "C")
-        lines.append(f"{name} = leaf({literal})" if is_real(a) and ours else f"{name} = {literal}")
+    lines = ["import numpy as np"] + (["from autograd import leaf"] if any(leaves) else [])
+    known: dict[int, str] = {}  # so that the same array twice is the same name
+    for name, a, how, is_leaf in zip(names, case.arrays, case.layouts, leaves):
+        made = _literal(a, how if is_real(a) else "C")
+        made = f"leaf({made})" if is_leaf else made
+        lines.append(f"{name} = {known.get(id(a), made)}")
+        known |= {id(a): name} if is_real(a) else {}
     options = "".join(f", {name}={_literal(value, 'C')}" for name, value in case.options.items())
     gradient = None if g is None else _literal(g, case.layouts[-1])
     if subject.strict:
         if gradient is None:
             return [*lines, f"{subject.name}({', '.join(names)}{options})"]
         return [*lines, f"{subject.call}({', '.join([gradient, *names])}{options})"]
-    reals = [name for name, a in zip(names, case.arrays) if is_real(a)]
+    reals = [name for name, is_leaf in zip(names, leaves) if is_leaf]
     lines.append(f"out = {subject.call}({', '.join(names)}{options})")
     if gradient is not None:
         lines += [f"out.backward({gradient})", ", ".join(f"{name}.grad" for name in reals)]
@@ -80,6 +88,8 @@ def code(subject: Subject, case: Case, g: Array | None) -> list[str]:
 
 
 def _literal(a: Any, layout: str) -> str:
+    if isinstance(a, tuple):
+        return f"({''.join(_literal(each, 'C') + ', ' for each in a).rstrip()})"
     if not isinstance(a, np.ndarray):
         return repr(a)
     dtype = "" if a.dtype == np.float64 else f", dtype={a.dtype.name!r}"

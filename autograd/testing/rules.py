@@ -184,8 +184,9 @@ def needs(e: Evaluated) -> None:
     _, some = e.subject.gradients(e.arrays, e.case.options, e.g, asked)
     for i in e.real:
         if asked[i] and not close(some[i], e.gradients[i]):
-            others = [j for j in e.real if not asked[j]]
-            raise Broken("needs", f"gradient {i} changes when argument {others} needs none")
+            others = " and ".join(str(j) for j in e.real if not asked[j])
+            what = f"gradient {i} changes when argument {others} needs none"
+            raise Broken("needs", what, e.arrays, e.g, asked)
 
 
 def close(a: Any, b: Any, rtol: float = 1e-9, atol: float = 1e-12) -> bool:
@@ -207,4 +208,4 @@ def twice(e: Evaluated) -> None:
     _, together = e.again(e.g, same)
     if not close(np.asarray(separate[i]) + np.asarray(separate[j]), together[i]):
         what = f"arguments {i} and {j} are one Tensor: its gradient is not the sum of both"
-        raise Broken("twice", what)
+        raise Broken("twice", what, same, e.g)

@@ -150,8 +150,9 @@ def test_one_tensor_twice_gets_both_gradients():
         seen.append(x is y)
         return x * y, lambda g: (g * y, 0 * g if x is y else g * x)
 
-    with pytest.raises(GradientError, match='breaks the rule "twice"'):
+    with pytest.raises(GradientError, match='breaks the rule "twice"') as error:
         gradient_test(confused, examples=100)()
+    assert "x1 = x0" in str(error.value)
     assert any(seen)
 
 
@@ -166,6 +167,7 @@ def test_the_code_to_paste_has_what_the_rule_tried():
     assert "x = leaf(np.array(np.nan))" in pasted(blind)
     assert "x = leaf(np.array(np.inf))" in pasted(hides_infinity)
     assert "out.backward(np.array(np.inf))" in pasted(clips_g)
+    assert re.search(r"x[01] = np.array", pasted(needy))
     text = pasted(makes_float64)
     assert "dtype='float32'" in text and re.search(r"x[01] = 1\n", text)
 
