@@ -9,6 +9,7 @@ All shrink: Hypothesis ends at the fewest axes, and at numbers such as 1.0 and 0
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -78,6 +79,7 @@ def upstream_of(seed: int, shape: Shape) -> Array:
     return np.asarray(np.random.default_rng(seed).choice(choices, shape))
 
 
+@cache
 def _simple(low: float, high: float) -> list[float]:
     """Some 40 round numbers of the domain: those first that are easiest to calculate with."""
     step = 10.0 ** np.floor(np.log10((high - low) / 10))
@@ -229,10 +231,15 @@ def cases(
                 raise ValueError(f"domains: expected {len(each)} of them, got {len(many)}")
             arrays = tuple(draw(arrays_near(s, d, kinks)) for s, d in zip(each, many))
             chosen = drawn_options(draw, options, each)
-        orders = st.lists(
-            st.sampled_from(list(LAYOUTS)), min_size=len(arrays) + 1, max_size=len(arrays) + 1
-        )
-        needs = st.lists(st.booleans(), min_size=len(arrays), max_size=len(arrays))
-        return Case(tuple(arrays), chosen, tuple(draw(orders)), draw(SEEDS), tuple(draw(needs)))
+        # A list of choices as the digits of one number: that is drawn and shrunk much sooner.
+        orders = _digits(draw, len(LAYOUTS), len(arrays) + 1)
+        layouts = tuple(list(LAYOUTS)[digit] for digit in orders)
+        needs = tuple(digit == 1 for digit in _digits(draw, 2, len(arrays)))
+        return Case(tuple(arrays), chosen, layouts, draw(SEEDS), needs)
 
     return strategy()
+
+
+def _digits(draw: Draw, base: int, count: int) -> list[int]:
+    number = draw(st.integers(0, base**count - 1))
+    return [number // base**k % base for k in range(count)]
