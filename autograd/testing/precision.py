@@ -7,7 +7,7 @@ import numpy as np
 from ..backend import Array, array_module, to_device, to_numpy
 from .report import Broken, kind
 from .rules import Evaluated, close
-from .strategies import is_real
+from .strategies import is_real, laid_out
 from .subject import Gradients
 
 EPS32 = float(np.finfo(np.float32).eps)
@@ -49,9 +49,13 @@ def _moved(a: Any, where: str) -> Any:
 
 
 def _single(e: Evaluated) -> tuple[list[Any], Array]:
-    """The arguments and g in float32."""
-    single = [a.astype(np.float32) if is_real(a) else a for a in e.arrays]
-    return single, e.g.astype(np.float32)
+    """The arguments and g in float32, as they lie in memory."""
+    *layouts, of_g = e.case.layouts
+    single = [
+        laid_out(a.astype(np.float32), how) if is_real(a) else a
+        for a, how in zip(e.arrays, layouts)
+    ]
+    return single, laid_out(e.g.astype(np.float32), of_g)
 
 
 def _near_float64(

@@ -50,8 +50,7 @@ class Broken(Exception):
 def explain(subject: Subject, case: Case, g: Array | None, broken: Broken) -> GradientError:
     """The error that a person sees."""
     if broken.arrays is not None:
-        as_they_lie = ("C",) * len(case.layouts)
-        case, g = case._replace(arrays=tuple(broken.arrays), layouts=as_they_lie), broken.g
+        case, g = case._replace(arrays=tuple(broken.arrays)), broken.g
     lines = [
         f'{subject.name} breaks the rule "{broken.rule}": {RULES[broken.rule]}.',
         *("    " + line for line in broken.what.splitlines()),
@@ -89,7 +88,8 @@ def code(subject: Subject, case: Case, g: Array | None, needs: Any = None) -> li
 
 def _literal(a: Any, layout: str) -> str:
     if isinstance(a, tuple):
-        return f"({''.join(_literal(each, 'C') + ', ' for each in a).rstrip()})"
+        listed = ", ".join(_literal(each, "C") for each in a)
+        return f"({listed},)" if len(a) == 1 else f"({listed})"
     if not isinstance(a, np.ndarray):
         return repr(a)
     dtype = "" if a.dtype == np.float64 else f", dtype={a.dtype.name!r}"
