@@ -71,8 +71,11 @@ def _near_float64(
             raise Broken(rule, what, single, g32)
     exact = e.again(g, double)
     rng = np.random.default_rng(e.case.seed)
-    shake = [a + EPS32 * a * rng.uniform(-1, 1, a.shape) if is_real(a) else a for a in double]
-    shaken = e.again(g, [np.asarray(a) if is_real(b) else a for a, b in zip(shake, double)])
+
+    def shake(a: Array) -> Array:
+        return np.asarray(a + EPS32 * a * rng.uniform(-1, 1, a.shape))
+
+    shaken = e.again(shake(g), [shake(a) if is_real(a) else a for a in double])
     scales = {i: float(abs(g).max(initial=0)) for i in e.real}
     scales[-1] = 1 + float(abs(exact[0]).max(initial=0))
     pairs = zip(_results(e, out, gradients, *exact), _results(e, out, gradients, *shaken))
