@@ -15,8 +15,6 @@ seeds = st.integers(0, 2**32 - 1)
 
 check_module = check_layer  # the name by which tests/gpu finds what to run on a GPU too
 
-TINY_STEP = 1e-30  # of the complex step: nothing is subtracted, so it may be this small
-
 
 def full(value, n=1):
     """A batch of n images of one pixel, all of `value`, in float64."""

@@ -17,6 +17,8 @@ Hypothesis: pip install 'tinyddpm[check]'.
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import numpy as np
+
 try:
     from hypothesis import Phase, given, settings, strategies as st
 except ImportError as error:
@@ -24,6 +26,7 @@ except ImportError as error:
         "autograd.testing needs Hypothesis; install it with pip install 'tinyddpm[check]'"
     ) from error
 
+from ..backend import expect, to_device
 from ..check import GradientError
 from .layers import check_layer
 from .report import RULES
@@ -88,25 +91,28 @@ def gradient_test(
         options: keyword arguments. A list holds choices; a strategy is drawn from; a function of
             the shapes, such as `one_axis`, returns a strategy.
         draw: in place of all of these, a strategy of (arrays, options).
-        reference: a function of NumPy arrays that the output must equal.
+        reference: a function of NumPy arrays that the output must equal. If it is an op itself,
+            such as the definition of a fast one, the gradients must be equal too.
         analytic: True uses the complex step, to 1e-12. False uses differences only. By default the
             complex step is used where it turns out to work.
         vjp: `vjp(g, *arrays, **options)` returns the gradients, when `op` is not one of ours.
         skip: names of rules to leave out, of `RULES`.
         examples: how many to try; by default Hypothesis' profile says.
         profile: Hypothesis' settings to begin with; by default those of the loaded profile.
-        device: also compare with the results on this device, such as "cuda".
+        device: also compare with the results on this device, such as "cuda", in float64 and in
+            float32.
 
     Returns:
         A function without arguments. It raises GradientError if a rule is broken.
 
     Raises:
         TypeError: the op needs options that are not given.
-        ValueError: `skip` names no rule.
+        ValueError: `skip` names no rule, or a device is given for a pair of NumPy functions.
     """
     unknown = set(skip) - set(RULES)
     if unknown:
         raise ValueError(f"skip: expected names of {sorted(RULES)}, got {sorted(unknown)}")
+    expect(vjp is None or device == "cpu", "device", "cpu, since vjp takes NumPy arrays", device)
     subject, options = subject_of(op, vjp), dict(options or {})
     drawn = cases(_shapes(op, shapes, options, draw), domains, kinks, options, draw)
     plan = Plan(reference, analytic, tuple(skip), device)
@@ -116,6 +122,7 @@ def gradient_test(
         how["max_examples"] = examples
 
     def test(case: Case) -> None:
+        to_device(np.zeros(0), device)  # or an error that says what is missing
         run(subject, case, plan)
 
     test.__name__ = test.__qualname__ = f"test_{subject.name.replace(' ', '_')}"

@@ -1,5 +1,6 @@
 """What a person reads when a rule is broken: the rule, the numbers, and the input as code."""
 
+import re
 from typing import Any
 
 import numpy as np
@@ -10,58 +11,75 @@ from .slopes import Slopes
 from .strategies import LAYOUTS, Case, is_real
 from .subject import Subject
 
+NOT_FINITE = re.compile(r"\b(?=(nan|inf)\b)")  # where a `np.` is missing
+
 # Every rule, and what it demands.
 RULES = {
     "runs": "forward and backward run on valid input",
-    "value": "the output is the reference's",
+    "value": "the output is the reference's, and so are the gradients if that has any",
     "slope": "the gradient is the slope of the output",
     "shape": "a gradient has its argument's shape and dtype",
     "linear": "a pullback is linear in g",
     "untouched": "forward and backward write into nothing they were given",
-    "alias": "a gradient shares no memory with inputs, output or a later call",
+    "alias": "a later call changes no gradient, and none is memory of inputs or output",
     "needs": "a gradient does not depend on which other gradients are asked for",
     "twice": "the same Tensor passed twice gets the sum of both gradients",
+    "numbers": "a Python number is as good as an array of that number",
     "float32": "float32 in, float32 out, near the float64 result",
     "nan": "NaN in, NaN out: no finite result hides it",
+    "infinity": "infinity shows, unless the result has a finite limit",
     "device": "a GPU gives what the CPU gives",
 }
 
 
 class Broken(Exception):
-    """A rule does not hold. `run` makes a GradientError of it, with the input."""
+    """A rule does not hold. `run` makes a GradientError of it, with the input.
 
-    def __init__(self, rule: str, what: str) -> None:
+    That is the case's, unless the rule changed it: then `arrays` and `g` are what it tried, and
+    `needs` says for which arguments it asked for gradients.
+    """
+
+    def __init__(
+        self, rule: str, what: str, arrays: Any = None, g: Any = None, needs: Any = None
+    ) -> None:
         super().__init__(what)
-        self.rule, self.what = rule, what
+        self.rule, self.what, self.needs = rule, what, needs
+        self.arrays, self.g = arrays, g
 
 
 def explain(subject: Subject, case: Case, g: Array | None, broken: Broken) -> GradientError:
     """The error that a person sees."""
+    if broken.arrays is not None:
+        case, g = case._replace(arrays=tuple(broken.arrays)), broken.g
     lines = [
         f'{subject.name} breaks the rule "{broken.rule}": {RULES[broken.rule]}.',
         *("    " + line for line in broken.what.splitlines()),
         "",
         "To see it again:",
-        *("    " + line for line in code(subject, case, g)),
+        *("    " + line for line in code(subject, case, g, broken.needs)),
     ]
     return GradientError("\n" + "\n".join(lines))
 
 
-def code(subject: Subject, case: Case, g: Array | None) -> list[str]:
+def code(subject: Subject, case: Case, g: Array | None, needs: Any = None) -> list[str]:
     """Lines to paste into Python."""
+    needed = needs or [True] * len(case.arrays)
+    leaves = [is_real(a) and n and not subject.strict for a, n in zip(case.arrays, needed)]
     names = [f"x{i}" for i in range(len(case.arrays))] if len(case.arrays) > 1 else ["x"]
-    ours = not subject.strict
-    lines = ["import numpy as np"] + (["from autograd import leaf"] if ours else [])
-    for name, a, how in zip(names, case.arrays, case.layouts):
-        literal = _literal(a, how if is_real(a) else "C")
-        lines.append(f"{name} = leaf({literal})" if is_real(a) and ours else f"{name} = {literal}")
+    lines = ["import numpy as np"] + (["from autograd import leaf"] if any(leaves) else [])
+    known: dict[int, str] = {}  # so that the same array twice is the same name
+    for name, a, how, is_leaf in zip(names, case.arrays, case.layouts, leaves):
+        made = _literal(a, how if is_real(a) else "C")
+        made = f"leaf({made})" if is_leaf else made
+        lines.append(f"{name} = {known.get(id(a), made)}")
+        known |= {id(a): name} if is_real(a) else {}
     options = "".join(f", {name}={_literal(value, 'C')}" for name, value in case.options.items())
     gradient = None if g is None else _literal(g, case.layouts[-1])
     if subject.strict:
         if gradient is None:
             return [*lines, f"{subject.name}({', '.join(names)}{options})"]
         return [*lines, f"{subject.call}({', '.join([gradient, *names])}{options})"]
-    reals = [name for name, a in zip(names, case.arrays) if is_real(a)]
+    reals = [name for name, is_leaf in zip(names, leaves) if is_leaf]
     lines.append(f"out = {subject.call}({', '.join(names)}{options})")
     if gradient is not None:
         lines += [f"out.backward({gradient})", ", ".join(f"{name}.grad" for name in reals)]
@@ -69,10 +87,13 @@ def code(subject: Subject, case: Case, g: Array | None) -> list[str]:
 
 
 def _literal(a: Any, layout: str) -> str:
+    if isinstance(a, tuple):
+        listed = ", ".join(_literal(each, "C") for each in a)
+        return f"({listed},)" if len(a) == 1 else f"({listed})"
     if not isinstance(a, np.ndarray):
         return repr(a)
     dtype = "" if a.dtype == np.float64 else f", dtype={a.dtype.name!r}"
-    listed = f"np.array({a.tolist()!r}{dtype})"
+    listed = f"np.array({NOT_FINITE.sub('np.', repr(a.tolist()))}{dtype})"
     if a.size == 0:
         listed = f"np.zeros({a.shape}{dtype})"
     if layout == "strided" and not a.ndim:

@@ -1,6 +1,7 @@
 """The rules that a pullback must keep, each a function that raises Broken.
 
-`report.RULES` says what each demands, and `precision.py` holds those about NaN, float32 and GPUs.
+`report.RULES` says what each demands. `precision.py` holds those about float32, NaN, infinity,
+Python's numbers and GPUs.
 """
 
 from collections.abc import Callable, Sequence
@@ -9,10 +10,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array
+from ..tensor import Tensor
 from .report import Broken, kind, wrong_slope
 from .slopes import Slopes, unit
 from .strategies import Case, is_real, upstream_of
-from .subject import Gradients, Subject
+from .subject import Gradients, Options, Subject, subject_of
 
 LARGEST = 256  # arrays of up to so many elements are searched one by one for the worst
 
@@ -42,28 +44,45 @@ class Evaluated(NamedTuple):
         """Which arguments have a gradient."""
         return [i for i, a in enumerate(self.arrays) if is_real(a)]
 
-    def again(self, g: Array, arrays: Sequence[Any] | None = None) -> tuple[Array, Gradients]:
-        """The output and the gradients for another g, or other arrays."""
+    def again(
+        self, g: Array, arrays: Sequence[Any] | None = None, options: Options | None = None
+    ) -> tuple[Array, Gradients]:
+        """The output and the gradients for another g, or other arrays and options."""
         arrays = self.arrays if arrays is None else arrays
-        return self.subject.gradients(arrays, self.case.options, g, [True] * len(arrays))
+        options = self.case.options if options is None else options
+        return self.subject.gradients(arrays, options, g, [True] * len(arrays))
 
 
 # ---- the rules -----------------------------------------------------------------------------------
 
 
 def value(e: Evaluated) -> None:
-    """The output is the reference's."""
+    """The output is the reference's; and so are the gradients, if that is an op too."""
     if e.plan.reference is None:
         return
-    expected = np.asarray(e.plan.reference(*e.arrays, **e.case.options))
-    if e.out.shape != expected.shape:
-        raise Broken("value", f"expected shape {expected.shape}, got {e.out.shape}")
-    off = abs(e.out - expected) - 1e-12 * (1 + abs(expected))
+    made = e.plan.reference(*e.arrays, **e.case.options)
+    if not isinstance(made, Tensor):
+        _same("", e.out, np.asarray(made), 0.0)
+        return
+    definition = subject_of(e.plan.reference, None)
+    all_of_them = [True] * len(e.arrays)
+    out, gradients = definition.gradients(e.arrays, e.case.options, e.g, all_of_them)
+    _same("", e.out, out, 0.0)
+    for i in e.real:
+        expected = np.asarray(gradients[i])
+        _same(f"gradient {i} ", e.gradients[i], expected, float(abs(expected).max(initial=0)))
+
+
+def _same(what: str, found: Any, expected: Array, scale: float) -> None:
+    """Equal to 1e-12 of each number, or of the scale."""
+    if getattr(found, "shape", None) != expected.shape:
+        raise Broken("value", f"{what}expected shape {expected.shape}, got {kind(found)}")
+    off = abs(found - expected) - 1e-12 * (1 + abs(expected) + scale)
     if off.size and not (off <= 0).all():
         place = np.unravel_index(int(np.nanargmax(np.where(np.isnan(off), np.inf, off))), off.shape)
         index = tuple(int(i) for i in place)
-        expect, got = expected[index], e.out[index]
-        raise Broken("value", f"at index {index}: expected {expect:.12g}, got {got:.12g}")
+        expect, got = expected[index], found[index]
+        raise Broken("value", f"{what}at index {index}: expected {expect:.12g}, got {got:.12g}")
 
 
 def shape(e: Evaluated) -> None:
@@ -122,8 +141,9 @@ def linear(e: Evaluated) -> None:
 
 def alias(e: Evaluated) -> None:
     """No gradient is memory that somebody else holds or that a later call overwrites."""
-    raw = e.subject.raw(e.arrays, e.case.options) if e.subject.raw else None
-    if raw is None:
+    call, options = e.subject.raw, e.case.options
+    raw = call(e.arrays, options) if call else None
+    if call is None or raw is None:
         return
     out, pullback = np.asarray(raw[0]), raw[1]
     parts = tuple(pullback(e.g))
@@ -138,14 +158,18 @@ def alias(e: Evaluated) -> None:
                 raise Broken("alias", f"gradient {i} is memory of {what}; return a copy")
     kept = [None if p is None else np.copy(p) for p in parts]
     before = out.copy()
-    again = e.subject.raw([_moved(a) for a in e.arrays], e.case.options) if e.subject.raw else None
-    if again is not None:
-        again[1](np.asarray(-2 * e.g))
+    waiting, again = call(e.arrays, options), call([_moved(a) for a in e.arrays], options)
+    assert waiting is not None and again is not None  # as the first call
+    again[1](np.asarray(-2 * e.g))
     if not np.array_equal(before, out, equal_nan=True):
         raise Broken("alias", "a second call overwrites the output of the first")
     for i, (part, copy) in enumerate(zip(parts, kept)):
         if copy is not None and not np.array_equal(part, copy, equal_nan=True):
             raise Broken("alias", f"a second call overwrites gradient {i} of the first")
+    for i, (part, copy) in enumerate(zip(waiting[1](e.g), kept)):
+        if copy is not None and not close(np.asarray(part), copy):
+            what = f"gradient {i} is another if a second call comes between forward and backward"
+            raise Broken("alias", what)
 
 
 def _moved(a: Any) -> Any:
@@ -159,13 +183,15 @@ def needs(e: Evaluated) -> None:
         return
     _, some = e.subject.gradients(e.arrays, e.case.options, e.g, asked)
     for i in e.real:
-        if asked[i] and not _equal(some[i], e.gradients[i]):
-            others = [j for j in e.real if not asked[j]]
-            raise Broken("needs", f"gradient {i} changes when argument {others} needs none")
+        if asked[i] and not close(some[i], e.gradients[i]):
+            others = " and ".join(str(j) for j in e.real if not asked[j])
+            what = f"gradient {i} changes when argument {others} needs none"
+            raise Broken("needs", what, e.arrays, e.g, asked)
 
 
-def _equal(a: Any, b: Any) -> bool:
-    return a.shape == b.shape and np.allclose(a, b, rtol=1e-9, atol=1e-12, equal_nan=True)
+def close(a: Any, b: Any, rtol: float = 1e-9, atol: float = 1e-12) -> bool:
+    """Do two arrays have the same shape, and the same numbers up to rounding?"""
+    return a.shape == b.shape and np.allclose(a, b, rtol=rtol, atol=atol, equal_nan=True)
 
 
 def twice(e: Evaluated) -> None:
@@ -180,6 +206,6 @@ def twice(e: Evaluated) -> None:
     apart[j], same[j] = x.copy(), x
     _, separate = e.again(e.g, apart)
     _, together = e.again(e.g, same)
-    if not _equal(np.asarray(separate[i]) + np.asarray(separate[j]), together[i]):
+    if not close(np.asarray(separate[i]) + np.asarray(separate[j]), together[i]):
         what = f"arguments {i} and {j} are one Tensor: its gradient is not the sum of both"
-        raise Broken("twice", what)
+        raise Broken("twice", what, same, e.g)

@@ -23,8 +23,10 @@ AFTER: dict[str, Callable[[Evaluated], None]] = {
     "alias": rules.alias,
     "needs": rules.needs,
     "twice": rules.twice,
+    "numbers": precision.numbers,
     "float32": precision.float32,
     "nan": precision.nan,
+    "infinity": precision.infinity,
     "device": precision.device,
 }
 

@@ -9,6 +9,7 @@ All shrink: Hypothesis ends at the fewest axes, and at numbers such as 1.0 and 0
 """
 
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
@@ -41,27 +42,28 @@ def arrays_near(
         kinks: numbers at which the function has no derivative.
     """
 
-    @st.composite
-    def strategy(draw: Draw) -> Array:
-        if domain is bool:
-            return np.asarray(draw(hnp.arrays(bool, shape)))
-        low, high = domain[0] + BOUNDARY, domain[1] - BOUNDARY
-        size = int(np.prod(shape))
-        if size <= FEW:
-            simple = _simple(low, high)
-            often = [k for k in (*kinks, 0.0) if low < k < high] * (len(simple) // 8)
-            one = st.sampled_from([*simple, *often])
-            listed = draw(st.lists(one, min_size=size, max_size=size))
-            return np.array(listed, dtype=np.float64).reshape(shape)
-        rng = np.random.default_rng(draw(SEEDS))
-        x = np.asarray(rng.uniform(low, high, shape))
-        if kinks:
-            x = np.where(rng.random(shape) < 0.2, rng.choice(kinks, shape), x)
-        if draw(st.booleans()):  # ties, which ordinary random numbers never have
-            x = np.clip(np.round(x, 1), low, high)
-        return np.asarray(x)
+    return _arrays(shape, domain, tuple(kinks))
 
-    return strategy()
+
+@st.composite  # out here: Hypothesis reads the source of each one that is made, which takes 2 ms
+def _arrays(draw: Draw, shape: Shape, domain: Domain, kinks: Sequence[float]) -> Array:
+    if domain is bool:
+        return np.asarray(draw(hnp.arrays(bool, shape)))
+    low, high = domain[0] + BOUNDARY, domain[1] - BOUNDARY
+    size = int(np.prod(shape))
+    if size <= FEW:
+        simple = _simple(low, high)
+        often = [k for k in (*kinks, 0.0) if low < k < high] * (len(simple) // 8)
+        one = st.sampled_from([*simple, *often])
+        listed = draw(st.lists(one, min_size=size, max_size=size))
+        return np.array(listed, dtype=np.float64).reshape(shape)
+    rng = np.random.default_rng(draw(SEEDS))
+    x = np.asarray(rng.uniform(low, high, shape))
+    if kinks:
+        x = np.where(rng.random(shape) < 0.2, rng.choice(kinks, shape), x)
+    if draw(st.booleans()):  # ties, which ordinary random numbers never have
+        x = np.clip(np.round(x, 1), low, high)
+    return np.asarray(x)
 
 
 def upstream(shape: Shape) -> st.SearchStrategy[Array]:
@@ -77,6 +79,7 @@ def upstream_of(seed: int, shape: Shape) -> Array:
     return np.asarray(np.random.default_rng(seed).choice(choices, shape))
 
 
+@cache
 def _simple(low: float, high: float) -> list[float]:
     """Some 40 round numbers of the domain: those first that are easiest to calculate with."""
     step = 10.0 ** np.floor(np.log10((high - low) / 10))
@@ -228,10 +231,15 @@ def cases(
                 raise ValueError(f"domains: expected {len(each)} of them, got {len(many)}")
             arrays = tuple(draw(arrays_near(s, d, kinks)) for s, d in zip(each, many))
             chosen = drawn_options(draw, options, each)
-        orders = st.lists(
-            st.sampled_from(list(LAYOUTS)), min_size=len(arrays) + 1, max_size=len(arrays) + 1
-        )
-        needs = st.lists(st.booleans(), min_size=len(arrays), max_size=len(arrays))
-        return Case(tuple(arrays), chosen, tuple(draw(orders)), draw(SEEDS), tuple(draw(needs)))
+        # A list of choices as the digits of one number: that is drawn and shrunk much sooner.
+        orders = _digits(draw, len(LAYOUTS), len(arrays) + 1)
+        layouts = tuple(list(LAYOUTS)[digit] for digit in orders)
+        needs = tuple(digit == 1 for digit in _digits(draw, 2, len(arrays)))
+        return Case(tuple(arrays), chosen, layouts, draw(SEEDS), needs)
 
     return strategy()
+
+
+def _digits(draw: Draw, base: int, count: int) -> list[int]:
+    number = draw(st.integers(0, base**count - 1))
+    return [number // base**k % base for k in range(count)]

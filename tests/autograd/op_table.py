@@ -1,9 +1,7 @@
-"""TABLE: for every primitive of ops.py and more_ops.py, its reference and what to try.
+"""TABLE: for every primitive of ops.py and more_ops.py, what `gradient_test` takes.
 
 A primitive without a row fails `test_the_table_has_every_primitive`.
 """
-
-from typing import NamedTuple
 
 import numpy as np
 import scipy.special
@@ -25,21 +23,14 @@ from op_draws import (
 )
 
 from autograd import more_ops, ops
-from autograd.testing import arguments, one_axis, some_axes
-
-
-class Row(NamedTuple):
-    draw: object  # a hypothesis strategy of (arrays, options)
-    reference: object  # the same in NumPy or SciPy
-    analytic: bool | None  # can the complex step check it? None: the kit finds out
-    how: dict  # the same for `gradient_test`
-
+from autograd.testing import one_axis, some_axes
 
 TABLE = {}
 
 
 def row(op, reference, analytic=True, **how):
-    TABLE[op] = Row(arguments(op, **how), reference, analytic, how)
+    """The reference is the same in NumPy or SciPy. For `analytic` see `gradient_test`."""
+    TABLE[op] = how | {"reference": reference, "analytic": analytic}
 
 
 def relu(x):
@@ -95,7 +86,13 @@ row(more_ops.where, np.where, domains=[bool, (-2.0, 2.0), (-2.0, 2.0)])
 row(more_ops.max, np.max, None, **REDUCTION)
 row(more_ops.logsumexp, logsumexp, **REDUCTION)
 row(more_ops.broadcast_to, np.broadcast_to, options={"shape": larger})
-row(more_ops.stack, lambda *xs, axis: np.stack(xs, axis), shapes=EQUAL, options={"axis": new_axes})
+row(
+    more_ops.stack,
+    lambda *xs, axis: np.stack(xs, axis),
+    skip=["numbers"],  # np.stack makes float64 of them
+    shapes=EQUAL,
+    options={"axis": new_axes},
+)
 row(more_ops.pad, lambda x, width: np.pad(x, width), shapes=SOME_AXES, options={"width": widths})
 row(more_ops.index, lambda x, key: x[key], shapes=SOME_AXES, options={"key": keys})
 row(more_ops.take, np.take, draw=takes())

@@ -1,5 +1,7 @@
 """Each rule of the kit finds what only it can find, and bad calls are refused."""
 
+import re
+
 import hypothesis
 import numpy as np
 import pytest
@@ -43,6 +45,32 @@ def blind(x):
 
 
 @primitive
+def clips_g(x):
+    """Gradients are clipped where they are made: even infinite ones look harmless."""
+    return x + 0.0, lambda g: (np.clip(g, -100, 100),)
+
+
+@primitive
+def hides_infinity(x):
+    """Zeros for infinite numbers."""
+    finite = ~np.isinf(x)
+    return np.where(finite, x, 0.0), lambda g: (g * finite,)
+
+
+@primitive
+def needs_an_array(x, y):
+    """The forward pass takes a Python number for y, and the pullback does not."""
+    return x * y, lambda g: (g * y, (g * x).astype(y.dtype))
+
+
+@primitive
+def makes_float64(x, y):
+    """A Python number does not change float32, but np.asarray of it does."""
+    out = x * np.asarray(y)
+    return out, lambda g: (g * y, g * x)
+
+
+@primitive
 def cancels(x):
     """1e5 is added and taken away again: six of float32's seven digits are lost."""
     return (x + 1e5) - 1e5, lambda g: ((g + 1e5) - 1e5,)
@@ -56,6 +84,18 @@ def off_by_one(x):
 @primitive
 def remembers_its_input(x):
     return x.sum(), lambda g: (x,)
+
+
+WORKSPACE = np.empty(10**5)
+
+
+@primitive
+def keeps_its_input_in_a_workspace(x):
+    """It would be right if backward always came before the next call."""
+    kept = WORKSPACE[: x.size].reshape(x.shape)
+    if x.dtype == np.float64:  # not for the complex step
+        kept[...] = x
+    return x * x, lambda g: ((2 * g * kept).astype(x.dtype),)
 
 
 @primitive
@@ -80,8 +120,13 @@ def only_two_axes(x):
 BREAKS = [
     (needy, "needs", {}),
     (blind, "nan", {}),
+    (hides_infinity, "infinity", {}),
+    (clips_g, "infinity", {}),
+    (needs_an_array, "numbers", {}),
+    (makes_float64, "numbers", {}),
     (cancels, "float32", {"skip": ["slope", "linear"]}),
     (off_by_one, "value", {"reference": lambda x: x}),
+    (keeps_its_input_in_a_workspace, "alias", {}),
     (squares_in_place, "untouched", {}),
     (forgets_an_argument, "runs", {}),
     (only_two_axes, "runs", {}),
@@ -105,9 +150,39 @@ def test_one_tensor_twice_gets_both_gradients():
         seen.append(x is y)
         return x * y, lambda g: (g * y, 0 * g if x is y else g * x)
 
-    with pytest.raises(GradientError, match='breaks the rule "twice"'):
+    with pytest.raises(GradientError, match='breaks the rule "twice"') as error:
         gradient_test(confused, examples=100)()
+    assert "x1 = x0" in str(error.value)
     assert any(seen)
+
+
+def test_the_code_to_paste_has_what_the_rule_tried():
+    """Not the input that was drawn: NaN, infinity and Python's numbers come in its place."""
+
+    def pasted(op):
+        with pytest.raises(GradientError) as error:
+            gradient_test(op, examples=100)()
+        return str(error.value).partition("To see it again:")[2]
+
+    assert "x = leaf(np.array(np.nan))" in pasted(blind)
+    assert "x = leaf(np.array(np.inf))" in pasted(hides_infinity)
+    assert "out.backward(np.array(np.inf))" in pasted(clips_g)
+    assert re.search(r"x[01] = np.array", pasted(needy))
+    text = pasted(makes_float64)
+    assert "dtype='float32'" in text and re.search(r"x[01] = 1\n", text)
+
+
+def test_a_reference_may_be_an_op_and_then_its_gradients_count():
+    """A reference in NumPy has no gradients, and differences see no error of 1e-8."""
+
+    @primitive
+    def nearly(x):
+        return x * 2.0, lambda g: (g * (2.0 + 1e-8),)
+
+    how = {"examples": 20, "analytic": False, "skip": ["numbers", "float32"]}
+    gradient_test(nearly, reference=lambda x: x * 2.0, **how)()
+    with pytest.raises(GradientError, match='"value"(.|\n)*gradient 0 at index'):
+        gradient_test(nearly, reference=lambda x: ops.mul(x, 2.0), **how)()
 
 
 def test_a_kink_needs_no_mention():
@@ -153,6 +228,10 @@ def test_bad_calls_are_refused():
         gradient_test(ops.reshape)
     with pytest.raises(ValueError, match="order: expected the letters H, W, N and C, got 'HW'"):
         images(order="HW")
+    with pytest.raises(ValueError, match="device: expected cpu, since vjp takes NumPy arrays, got"):
+        check_vjp(np.sin, lambda g, x: g * np.cos(x), device="cuda")
+    with pytest.raises(RuntimeError, match="device cuda:99:"):
+        gradient_test(ops.add, device="cuda:99")()
     with pytest.raises(ValueError, match="domains: expected 2 of them, got 1"):
         gradient_test(ops.add, domains=[(0.0, 1.0)])()
 

@@ -10,8 +10,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from image_draws import convolutions, group_norms, norm_silu_convs
 
-from autograd import Tensor, backend, backward, leaf, ops
+from autograd import Tensor, backend, leaf
+from autograd.testing import gradient_test
 from tinyddpm import fast, schedule
 from tinyddpm.fast.cuda import add, columns, norm_silu, ops as gpu_ops
 from tinyddpm.nn import UNet, UNetConfig, block, conv, norm
@@ -24,15 +26,6 @@ TWINS = {
     "im2col_on_gpu": columns.im2col,
     "col2im_on_gpu": columns.col2im,
 }
-CONVOLUTIONS = [  # image, kernel, options
-    ((5, 4), (3, 3), {}),
-    ((4, 6), (3, 3), {"stride": 2}),
-    ((7, 5), (3, 2), {"stride": 3, "padding": ((2, 1), (0, 1))}),
-    ((3, 4), (1, 1), {"padding": 0}),
-    ((5, 5), (1, 1), {"stride": 2, "padding": 0}),
-    ((4, 4), (5, 3), {"padding": ((2, 2), (1, 1))}),
-    ((6, 4), (3, 3), {"stride": 2, "padding": ((0, 1), (0, 1))}),
-]
 
 
 @pytest.fixture
@@ -50,29 +43,15 @@ def draw(*shapes, seed=0):
     return [random.standard_normal(shape) for shape in shapes]
 
 
-def value_and_gradients(f, arrays, **options):
-    """The output and, for a random gradient of it, those of all arrays.
-
-    What is no array is passed on.
-    """
-    leaves = [leaf(a) if isinstance(a, np.ndarray) else a for a in arrays]
-    out = f(*leaves, **options)
-    backward(out, np.random.default_rng(1).standard_normal(out.shape))
-    return [out.data, *(t.node.grad for t in leaves if isinstance(t, Tensor))]
-
-
-def assert_same(f, definition, arrays, **options):
-    found = value_and_gradients(f, arrays, **options)
-    for a, b in zip(found, value_and_gradients(definition, arrays, **options), strict=True):
-        assert np.abs(b).max() > 0
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-11 * max(1, np.abs(b).max()))
+def is_its_definition(op, definition, drawn):
+    """Every rule of autograd.testing, and the output and the gradients of the definition."""
+    gradient_test(op, reference=definition, draw=drawn, analytic=False)()
 
 
 @pytest.mark.parametrize("most", [1, 300, 2**26])
-@pytest.mark.parametrize("image, kernel, options", CONVOLUTIONS)
-def test_convolution(with_twins, monkeypatch, image, kernel, options, most):
+def test_convolution(with_twins, monkeypatch, most):
     monkeypatch.setattr(gpu_ops, "COLUMNS", most)
-    assert_same(gpu_ops.conv2d, conv.conv2d, draw((*image, 2, 3), (*kernel, 3, 4)), **options)
+    is_its_definition(gpu_ops.conv2d, conv.conv2d, convolutions())
 
 
 def test_the_matrix_of_windows_is_bounded(with_twins, monkeypatch):
@@ -85,34 +64,19 @@ def test_the_matrix_of_windows_is_bounded(with_twins, monkeypatch):
 
     monkeypatch.setattr(gpu_ops, "im2col_on_gpu", noted)
     monkeypatch.setattr(gpu_ops, "COLUMNS", 2000)
-    assert_same(gpu_ops.conv2d, conv.conv2d, draw((16, 8, 2, 3), (3, 3, 3, 4)))
+    x, w = map(leaf, draw((16, 8, 2, 3), (3, 3, 3, 4)))
+    gpu_ops.conv2d(x, w).sum().backward()
     assert len(sizes) > 4 and max(sizes) <= 2000
     # Forward, and once more for the weight's gradient.
     assert sum(sizes) == 2 * 16 * 8 * 2 * 27
 
 
-@pytest.mark.parametrize("groups", [1, 2, 6])
-def test_group_norm(with_twins, groups):
-    x, gain, bias = draw((3, 5, 2, 6), (6,), (6,))
-    assert_same(gpu_ops.group_norm, norm.group_norm, (3 + 2 * x, gain, bias), groups=groups)
-    y, mean, r = norm_silu.forward(x, gain, bias, groups, 1e-5, True)
-    expected = ops.silu(norm.group_norm(x, gain, bias, groups=groups)).data
-    np.testing.assert_allclose(y, expected, atol=1e-12)
+def test_group_norm(with_twins):
+    is_its_definition(gpu_ops.group_norm, norm.group_norm, group_norms())
 
 
-@pytest.mark.parametrize("added", [0.0, (2, 4), (3, 5, 2, 4)])
-def test_norm_silu_conv(with_twins, added):
-    shapes = (3, 5, 2, 6), (6,), (6,), (3, 3, 6, 4), (4,)
-    arrays = [*draw(*shapes), *(draw(added, seed=2) if added else [0.0])]
-    assert_same(gpu_ops.norm_silu_conv, block.norm_silu_conv, [*arrays, None], groups=2)
-
-
-@pytest.mark.parametrize("needs", [(0,), (3,), (4,), (5,), (0, 3)])
-def test_only_the_gradients_that_are_needed(with_twins, needs):
-    arrays = draw((3, 5, 2, 6), (6,), (6,), (3, 3, 6, 4), (4,), (2, 4))
-    arrays = [leaf(a) if i in needs else a for i, a in enumerate(arrays)]
-    backward(gpu_ops.norm_silu_conv(*arrays, None, groups=2), np.ones((3, 5, 2, 4)))
-    assert all(np.abs(arrays[i].node.grad).max() > 0 for i in needs)
+def test_norm_silu_conv(with_twins):
+    is_its_definition(gpu_ops.norm_silu_conv, block.norm_silu_conv, norm_silu_convs())
 
 
 # ---- what goes to the GPU's ops, and what does not ----------------------------------------------

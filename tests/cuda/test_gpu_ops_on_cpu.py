@@ -5,11 +5,13 @@ So what they launch, and in which sizes, is tested too.
 
 import numpy as np
 import pytest
+from image_draws import convolutions, group_norms, norm_silu_convs
 
-from autograd import backend, backward, leaf
+from autograd import backend
+from autograd.testing import RULES, gradient_test
 from tinyddpm import noise
 from tinyddpm.fast.cuda import ops as gpu_ops
-from tinyddpm.nn import block, conv
+from tinyddpm.nn import block, conv, norm
 from tinyddpm.noise import addressed, box_muller, philox
 from tools.kernel_on_cpu import Kernel
 
@@ -24,45 +26,30 @@ def kernels_on_cpu(monkeypatch):
     monkeypatch.setattr(backend, "kernel", kernel)
 
 
-def value_and_gradients(f, arrays, **options):
-    leaves = [leaf(a) if isinstance(a, np.ndarray) else a for a in arrays]
-    out = f(*leaves, **options)
-    backward(out, np.random.default_rng(1).standard_normal(out.shape).astype(out.dtype))
-    return [out.data, *(t.node.grad for t in leaves if hasattr(t, "node"))]
+def float32_is_its_definition(equivalent, definition, drawn):
+    """float32 goes to the kernels, and float64 to the definition, which the results must be near.
 
+    So it is in a run, where `accepts_…` sees to it.
+    """
 
-def assert_same(f, definition, arrays, **options):
-    exact = [a.astype(np.float64) if isinstance(a, np.ndarray) else a for a in arrays]
-    found = value_and_gradients(f, arrays, **options)
-    for a, b in zip(found, value_and_gradients(definition, exact, **options), strict=True):
-        assert a.dtype == np.float32
-        np.testing.assert_allclose(a, b, rtol=0, atol=3e-5 * np.abs(b).max())
+    def op(x, *more, **options):
+        return (equivalent if x.dtype == np.float32 else definition)(x, *more, **options)
 
-
-def draw(*shapes):
-    random = np.random.default_rng(0)
-    return [random.standard_normal(shape).astype(np.float32) for shape in shapes]
-
-
-@pytest.mark.parametrize("added", [None, (2, 5), (5, 3, 2, 5)])
-def test_norm_silu_conv(added):
-    arrays = [*draw((5, 3, 2, 6), (6,), (6,), (3, 3, 6, 5), (5,)), draw(added)[0] if added else 0.0]
-    assert_same(gpu_ops.norm_silu_conv, block.norm_silu_conv, [*arrays, None], groups=3)
+    gradient_test(op, draw=drawn, skip=set(RULES) - {"float32"}, examples=10)()
 
 
 @pytest.mark.parametrize("most", [1, 2**26])
-@pytest.mark.parametrize("options", [{}, {"stride": 2}, {"stride": 2, "padding": ((0, 1), (0, 1))}])
-def test_convolution(monkeypatch, options, most):
+def test_convolution(monkeypatch, most):
     monkeypatch.setattr(gpu_ops, "COLUMNS", most)
-    assert_same(gpu_ops.conv2d, conv.conv2d, draw((6, 4, 2, 3), (3, 3, 3, 4)), **options)
+    float32_is_its_definition(gpu_ops.conv2d, conv.conv2d, convolutions())
 
 
-def test_views_are_made_contiguous():
-    def transposed(op):
-        return lambda x, w: op(x.transpose(2, 3, 0, 1), w)
+def test_group_norm():
+    float32_is_its_definition(gpu_ops.group_norm, norm.group_norm, group_norms())
 
-    arrays = draw((2, 3, 6, 4), (3, 3, 3, 4))
-    assert_same(transposed(gpu_ops.conv2d), transposed(conv.conv2d), arrays)
+
+def test_norm_silu_conv():
+    float32_is_its_definition(gpu_ops.norm_silu_conv, block.norm_silu_conv, norm_silu_convs())
 
 
 DRAWS = [

@@ -1,38 +1,35 @@
-"""Every primitive of ops.py and more_ops.py, forward and backward: CuPy gives what NumPy gives.
+"""Every op, forward and backward: CuPy gives what NumPy gives, in float64 and in float32.
 
-The arguments are those of tests/autograd/test_ops.py, whose table has every primitive.
+The arguments of the primitives are those of tests/autograd/test_ops.py, whose table has every one.
 """
+
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
-from hypothesis import given, settings, strategies as st
+from image_draws import OPS
 from on_gpu import assert_same, moved
 from op_table import TABLE
 
-from autograd import Tensor, backward, leaf, more_ops
-from autograd.backend import array_module
+from autograd import leaf, more_ops
+from autograd.testing import RULES, gradient_test
+from tinyddpm import fast
 
-
-def forward_and_backward(op, arrays, options):
-    """The result, and the gradient for each argument that has one."""
-    leaves = [leaf(a) if a.dtype == np.float32 else a for a in arrays]
-    out = op(*leaves, **options)
-    xp = array_module(out.data)
-    backward(out, xp.cos(xp.arange(out.size)).reshape(out.shape).astype(out.dtype))
-    return [out.data] + [x.grad for x in leaves if isinstance(x, Tensor)]
+HOW = {"device": "cuda", "skip": set(RULES) - {"device"}, "examples": 12}
 
 
 @pytest.mark.parametrize("op", TABLE, ids=lambda op: op.__name__)
-@settings(max_examples=12)
-@given(data=st.data())
-def test_cupy_gives_what_numpy_gives(op, data):
-    arrays, options = data.draw(TABLE[op].draw)
-    arrays = tuple(a.astype(np.float32) if a.dtype == np.float64 else a for a in arrays)
-    expected = forward_and_backward(op, arrays, options)
-    found = forward_and_backward(op, moved(arrays), moved(options))
-    for i, (gpu, cpu) in enumerate(zip(found, expected, strict=True)):
-        what = f"gradient {i}" if i else "result"
-        assert_same(gpu, cpu, f"{op.__name__}, {what}")
+def test_cupy_gives_what_numpy_gives(op):
+    gradient_test(op, **TABLE[op] | HOW)()
+
+
+@pytest.mark.parametrize("name", OPS)
+@pytest.mark.parametrize("faster", [False, True])
+def test_the_networks_ops_give_what_numpy_gives(name, faster):
+    """In float64 and in float32, where the hand-written kernels serve them if they are enabled."""
+    op, drawn = OPS[name]
+    with fast.enabled() if faster else nullcontext():
+        gradient_test(op, draw=drawn, **HOW)()
 
 
 def test_a_mix_of_host_and_device_is_refused():

@@ -6,41 +6,29 @@ tests/gpu runs everything here that calls `check_module` a second time, on a GPU
 import numpy as np
 import pytest
 from hypothesis import assume, given, strategies as st
+from image_draws import OPS
 from layer_draws import C, attention, convolutions, counts, few, multipliers, normed, sizes
 from oracles import check_module, seeds
 
 from autograd import Tensor, leaf
-from autograd.check import check_pullback
-from autograd.testing import gradient_test, images
+from autograd.testing import gradient_test
 from tinyddpm import noise
-from tinyddpm.nn.attention import attention as attention_op
 from tinyddpm.nn.block import Downsample, ResidualBlock, Upsample, repeat2
-from tinyddpm.nn.conv import Conv2d, add_windows, conv2d, windows
-from tinyddpm.nn.linear import Linear, linear
-from tinyddpm.nn.norm import GroupNorm, group_norm
+from tinyddpm.nn.conv import Conv2d, add_windows, windows
+from tinyddpm.nn.linear import Linear
+from tinyddpm.nn.norm import GroupNorm
 from tinyddpm.nn.time import TimeEmbedding
 
+# ---- the ops -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", OPS)
+def test_gradient_of_an_op(name):
+    op, drawn = OPS[name]
+    gradient_test(op, draw=drawn, analytic=True)()
+
+
 # ---- convolution and linear ----------------------------------------------------------------------
-
-
-DRAWN = convolutions().map(lambda drawn: (drawn[:2], drawn[2]))
-test_conv2d_gradient = gradient_test(conv2d, draw=DRAWN, analytic=True)
-
-
-def of_channels(shape):
-    """Shapes of images, of weights for their channels, and of a bias."""
-    return shape, (shape[-1], 3), (3,)
-
-
-def threefold(shape):
-    """Shapes of queries, keys and values."""
-    return (shape,) * 3
-
-
-test_linear_gradient = gradient_test(linear, shapes=images().map(of_channels), analytic=True)
-test_attention_op_gradient = gradient_test(
-    attention_op, shapes=images(c=(2, 2)).map(threefold), options={"heads": [1, 2]}
-)
 
 
 @given(convolutions(), seeds)
@@ -76,14 +64,6 @@ def test_linear_layer_gradient(inputs, outputs, others, c, seed):
 
 
 # ---- group norm ----------------------------------------------------------------------------------
-
-
-@given(normed(), seeds)
-def test_group_norm_gradient(drawn, seed):
-    rng, x, groups = drawn
-    gain, bias = rng.standard_normal((2, x.shape[3]))
-    how = {"options": {"groups": groups}, "analytic": True, "tolerance": 1e-10}
-    check_pullback(group_norm, x, gain, bias, seed=seed, **how)
 
 
 @given(normed(), st.sampled_from([0.5, 1.0, 2.0]))
@@ -147,9 +127,6 @@ def test_gradients_of_the_layers_that_change_the_resolution(h, w, make, seed):
 def test_repeat2_makes_each_pixel_2_by_2(h, w, n, c, seed):
     x = np.random.default_rng(seed).standard_normal((h, w, n, c))
     np.testing.assert_array_equal(repeat2(x).data, np.kron(x, np.ones((2, 2, 1, 1))))
-
-
-test_repeat2_gradient = gradient_test(repeat2, shapes=images(), analytic=True)
 
 
 # ---- time ----------------------------------------------------------------------------------------
