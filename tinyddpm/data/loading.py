@@ -55,7 +55,7 @@ def digits() -> Dataset:
 
     The images are (1797, 1, 8, 8); 0 (paper) becomes -1 and 16 (ink) becomes +1, exactly.
     """
-    with gzip.open(DIGITS, "rt") as lines:
+    with gzip.open(DIGITS, "rt", encoding="utf-8") as lines:
         # Each line has 64 pixels, row by row, then the label.
         table = np.loadtxt(lines, delimiter=",", dtype=np.int64)
     images = (table[:, :64] / 8 - 1).astype(np.float32).reshape(-1, 1, 8, 8)

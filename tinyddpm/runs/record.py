@@ -44,7 +44,7 @@ class Record:
 
 def read_metrics(path: str | Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The records of the steps and those of the evaluations."""
-    records = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    records = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
     return [r for r in records if "J" in r], [r for r in records if "held_out" in r]
 
 
