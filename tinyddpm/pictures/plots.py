@@ -9,7 +9,6 @@ pictures of images.
 """
 
 import contextlib
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -20,6 +19,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..files import beside, move
 from ..types import Array
 from .settings import own_settings
 
@@ -36,10 +36,10 @@ Label = tuple[float, str, str]  # (y, colour, text) of a line or a curve's end, 
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A path beside `path` to write to: renamed over `path` on success, removed on failure."""
     path = Path(path)
-    part = path.with_name(f"{path.name}.part")
+    part = beside(path, ".part")
     try:
         yield part
-        os.replace(part, path)
+        move(part, path)
     finally:
         part.unlink(missing_ok=True)
 

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..files import replacing
+from ..files import replacing, sync
 
 
 class Record:
@@ -39,7 +39,7 @@ class Record:
 
     def sync(self) -> None:
         """Bring it to the disk."""
-        os.fsync(self.file.fileno())
+        sync(self.file.fileno())
 
 
 def read_metrics(path: str | Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
