@@ -85,9 +85,9 @@ def test_help_can_be_printed_and_read_in_every_encoding(command, encoding, capsy
     text = capsys.readouterr().out
     stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
     monkeypatch.setattr(sys, "stdout", stream)
-    streams.spell()
-    stream.write(text)
-    stream.flush()
+    with streams.spelling():
+        stream.write(text)
+        stream.flush()
     printed = stream.buffer.getvalue().decode(encoding)
     assert printed.count("?") == text.count("?")
     assert len(printed.split()) >= len(text.split())
@@ -107,9 +107,16 @@ def test_a_letter_that_is_not_there_is_spelled(text, encoding, printed, monkeypa
     for name in ("stdout", "stderr"):
         stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
         monkeypatch.setattr(sys, name, stream)
-        streams.spell()
-        print(text, file=stream, end="", flush=True)
+        with streams.spelling():
+            print(text, file=stream, end="", flush=True)
         assert stream.buffer.getvalue().decode(encoding) == printed
+
+
+def test_a_caller_s_streams_stay_as_they_are(monkeypatch):
+    stream = io.TextIOWrapper(io.BytesIO(), encoding="cp1252")
+    monkeypatch.setattr(sys, "stdout", stream)
+    assert cli.main(["train", "--help"]) == 0
+    assert stream.errors == "strict" and b"learning rate beta" in stream.buffer.getvalue()
 
 
 def test_the_program_prints_its_help_where_there_is_no_beta():

@@ -50,7 +50,6 @@ for command in (
 def program() -> int:
     """The command of this process: its arguments, its streams, its Ctrl-C. Returns its status."""
     streams.open_closed()
-    streams.spell()
     try:
         raise_at_ctrl_c()
         status = run()
@@ -65,6 +64,7 @@ def program() -> int:
     return status
 
 
+@streams.spelling()
 def run(arguments: Sequence[str] | None = None) -> int:
     """Carry out a command. Returns the exit status.
 

@@ -6,6 +6,7 @@ import errno
 import os
 import sys
 import unicodedata
+from collections.abc import Iterator
 from io import TextIOWrapper
 from typing import TextIO
 
@@ -51,15 +52,22 @@ def open_closed() -> None:
             setattr(sys, name, null_stream)
 
 
-def spell() -> None:
-    """A letter that a stream's encoding does not have is spelled, or printed as a question mark.
+@contextlib.contextmanager
+def spelling() -> Iterator[None]:
+    """In this block a letter that a stream's encoding does not have is spelled, or printed as "?".
 
     Windows' cp1252 has no β, and a file's name may hold bytes that are no text.
     """
-    codecs.register_error("spelled", _spelled)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="spelled")
+    streams = [s for s in (sys.stdout, sys.stderr) if isinstance(s, TextIOWrapper)]
+    before = [stream.errors for stream in streams]
+    for stream in streams:
+        stream.reconfigure(errors="spelled")
+    try:
+        yield
+    finally:
+        for stream, errors in zip(streams, before):
+            with contextlib.suppress(ValueError, OSError):  # it was closed, or cannot be flushed
+                stream.reconfigure(errors=errors)
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:
@@ -67,6 +75,9 @@ def _spelled(error: UnicodeError) -> tuple[str, int]:
         raise error
     letters = error.object[error.start : error.end]
     return "".join(map(_in_ascii, letters)), error.end
+
+
+codecs.register_error("spelled", _spelled)
 
 
 def _in_ascii(letter: str) -> str:

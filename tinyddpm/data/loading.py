@@ -25,7 +25,7 @@ from . import archives, datasets
 from .array_files import Labels, read_file
 from .converting import doubles
 from .dataset import Dataset, split
-from .folders import is_run_folder, listing, visible_folders
+from .folders import as_seen, is_run_folder, listing, visible_folders
 from .image_files import (
     MEGAPIXELS,
     DataError,
@@ -252,7 +252,7 @@ def _from_array(
         notes=tuple(notes),
         label_problem=problem,
     )
-    name = path.name or str(path)
+    name = as_seen(path.name or str(path))
     return Dataset(reading.images, numbers, name, reading.grey_levels, names, origin)
 
 

@@ -87,6 +87,7 @@ class RunFolder:
         Raises:
             InUse: another process holds it.
         """
+        made = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         file = self.path / LOCK
         lock = FileLock(file, fallback_to_soft=False)  # that one outlives a process that is killed
@@ -107,10 +108,20 @@ class RunFolder:
             )
         try:
             started = time.strftime("%Y-%m-%d %H:%M:%S")
-            file.write_text(f"process {os.getpid()} on {socket.gethostname()}, started {started}")
+            file.write_text(
+                f"process {os.getpid()} on {socket.gethostname()}, started {started}",
+                encoding="utf-8",
+            )
             for unfinished in self.path.glob("*" + WRITING):  # left by a process that was killed
                 unfinished.unlink(missing_ok=True)
             yield self
+        except BaseException:
+            with contextlib.suppress(OSError):  # the folder may have vanished, or be read-only
+                if os.listdir(self.path) == [LOCK]:  # nothing came of it
+                    file.unlink()
+                    if made:
+                        self.path.rmdir()
+            raise
         finally:
             lock.release()
 
