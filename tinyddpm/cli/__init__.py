@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..starting import end_at_ctrl_c
+from .streams import open_closed
 
 if TYPE_CHECKING:
     from .group import cli
@@ -27,6 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     if arguments is None:
         end_at_ctrl_c()  # until it is loaded
+        open_closed()  # what it loads may look at the streams
     from . import group
 
     return group.program() if arguments is None else group.run(arguments)

@@ -49,7 +49,6 @@ for command in (
 
 def program() -> int:
     """The command of this process: its arguments, its streams, its Ctrl-C. Returns its status."""
-    streams.open_closed()
     try:
         raise_at_ctrl_c()
         status = run()
