@@ -1,8 +1,12 @@
 # make train   sets everything up, trains on the embedded digits and leaves pictures in runs/digits
 # make lint    formatting, lint, types and line lengths; make format mends what can be mended
 # make test    sets everything up and runs the tests (no GPU, no deep-learning framework)
-# make prove   the long proofs: parity with PyTorch, and fuzzing. Installs PyTorch, diffusers and
-#              (on Linux, x86-64) atheris
+# make test-lowest   the same tests with the lowest versions that pyproject.toml allows, on the
+#              lowest Python (LOWEST_PYTHON=/path/to/python3.11)
+# make test-newest   the same tests on the newest Python that this machine has, with the newest
+#              versions (NEWEST_PYTHON=/path/to/python)
+# make prove   the long proofs: parity with PyTorch, fuzzing, and the tests on the newest Python.
+#              Installs PyTorch, diffusers and (on Linux, x86-64) atheris
 # make test-browser   tests of `tinyddpm explore` and of the site in a real browser: the system's
 #              Chromium or Chrome, or CHROMIUM=/path/to/it
 # make test-gpu-sim   tests of the CuPy backend with no GPU: the real CuPy, computing on this CPU
@@ -22,8 +26,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 RUN    := $(VENV)/bin/python
 GPU_SIM ?= .venv-gpu-sim
+LOWEST  ?= .venv-lowest
+NEWEST  ?= .venv-newest
+LOWEST_PYTHON ?= python3.11
+NEWEST_PYTHON ?= $(shell $(PYTHON) tools/newest_python.py)
+TESTS := -m "not prove and not gpu_sim and not browser"
 
-.PHONY: lint format train test test-browser test-gpu-sim prove
+.PHONY: lint format train test test-lowest test-newest test-browser test-gpu-sim prove
 .PHONY: bench bench-gpu bench-scaling clean python
 
 train: $(VENV)/.ready
@@ -41,7 +50,13 @@ format: $(VENV)/.ready-lint
 	$(RUN) -m ruff format
 
 test: $(VENV)/.ready-test
-	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto -m "not prove and not gpu_sim and not browser"
+	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto $(TESTS)
+
+test-lowest: $(LOWEST)/.ready
+	OPENBLAS_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n auto $(TESTS)
+
+test-newest: $(NEWEST)/.ready
+	OPENBLAS_NUM_THREADS=1 $(NEWEST)/bin/python -m pytest -n auto $(TESTS)
 
 test-browser: $(VENV)/.ready-test $(VENV)/.ready-browser docs
 	OPENBLAS_NUM_THREADS=1 CHROMIUM=$(CHROMIUM) $(RUN) -m pytest -m browser tests/browser
@@ -53,7 +68,7 @@ test-gpu-sim: $(GPU_SIM)/.ready
 	  --dist worksteal -m gpu_sim tests/gpu
 	OPENBLAS_NUM_THREADS=1 $(GPU_SIM)/bin/python -m pytest -n auto -m gpu_sim tests/cuda
 
-prove: $(VENV)/.ready-test $(VENV)/.ready-bench $(VENV)/.ready-fuzz $(GPU_SIM)/.ready
+prove: $(VENV)/.ready-test $(VENV)/.ready-bench $(VENV)/.ready-fuzz $(GPU_SIM)/.ready test-newest
 	OPENBLAS_NUM_THREADS=1 $(RUN) -m pytest -n auto --dist worksteal -m prove -rs
 	$(RUN) tests/mutants/run.py
 	$(PYTHON) tools/cupy_on_cpu/build.py $(GPU_SIM)
@@ -142,5 +157,19 @@ $(GPU_SIM)/.ready: pyproject.toml | python
 	$(GPU_SIM)/bin/python -m pip install --quiet --editable '.[test]' 'nvidia-cuda-nvrtc==13.*'
 	@touch $@
 
+# pip takes the newest versions there are; uv can take the lowest. The lowest matplotlib calls what
+# pyparsing 3.3 warns about, and a warning is an error in the tests.
+$(LOWEST)/.ready: pyproject.toml
+	$(LOWEST_PYTHON) -m venv --clear $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet uv
+	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python \
+	  --resolution lowest-direct --editable '.[test]' 'pyparsing<3.3'
+	@touch $@
+
+$(NEWEST)/.ready: pyproject.toml
+	$(NEWEST_PYTHON) -m venv --clear $(NEWEST)
+	$(NEWEST)/bin/python -m pip install --quiet --editable '.[test]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(GPU_SIM) build docs/_build docs/auto_examples *.egg-info
+	rm -rf $(VENV) $(GPU_SIM) $(LOWEST) $(NEWEST) build docs/_build docs/auto_examples *.egg-info

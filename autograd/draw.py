@@ -56,6 +56,7 @@ def picture(tensor: Tensor, path: str | Path, names: Names = None) -> None:
         path: a PNG file, or another format that matplotlib knows by its ending.
         names: labels for its leaves, {"w": w}.
     """
+    import matplotlib
     from matplotlib.figure import Figure
 
     graph = _graph(tensor, names)
@@ -64,14 +65,16 @@ def picture(tensor: Tensor, path: str | Path, names: Names = None) -> None:
     x, y, half = layout.x, layout.y, layout.wide / 2
     left, right = min(x - half) - GAP, max(x + half) + GAP
     bottom, top = -LAYER / 2, max(y) + LAYER / 2
-    figure = Figure(figsize=(right - left, max(y) + LAYER))
-    axes = figure.add_axes((0, 0, 1, 1), xlim=(left, right), ylim=(bottom, top))
-    axes.set_axis_off()
-    for k, (node, label) in enumerate(zip(graph.nodes, graph.labels)):
-        _draw_node(axes, node.op == "leaf", label, x[k], y[k], layout.wide[k])
-    for e in range(len(layout.routes)):
-        _draw_edge(axes, e, layout)
-    figure.savefig(path, dpi=160)
+    with matplotlib.rc_context():
+        matplotlib.rcdefaults()  # nobody's settings change the picture
+        figure = Figure(figsize=(right - left, max(y) + LAYER))
+        axes = figure.add_axes((0, 0, 1, 1), xlim=(left, right), ylim=(bottom, top))
+        axes.set_axis_off()
+        for k, (node, label) in enumerate(zip(graph.nodes, graph.labels)):
+            _draw_node(axes, node.op == "leaf", label, x[k], y[k], layout.wide[k])
+        for e in range(len(layout.routes)):
+            _draw_edge(axes, e, layout)
+        figure.savefig(path, dpi=160)
 
 
 def _draw_node(

@@ -64,7 +64,7 @@ def peak_memory(command):
 
 def _tree(pid):
     try:
-        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="utf-8").split()
     except OSError:
         return [pid]
     return [pid] + [p for child in children for p in _tree(int(child))]
@@ -72,7 +72,7 @@ def _tree(pid):
 
 def _pss(pid):
     try:
-        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text(encoding="utf-8").splitlines()
     except OSError:  # it has just ended
         return 0
     return next((int(line.split()[1]) for line in lines if line.startswith("Pss:")), 0)

@@ -1,4 +1,4 @@
-"""What all tests share: a hypothesis profile, no screen for matplotlib, plain layers."""
+"""What all tests share: a hypothesis profile, no terminal's width, plain layers."""
 
 import os
 
@@ -7,7 +7,6 @@ from hypothesis import settings
 
 from tinyddpm.equivalents import FASTER
 
-os.environ["MPLBACKEND"] = "Agg"
 os.environ.pop("COLUMNS", None)  # xdist sets it; without a terminal lines are not wrapped
 
 # Derandomized: every run draws the same examples.

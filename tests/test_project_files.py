@@ -3,6 +3,7 @@
 import re
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from test_architecture import ROOT
 
 sys.path.insert(0, str(ROOT / "tools"))
 import long_lines
+import newest_python
 
 
 def test_the_workflow_calls_ci_run_on_two_systems_and_four_pythons():
@@ -49,3 +51,47 @@ def test_fmt_off_stands_in_ten_places_at_most():
     own = "tests/test_project_files.py"
     places = {line.split(":")[0]: int(line.split(":")[1]) for line in counts.splitlines()}
     assert sum(n for name, n in places.items() if name != own) <= 10, places
+
+
+def test_every_command_of_contributing_is_in_the_makefile():
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    commands = re.findall(
+        r"^\| `make (\S+)` \|", (ROOT / "CONTRIBUTING.md").read_text("utf-8"), re.M
+    )
+    assert {"test", "test-lowest", "test-newest", "prove"} <= set(commands)
+    for command in commands:
+        assert re.search(rf"^{command}:", makefile, re.M), command
+
+
+def test_the_lowest_python_and_versions_are_those_that_are_stated():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
+    makefile = (ROOT / "Makefile").read_text("utf-8")
+    assert (
+        project["requires-python"] == f">={re.search(r'LOWEST_PYTHON .= python(.*)', makefile)[1]}"
+    )
+    extras = project["optional-dependencies"]
+    stated = [*project["dependencies"], *extras["check"], *extras["test"], *extras["docs"]]
+    lowest = {}
+    for name, version in (
+        re.fullmatch(r"([\w-]+)>=([\d.]+)", package).groups() for package in stated
+    ):
+        assert lowest.setdefault(name, version) == version, f"{name} has two lowest versions"
+
+
+def test_the_newest_python_is_the_newest_that_runs(tmp_path, monkeypatch):
+    for name, answer in {
+        "3.9": "3 9 1 final",
+        "3.12": "3 12 0 final",
+        "3.14": "3 14 0 beta",
+    }.items():
+        stub = tmp_path / f"python{name}"
+        stub.write_text(f"#!/bin/sh\necho {answer}\n", "utf-8")
+        stub.chmod(0o755)
+    absent = tmp_path / "python3.13"  # as pyenv's stand-ins for what is not active
+    absent.write_text("#!/bin/sh\nexit 127\n", "utf-8")
+    absent.chmod(0o755)
+    monkeypatch.setattr("os.get_exec_path", lambda: [str(tmp_path)])
+    monkeypatch.setenv("PYENV_ROOT", str(tmp_path / "none"))
+    found = {path.name: newest_python.version(path) for path in newest_python.candidates()}
+    assert found["python3.12"] == (3, 12, 0) and found["python3.13"] == found["python3.14"] == ()
+    assert max(newest_python.candidates(), key=newest_python.version).name == "python3.12"

@@ -7,6 +7,11 @@ Read `train.py` first. Every name in it leads one floor down: to `diffusion.py`,
 `autograd`. `sampler.py` makes pictures.
 """
 
+from . import starting
+
+if starting.is_command():
+    starting.end_at_ctrl_c()
+
 import autograd
 
 # Another package is also called `autograd`. Installed beside this one, it overwrites or hides ours.

@@ -191,7 +191,7 @@ def test_a_run_goes_to_runs_and_its_name(arguments, folder, monkeypatch, tmp_pat
     for name in ("pets", "my.pets"):
         Path(name).mkdir()
     Path("train.idx.gz").touch()
-    Path("a.toml").write_text('data = "pets"')
+    Path("a.toml").write_text('data = "pets"', encoding="utf-8")
     seen = []
 
     def no_run(_, out, *__):

@@ -45,7 +45,7 @@ def test_afterwards_all_is_as_before():
 def test_a_worker_has_one_blas_thread(monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
     with Shards(small_net(), SCHEDULE, 2) as shards:
-        status = Path(f"/proc/{shards.workers[0].process.pid}/status").read_text()
+        status = Path(f"/proc/{shards.workers[0].process.pid}/status").read_text(encoding="utf-8")
     # The one that computes, and the one that watches for the parent's end.
     assert "Threads:\t2\n" in status
 

@@ -140,7 +140,8 @@ def gone(pid):
     """Ended; one that nobody has collected yet counts as ended."""
     try:
         os.kill(pid, 0)
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] in "ZX"
+        state = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()[0]
+        return state in "ZX"
     except ProcessLookupError:
         return True
     except FileNotFoundError:  # no /proc, or gone since

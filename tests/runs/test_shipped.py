@@ -67,7 +67,7 @@ def test_every_command_that_takes_a_model_takes_the_name(tiny, capsys):
     assert f"3 images, 2 steps of dpm, seed 0, from {CALLED}" in said
     options = "--n 20 --steps 2 --no-baselines --out found".split()
     assert cli.main(["eval", "tiny", *options]) == 0
-    assert json.loads(Path("found/eval.json").read_text())["run"] == CALLED
+    assert json.loads(Path("found/eval.json").read_text(encoding="utf-8"))["run"] == CALLED
     assert cli.main(["export", "tiny", "exported"]) == 0
     assert not Path("tiny").exists()  # or the name would mean that folder from now on
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, cast
 
 from . import image_files
-from .folders import LINKS, OTHER, WHOLE, nothing_found, sifted
+from .folders import LINKS, OTHER, WHOLE, in_order, nothing_found, sifted
 from .image_files import Packed, bad
 
 OPENERS: dict[bytes, Callable[..., object]] = {
@@ -60,7 +60,7 @@ def pictures(path: Path) -> Archive | None:
         if len(tops) > 1:
             break
         cut += len(tops.pop()) + 1
-    files = {place[cut:]: Packed(path, place, contents[place]) for place in sorted(contents)}
+    files = {place[cut:]: Packed(path, place, contents[place]) for place in in_order(contents)}
     return Archive(files, passed)
 
 

@@ -8,6 +8,7 @@ found.passed                 # Counter({".heic": 10, "hidden or system folders":
 import errno
 import os
 import re
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -66,7 +67,7 @@ def listing(folder: Path) -> Listing:
     if not files:
         fix = f": give the file, such as {min(whole)}" if whole else ""
         raise bad(folder, nothing_found("folder", passed) + fix)
-    return Listing({place: files[place] for place in sorted(files)}, passed)
+    return Listing({place: files[place] for place in in_order(files)}, passed)
 
 
 def sifted(places: Iterable[str]) -> tuple[list[str], Counter[str]]:
@@ -90,7 +91,46 @@ def sifted(places: Iterable[str]) -> tuple[list[str], Counter[str]]:
             passed[reason] += 1
         else:
             kept.append(place)
-    return sorted(kept), passed + Counter(gone.values())
+    return in_order(kept), passed + Counter(gone.values())
+
+
+def as_seen(name: str) -> str:
+    """A name as people see it, whatever system wrote it: in Unicode's composed form (NFC).
+
+    Bytes that are not text in UTF-8 are read as Latin-1, so that every name can be printed.
+    """
+    if name.isascii():
+        return name
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        try:
+            stored = name.encode("utf-8", "surrogateescape")
+        except UnicodeEncodeError:  # half a character, which no file's name can hold
+            stored = name.encode("utf-8", "replace")
+        try:
+            name = stored.decode()  # where the locale knows no UTF-8, Python could not read it
+        except UnicodeDecodeError:
+            name = stored.decode("latin-1")
+    return unicodedata.normalize("NFC", name)
+
+
+def as_path(name: str) -> str:
+    """A path that another process may have read in another locale, as this one's has it."""
+    try:
+        stored = os.fsencode(name)
+    except UnicodeEncodeError:  # this locale cannot say what that one could
+        stored = name.encode("utf-8", "surrogateescape")
+    return os.fsdecode(stored)
+
+
+def in_order(places: Iterable[str]) -> list[str]:
+    """The places, sorted as they are seen: a Mac's names have another form than those of Linux."""
+
+    def seen(place: str) -> str:
+        return "/".join(map(as_seen, place.split("/")))
+
+    return sorted(places, key=lambda place: (seen(place), place))
 
 
 def is_run(names: Collection[str]) -> bool:
@@ -105,10 +145,11 @@ def is_run_folder(path: Path) -> bool:
 
 
 def visible_folders(path: Path) -> set[str]:
-    """The names of the folders right in `path`, but for hidden, system and run folders."""
+    """The names, as seen, of the folders in `path`, but for hidden, system and run folders."""
     with _scan(path) as entries:
         names = {entry.name for entry in entries if _kind(entry) == "folder"}
-    return {name for name in names if not _hidden(name) and not is_run_folder(path / name)}
+    visible = (name for name in names if not _hidden(name) and not is_run_folder(path / name))
+    return {as_seen(name) for name in visible}
 
 
 def picture_suffixes() -> set[str]:

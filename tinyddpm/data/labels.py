@@ -28,6 +28,7 @@ import numpy as np
 from . import loading, values
 from .array_files import read_labels
 from .dataset import Dataset
+from .folders import as_seen
 from .image_files import MEGAPIXELS, DataError, bad
 from .loading import Size
 from .origin import Origin
@@ -67,8 +68,8 @@ def labelled(
     Args:
         dataset: the images.
         source: where they come from; a file of labels may lie beside it.
-        known: the classes of an older run, which had one for every number up to the largest
-            label. If they are the numbers from 0 on, and all labels are among them, it keeps them.
+        known: the classes of an older run. It keeps their order. It had a class for every number
+            up to the largest label: if they are the numbers from 0 on, it keeps them all.
 
     Raises:
         NoLabels: there are none.
@@ -85,8 +86,9 @@ def labelled(
         problem = f"classes: expected images with labels ({places}), found no labels"
         raise NoLabels(str(bad(source, problem)))
     numbers = tuple(map(str, range(len(known))))
-    if numbers == tuple(known) and set(names) < set(numbers):
-        labels, names = np.array([int(name) for name in names])[labels], numbers
+    former_order = set(names) == set(known)  # that of names which are spelled otherwise now
+    if former_order or numbers == tuple(known) and set(names) < set(numbers):
+        labels, names = np.array([known.index(name) for name in names])[labels], tuple(known)
     origin = dataset.origin
     notes = tuple(note for note in _notes(names, origin) if note not in origin.notes)
     origin = dataclasses.replace(origin, notes=(*notes, *origin.notes))
@@ -140,7 +142,7 @@ def _of_folder(origin: Origin, folder: Path) -> tuple[np.ndarray, tuple[str, ...
         raise (DataError if len(loose) < len(inside) else NoLabels)(problem)
     names = origin.sub_folders()
     numbers = {name: i for i, name in enumerate(names)}
-    return np.array([numbers[parts[0]] for parts in inside]), tuple(names)
+    return np.array([numbers[as_seen(parts[0])] for parts in inside]), tuple(names)
 
 
 def _beside(path: Path) -> Path | None:
@@ -165,8 +167,9 @@ def number(name: str, names: Sequence[str]) -> int:
 
     Where no class is called by a number, `name` may also be a number from 0 on.
     """
-    if name in names:
-        return names.index(name)
+    seen = [as_seen(each) for each in names]
+    if as_seen(name) in seen:
+        return seen.index(as_seen(name))
     counted = not any(name.lstrip("-").isdecimal() for name in names)
     if counted and name.isdecimal() and int(name) < len(names):
         return int(name)

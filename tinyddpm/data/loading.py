@@ -25,7 +25,7 @@ from . import archives, datasets
 from .array_files import Labels, read_file
 from .converting import doubles
 from .dataset import Dataset, split
-from .folders import is_run_folder, listing, visible_folders
+from .folders import as_seen, is_run_folder, listing, visible_folders
 from .image_files import (
     MEGAPIXELS,
     DataError,
@@ -55,7 +55,7 @@ def digits() -> Dataset:
 
     The images are (1797, 1, 8, 8); 0 (paper) becomes -1 and 16 (ink) becomes +1, exactly.
     """
-    with gzip.open(DIGITS, "rt") as lines:
+    with gzip.open(DIGITS, "rt", encoding="utf-8") as lines:
         # Each line has 64 pixels, row by row, then the label.
         table = np.loadtxt(lines, delimiter=",", dtype=np.int64)
     images = (table[:, :64] / 8 - 1).astype(np.float32).reshape(-1, 1, 8, 8)
@@ -252,7 +252,7 @@ def _from_array(
         notes=tuple(notes),
         label_problem=problem,
     )
-    name = path.name or str(path)
+    name = as_seen(path.name or str(path))
     return Dataset(reading.images, numbers, name, reading.grey_levels, names, origin)
 
 

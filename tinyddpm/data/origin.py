@@ -14,7 +14,7 @@ import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 
-from .folders import counted
+from .folders import as_seen, counted
 
 SHOWN_CLASSES, SHOWN_NOTES = 12, 6
 
@@ -42,8 +42,11 @@ class Origin:
     label_problem: str = ""
 
     def sub_folders(self) -> list[str]:
-        """The top folders, if every picture lies in one: perhaps they are classes."""
-        tops = {place.partition("/")[0] for place in self.places}
+        """The top folders' names, as seen, if every picture lies in one: perhaps they are classes.
+
+        Folders whose names look the same are one.
+        """
+        tops = {as_seen(place.partition("/")[0]) for place in self.places}
         return sorted(tops) if all("/" in place for place in self.places) else []
 
 

@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .folders import as_seen
 from .image_files import bad
 
 # Floats may leave their range by half a step of 8 bits: that is rounding, and is cut off.
@@ -168,6 +169,9 @@ def classes(labels: np.ndarray, n: int) -> tuple[np.ndarray, tuple[str, ...]]:
     given = f"shape {labels.shape} of {labels.dtype}"
     if labels.dtype.kind == "S":
         labels = np.char.decode(labels, "utf-8")
+    if labels.dtype.kind == "U":
+        seen = [as_seen(text) for text in labels.flat]
+        labels = np.array(seen, dtype=str).reshape(labels.shape)
     if labels.ndim == 2 and labels.shape[0] == n and labels.shape[1] > 1 and _one_hot(labels):
         labels = labels.argmax(axis=1)
     elif labels.size == n and n in labels.shape:

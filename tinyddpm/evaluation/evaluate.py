@@ -106,7 +106,7 @@ class Evaluation:
         content = json.dumps(values, indent=1, ensure_ascii=False) + "\n"
         for name, text in ((JSON, content), (TABLE, self.text())):
             with replacing(self.folder / name) as beside:
-                beside.write_text(text, encoding="utf-8")
+                beside.write_text(text, encoding="utf-8", errors="replace")
         samples, nearest = self.neighbours
         titles = "sample", "its nearest training images"
         columns = 1, len(nearest) // len(samples)

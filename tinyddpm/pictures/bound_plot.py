@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from ..more.likelihood import Bound
 from ..types import Array
 from .plots import BLUE, GREY, ORANGE, PURPLE, RED, Style, save_figure, tidy, title
+from .settings import own_settings
 
 
+@own_settings()
 def bound_terms(path: str | Path, bound: Bound) -> None:
     """Above, each term in bits/dim; below, what the chain has spent once it has come down to t.
 

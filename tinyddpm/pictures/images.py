@@ -27,6 +27,7 @@ from ..diffusion import q_sample
 from ..schedule import Schedule
 from ..types import Array
 from .plots import BLUE, GREY, INK, ORANGE, Style, save_figure, tidy, written_whole
+from .settings import own_settings
 
 # These colours are greys, so that a film of grey images needs no other colour.
 WHITE, DARK, MIDDLE, PALE = "#ffffff", "#242424", "#6e6e6e", "#d8d8d8"
@@ -212,6 +213,7 @@ def _few_greys(images: Array) -> Array:
 # ---- the forward process -------------------------------------------------------------------------
 
 
+@own_settings()
 def forward(path: str | Path, x0: Array, schedule: Schedule, ts: Sequence[int], eps: Array) -> None:
     """One image with more and more of one noise, in closed form, and the weights of both over t.
 

@@ -9,7 +9,6 @@ pictures of images.
 """
 
 import contextlib
-import os
 import textwrap
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -17,9 +16,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
+from ..files import beside, move
 from ..types import Array
+from .settings import own_settings
 
 # One palette for all pictures: Okabe and Ito's, which the colour-blind can tell apart, softened.
 INK, GREY, LIGHT = "#24292f", "#6e7781", "#d0d7de"
@@ -34,18 +36,20 @@ Label = tuple[float, str, str]  # (y, colour, text) of a line or a curve's end, 
 def written_whole(path: str | Path) -> Iterator[Path]:
     """A path beside `path` to write to: renamed over `path` on success, removed on failure."""
     path = Path(path)
-    part = path.with_name(f"{path.name}.part")
+    part = beside(path, ".part")
     try:
         yield part
-        os.replace(part, path)
+        move(part, path)
     finally:
         part.unlink(missing_ok=True)
 
 
+@own_settings()
 def save_figure(figure: Figure, path: str | Path) -> None:
     """Write a matplotlib figure as a PNG, whole or not at all."""
+    canvas = FigureCanvasAgg(figure)  # whatever the backend is
     with written_whole(path) as part:
-        figure.savefig(part, format="png", facecolor="white")
+        canvas.print_figure(part, format="png", dpi=figure.dpi, facecolor="white")
 
 
 # ---- J against steps -----------------------------------------------------------------------------
@@ -62,6 +66,7 @@ class _Curve(NamedTuple):
     dashes: tuple[float, ...] = ()
 
 
+@own_settings()
 def loss(
     path: str | Path,
     steps: Points,
@@ -189,6 +194,7 @@ def _pushed_apart(wanted: list[float], sizes: list[float], low: float, high: flo
 # ---- J against t ---------------------------------------------------------------------------------
 
 
+@own_settings()
 def loss_by_t(
     path: str | Path,
     bands: Sequence[tuple[int, int]],

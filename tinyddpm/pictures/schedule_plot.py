@@ -18,6 +18,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from ..more.schedules import fraction_of_steps, log_snr
 from ..schedule import Schedule
 from .plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, Style, save_figure, tidy, title
+from .settings import own_settings
 
 COLOURS = (BLUE, RED, ORANGE, PURPLE, INK, GREY)
 # Where there are more schedules than colours, the colours come again, dashed, then dotted.
@@ -26,6 +27,7 @@ DASHES = ("-", "--", ":")
 LOG_SNR = np.arange(-12, 13)
 
 
+@own_settings()
 def schedules(path: str | Path, named: Mapping[str, Schedule]) -> Figure:
     """One picture of several schedules, of any lengths.
 

@@ -21,6 +21,7 @@ from ..types import Array
 from .images import pixels, show
 from .overhearing import Kind, kinds_of, norm, overheard, u_shape, walk_gradient
 from .plots import GREY, INK, RED, Style, save_figure
+from .settings import own_settings
 
 # The colour of each kind of layer.
 KINDS: dict[Kind, str] = {
@@ -39,6 +40,7 @@ Norms = dict[str, float]  # ‖∂J/∂output‖ by the layer's name
 Point = tuple[float, float]  # inches from the left and from the bottom
 
 
+@own_settings()
 def unet_walk(
     path: str | Path, unet: UNet, schedule: Schedule, x0: Array, t: Array, eps: Array
 ) -> tuple[float, Shapes, Norms]:

@@ -16,7 +16,7 @@ import functools
 import math
 import tomllib
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -25,6 +25,7 @@ import tomli_w
 
 from ..data import Dataset, labels, split
 from ..data.dataset import SplitKind
+from ..data.folders import as_path, as_seen
 from ..data.image_files import MAX_BYTES, MEGAPIXELS
 from ..more.classes import ClassConfig, ClassUNet
 from ..more.schedules import SCHEDULES
@@ -56,6 +57,11 @@ BOUNDS = {
 }
 BELOW_1 = "from 0 to below 1"
 LONGEST_FILE = 2**20  # bytes
+# Names that another system wrote, as this one has them.
+NAMES: dict[str, Callable[[Any], Any]] = {
+    "data": as_path,
+    "class_names": lambda names: tuple(map(as_seen, names)),
+}
 
 NoiseSchedule = Literal["linear", "cosine", "scaled_linear", "quadratic", "sigmoid", "sigmoid_beta"]
 Objective = Literal["sum", "batch_mean", "mse"]
@@ -232,6 +238,7 @@ def from_dict(values: Mapping[str, Any]) -> Config:
             known = ", ".join(sorted(types))
             raise ValueError(f"{name}: there is no such option; there are {known}")
     found = {name: checked(name, value, types[name]) for name, value in values.items()}
+    found |= {name: read(found[name]) for name, read in NAMES.items() if name in found}
 
     levels = len(found.get("levels", ()))
     if "image" not in found and 4 < levels < 12:
@@ -262,7 +269,8 @@ def read(path: str | Path) -> dict[str, Any]:
             raise OSError(errno.EINVAL, "expected a file, got a folder, a pipe or a device")
         if path.stat().st_size > LONGEST_FILE:
             raise OSError(errno.EFBIG, f"expected at most {LONGEST_FILE} bytes")
-        return renamed(tomllib.loads(path.read_text(encoding="utf-8")))
+        text = path.read_text(encoding="utf-8", errors="surrogateescape")
+        return renamed(tomllib.loads(text))
     except OSError as error:
         raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
     # Its syntax, its encoding, a number of too many digits, too many brackets within brackets.
@@ -271,5 +279,6 @@ def read(path: str | Path) -> dict[str, Any]:
 
 
 def write(config: Config, path: str | Path) -> None:
-    """Write the configuration as a TOML file."""
-    Path(path).write_text(tomli_w.dumps(to_dict(config)), encoding="utf-8")
+    """Write the configuration as a TOML file. A path has the bytes that the system has for it."""
+    text = tomli_w.dumps(to_dict(config))
+    Path(path).write_text(text, encoding="utf-8", errors="surrogateescape")

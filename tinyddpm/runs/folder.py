@@ -33,7 +33,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from ..files import WRITING, replacing
+from ..files import NO_LOCKS, WRITING, replacing, shortcomings
 from . import checkpoint, config as configuration
 from .checkpoint import Checkpoint, CheckpointError
 from .record import Record, cut_after, read_metrics as read_metrics  # for readers of a folder
@@ -71,12 +71,14 @@ class RunFolder:
     Attributes:
         held: the step that checkpoint.safetensors is known to hold, or None.
         whole: the step of the newest whole checkpoint, or None.
+        shortcomings: what the file system cannot do, in words, once the folder is locked.
     """
 
     def __init__(self, path: str | Path, keep: int = 1) -> None:
         self.path, self.keep = Path(path), keep
         self.held: int | None = None
         self.whole: int | None = None
+        self.shortcomings: list[str] = []
 
     @contextlib.contextmanager
     def locked(self) -> Iterator["RunFolder"]:
@@ -85,9 +87,11 @@ class RunFolder:
         Raises:
             InUse: another process holds it.
         """
+        made = not self.path.exists()
         self.path.mkdir(parents=True, exist_ok=True)
         file = self.path / LOCK
-        lock = FileLock(file)
+        lock = FileLock(file, fallback_to_soft=False)  # that one outlives a process that is killed
+        self.shortcomings = shortcomings(self.path)
         try:
             lock.acquire(timeout=0)
         except Timeout:
@@ -95,12 +99,29 @@ class RunFolder:
                 f"{self.path}: {_holder(file)} is training here; "
                 "wait for it, or choose another folder (--out)"
             ) from None
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            self.shortcomings.append(
+                f"{self.path}: this file system has no locks: "
+                "see to it that no other process trains in this folder"
+            )
         try:
             started = time.strftime("%Y-%m-%d %H:%M:%S")
-            file.write_text(f"process {os.getpid()} on {socket.gethostname()}, started {started}")
+            file.write_text(
+                f"process {os.getpid()} on {socket.gethostname()}, started {started}",
+                encoding="utf-8",
+            )
             for unfinished in self.path.glob("*" + WRITING):  # left by a process that was killed
                 unfinished.unlink(missing_ok=True)
             yield self
+        except BaseException:
+            with contextlib.suppress(OSError):  # the folder may have vanished, or be read-only
+                if os.listdir(self.path) == [LOCK]:  # nothing came of it
+                    file.unlink()
+                    if made:
+                        self.path.rmdir()
+            raise
         finally:
             lock.release()
 

@@ -14,7 +14,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from ..files import replacing
+from ..files import replacing, sync
 
 
 class Record:
@@ -39,12 +39,12 @@ class Record:
 
     def sync(self) -> None:
         """Bring it to the disk."""
-        os.fsync(self.file.fileno())
+        sync(self.file.fileno())
 
 
 def read_metrics(path: str | Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The records of the steps and those of the evaluations."""
-    records = [json.loads(line) for line in Path(path).read_text().splitlines()]
+    records = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
     return [r for r in records if "J" in r], [r for r in records if "held_out" in r]
 
 

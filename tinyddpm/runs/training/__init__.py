@@ -77,7 +77,7 @@ def run(
         if recipe and not curve:
             why = recipes.why_not(recipe, setup.config, setup.model.fingerprint)
             tell(f"not compared with the recipe {recipe}: {why}")
-        for line in opening(setup):
+        for line in [*opening(setup), *files.shortcomings]:
             tell(line)
         try:
             return Trainer(setup, files, curve).train()

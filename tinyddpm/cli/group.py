@@ -1,5 +1,7 @@
 """The group of all commands, and what becomes of their errors: one line and an exit status."""
 
+import contextlib
+import errno
 import sys
 from collections.abc import Sequence
 
@@ -7,10 +9,12 @@ import click
 
 from .. import __version__
 from ..files import in_words
-from . import commands, models
+from ..starting import INTERRUPTED, end_at_ctrl_c, raise_at_ctrl_c
+from . import commands, models, streams
 from .help import WIDEST, Group
 
-WRONG, INTERRUPTED = 2, 130
+WRONG = 2
+UNREAD = 141  # that of a program which SIGPIPE ends, as in `tinyddpm info RUN | head -1`
 
 
 @click.group(
@@ -43,14 +47,39 @@ for command in (
     cli.add_command(command)
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """The console command. Returns the exit status."""
+def program() -> int:
+    """The command of this process: its arguments, its streams, its Ctrl-C. Returns its status."""
+    try:
+        raise_at_ctrl_c()
+        status = run()
+    except KeyboardInterrupt:
+        status = _say("interrupted", INTERRUPTED)
+    finally:
+        end_at_ctrl_c()
+    try:
+        streams.flush()
+    except OSError as error:
+        return status or _unwritten(error)
+    return status
+
+
+@streams.spelling()
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Carry out a command. Returns the exit status.
+
+    Args:
+        arguments: None: those of this process.
+    """
+    printing = sys.stdout, sys.stderr
     try:
         cli.main(arguments, prog_name="tinyddpm", standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
     except click.ClickException as error:
         return _say_line(error.format_message())
+    except SystemExit:  # click's answer to a pipe that nobody reads any more
+        sys.stdout, sys.stderr = printing
+        return UNREAD
     except OSError as error:
         return _say_line(in_words(error))
     except (ValueError, FloatingPointError) as error:
@@ -64,15 +93,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _unwritten(error: OSError) -> int:
+    """What became of standard output, once it is all that failed."""
+    if error.errno == errno.EPIPE:
+        return UNREAD
+    return _say_line(f"standard output: {error.strerror}")
+
+
 def _say_line(problem: str) -> int:
     """Say it in one line, with ? for whatever does not print: a file's name may hold anything."""
     from ..runs.training.progress import wrapped
 
     line = "".join(c if c.isprintable() else "?" for c in problem)
-    print(wrapped(f"tinyddpm: {line}"), file=sys.stderr)
-    return WRONG
+    return _print(wrapped(f"tinyddpm: {line}"), WRONG)
 
 
 def _say(problem: str, status: int = WRONG) -> int:
-    print(f"tinyddpm: {problem}", file=sys.stderr)
+    return _print(f"tinyddpm: {problem}", status)
+
+
+def _print(text: str, status: int) -> int:
+    with contextlib.suppress(OSError):  # nobody reads it, or the disk with the log is full
+        print(text, file=sys.stderr)
     return status
