@@ -95,7 +95,8 @@ def _of_a_pair(f: Callable[..., Any], vjp: Callable[..., Any], name: str) -> Sub
     def raw(arrays: Arrays, options: Options) -> tuple[Array, Callable[[Array], Any]]:
         return forward(arrays, options), lambda g: together(g, arrays, options)
 
-    return Subject(name, forward, gradients, raw, True, getattr(vjp, "__name__", "vjp"))
+    call = getattr(vjp, "__name__", "vjp")
+    return Subject(name, forward, gradients, raw, True, "vjp" if call == "<lambda>" else call)
 
 
 def _is_float(a: Any) -> bool:
