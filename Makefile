@@ -36,7 +36,7 @@ TESTS := -m "not prove and not gpu_sim and not browser"
 .PHONY: bench bench-gpu bench-scaling clean python
 
 train: $(VENV)/.ready
-	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume
+	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume-if-there
 
 # Formatting, lint, types and line lengths; nothing is changed. make format changes what it can.
 lint: $(VENV)/.ready-lint

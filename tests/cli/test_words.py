@@ -92,6 +92,9 @@ def test_lines_are_broken_at_spaces_where_the_terminal_ends(monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
     assert wrapped(text).split() == text.split()
     assert sum(len(line) > 40 for line in wrapped(text).splitlines()) == 1  # the path alone
+    command = "tinyddpm train --from runs/x --out " + 40 * "y"
+    said = wrapped(f"{text}: {command}")
+    assert said.splitlines()[-1].strip() == command and wrapped(text + ":") in said
     monkeypatch.delenv("COLUMNS")
     assert wrapped(text) == text  # a file or a pipe is no terminal
 

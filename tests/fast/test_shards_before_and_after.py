@@ -2,6 +2,7 @@
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from tinyddpm.fast.parallel import Shards, cores
 from tinyddpm.schedule import linear
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers inherit files and pipes")
+ROOT = Path(__file__).resolve().parents[2]
+OPENBLAS = any(pool["internal_api"] == "openblas" for pool in threadpool_info())
 
 
 def blas_threads():
@@ -39,6 +42,36 @@ def test_afterwards_all_is_as_before():
     assert not any(p.data.any() for p in unet.parameters().values())
     with pytest.raises(RuntimeError, match="inside its `with` block"):
         shards.denoise(*some_batch(2)[:2])
+
+
+IN_TWO_THREADS = f"""
+import sys, threading
+sys.path[:0] = {[str(ROOT), str(ROOT / "tests/fast")]!r}
+from small_nets import SCHEDULE, small_net
+from test_shards_before_and_after import blas_threads
+from tinyddpm.fast.parallel import Shards
+
+def look():
+    with Shards(small_net(), SCHEDULE, workers=1):
+        print(max(blas_threads()))
+
+look()
+for _ in range(2):
+    thread = threading.Thread(target=look)
+    thread.start()
+    thread.join()
+    print(max(blas_threads()))
+look()
+"""
+
+
+@pytest.mark.skipif(cores() == 1 or not OPENBLAS, reason="BLAS has one thread, or its own way")
+def test_blas_is_held_to_one_thread_in_whichever_thread_of_the_program():
+    """Each time, and then given back: the first thread that set a limit is still alive."""
+    two = os.environ | {"OPENBLAS_NUM_THREADS": "2"}
+    command = [sys.executable, "-c", IN_TWO_THREADS]
+    seen = subprocess.run(command, env=two, capture_output=True, text=True, check=True).stdout
+    assert seen.split() == ["1", *["1", "2"] * 2, "1"]
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")

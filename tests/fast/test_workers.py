@@ -7,11 +7,10 @@ import sys
 import time
 from pathlib import Path
 
-import numpy as np
 import pytest
 from small_nets import IMAGE, SCHEDULE, small_net, some_batch
 
-from tinyddpm.fast.parallel import Shards, WorkerError, shards as shards_module
+from tinyddpm.fast.parallel import Shards, WorkerError, processes, shards as shards_module
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers inherit files and pipes")
 ROOT = Path(__file__).resolve().parents[2]
@@ -24,29 +23,65 @@ NOTHING = {
 }
 
 
+def all_of(shards, batch):
+    """What Shards compute of a batch, as bytes."""
+    x0, t, eps = batch
+    shards.unet.grad[...] = 0
+    J, errors = shards.gradient(shards.unet, SCHEDULE, x0, t, eps)
+    arrays = J, errors, shards.unet.grad, shards.denoise(x0, t)
+    return [array.tobytes() for array in arrays]
+
+
 @pytest.mark.parametrize("moment", ["between steps", "in a step"])
-def test_a_worker_that_is_killed_ends_the_run_with_its_name(moment):
-    unet = small_net()
-    x0, t, eps = some_batch(6)
-    with Shards(unet, SCHEDULE, 3) as shards:
-        theta, pid, compute = unet.theta.copy(), shards.workers[1].process.pid, shards.part.compute
+def test_the_others_go_on_without_a_worker_that_is_killed_and_compute_the_same_bits(moment):
+    said, batch = [], some_batch(6)
+    with Shards(small_net(), SCHEDULE, 3, say=said.append) as shards:
+        expected = all_of(shards, batch)
+        for number, worker in reversed(list(enumerate(shards.workers, 1))):
+            pid, compute = worker.process.pid, shards.part.compute
 
-        def kill(request):
-            compute(request)
-            os.kill(pid, signal.SIGKILL)
+            def kill(request):
+                shards.part.compute = compute
+                compute(request)
+                os.kill(pid, signal.SIGKILL)
 
-        shards.gradient(unet, SCHEDULE, x0, t, eps)
-        if moment == "in a step":
-            os.kill(pid, signal.SIGSTOP)  # so that it has not answered by then
-            shards.part.compute = kill
-        else:
-            kill(dict(NOTHING))
-        began = time.monotonic()
-        with pytest.raises(WorkerError, match=rf"worker 2 \(process {pid}\) was ended by SIGKILL"):
-            shards.gradient(unet, SCHEDULE, x0, t, eps)
-        assert time.monotonic() - began < 5
-        assert not shards.workers  # the others are gone too
-    np.testing.assert_array_equal(unet.theta, theta)
+            if moment == "in a step":
+                os.kill(pid, signal.SIGSTOP)  # so that it has not answered by then
+                shards.part.compute = kill
+            else:
+                kill(dict(NOTHING))
+            began = time.monotonic()
+            assert all_of(shards, batch) == expected
+            assert time.monotonic() - began < 5
+            assert f"worker {number} (process {pid}) was ended by SIGKILL" in said[-1]
+            assert len(shards.workers) == number - 1 and gone(pid)
+        assert all_of(shards, batch) == expected and len(said) == 2  # none is left but this process
+
+
+def test_without_anyone_to_tell_a_lost_worker_is_a_warning():
+    with Shards(small_net(), SCHEDULE, 2) as shards:
+        shards.workers[0].process.kill()
+        with pytest.warns(UserWarning, match="worker 1 .* was ended by SIGKILL"):
+            all_of(shards, some_batch(4))
+
+
+def test_a_worker_takes_no_signal_that_is_for_the_parent_not_even_while_it_starts(monkeypatch):
+    start = subprocess.Popen
+
+    def start_and_ask_to_end(*args, **options):
+        process = start(*args, **options)
+        for number in processes.FOR_THE_PARENT:
+            process.send_signal(number)
+        return process
+
+    monkeypatch.setattr(subprocess, "Popen", start_and_ask_to_end)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+    with Shards(small_net(), SCHEDULE, 2) as shards:
+        for number in processes.FOR_THE_PARENT:
+            shards.workers[0].process.send_signal(number)
+        all_of(shards, some_batch(4))
+        assert len(shards.workers) == 1
+    assert signal.pthread_sigmask(signal.SIG_BLOCK, ()) == before
 
 
 def test_a_workers_exception_arrives_as_text():

@@ -108,7 +108,8 @@ def run(tmp_path_factory):
     np.save(data, IMAGES)
 
     def run(folder, device, **changes):
-        training.run(replace(CONFIG, data=str(data), device=device, **changes), folder, resume=True)
+        config = replace(CONFIG, data=str(data), device=device, **changes)
+        training.run(config, folder, resume="if there")
         return checkpoint.load(folder / run_folder.CHECKPOINT)
 
     return run

@@ -12,6 +12,10 @@ SPLIT = "tests/data/test_splitting.py::"
 REMARKS = "tests/data/test_remarks.py::"
 VALUES = "tests/data/test_values.py::"
 FOUND = "tests/data/test_found.py::"
+WORKERS = "tests/fast/test_workers.py::"
+SIGNALS = "tests/runs/test_signals.py::"
+RESUMING = "tests/runs/test_resuming.py::"
+FROM = "tests/runs/test_from_run.py::"
 
 BUGS = [
     # ---- data ----
@@ -96,9 +100,9 @@ BUGS = [
     Bug(
         "EMA of the θ before the step",
         "tinyddpm/runs/training/trainer.py",
-        "ema.update(model.ema.theta, model.unet.theta, config.ema_decay, step.k)",
+        "ema.update(model.ema.theta, model.unet.theta, config.ema_decay, done)",
         "ema.update(model.ema.theta, vars(self).get('before', model.unet.theta), "
-        "config.ema_decay, step.k)\n                self.before = model.unet.theta.copy()",
+        "config.ema_decay, done)\n            self.before = model.unet.theta.copy()",
         EMA + "test_the_ema_is_a_weighted_mean_of_the_thetas_after_each_step",
     ),
     Bug(
@@ -114,6 +118,63 @@ BUGS = [
         "variance, scheduler.clip, scheduler.timesteps",
         "variance, 1.0, scheduler.timesteps",
         IMPORT + "test_an_imported_model_is_sampled_as_its_scheduler_says",
+    ),
+    Bug(
+        "workers take the signals that are for the main process",
+        "tinyddpm/fast/parallel/processes.py",
+        "with _blocked(FOR_THE_PARENT):",
+        "with _blocked(set()):",
+        WORKERS + "test_a_worker_takes_no_signal_that_is_for_the_parent_not_even_while_it_starts",
+    ),
+    Bug(
+        "nobody does the work of a lost worker",
+        "tinyddpm/fast/parallel/shards.py",
+        'part.compute(request | {"mine": [s.start, s.stop]})',
+        "pass",
+        WORKERS + "test_the_others_go_on_without_a_worker_that_is_killed_and_compute_the_same_bits",
+    ),
+    Bug(
+        "under nohup a run ends with its terminal",
+        "tinyddpm/runs/training/interrupts.py",
+        "handler is signal.SIG_IGN and number != signal.SIGINT",
+        "False",
+        SIGNALS + "test_what_nohup_ignores_stays_ignored_and_afterwards_all_is_as_before",
+    ),
+    Bug(
+        "a second SIGTERM ends a run at once",
+        "tinyddpm/runs/training/interrupts.py",
+        "if number == signal.SIGINT:",
+        "if number:",
+        SIGNALS + "test_only_a_second_ctrl_c_ends_at_once",
+    ),
+    Bug(
+        "a log that nobody reads ends a run",
+        "tinyddpm/runs/training/progress.py",
+        "    except OSError:\n        _redirect(stream, None)",
+        "    except ZeroDivisionError:\n        _redirect(stream, None)",
+        SIGNALS
+        + "test_a_reader_that_ends_with_the_same_ctrl_c_takes_no_pictures_and_no_words_with_it",
+    ),
+    Bug(
+        "a run is resumed on other images",
+        "tinyddpm/runs/training/model.py",
+        'if saved.state.get("data") != self.fingerprint:',
+        "if False:",
+        RESUMING + "test_a_picture_more_or_another_size_is_another_run_and_it_says_what_differs",
+    ),
+    Bug(
+        "the EMA of a run that starts from another forgets that",
+        "tinyddpm/runs/training/trainer.py",
+        "done = model.from_step + step.k",
+        "done = step.k",
+        FROM + "test_it_begins_as_the_best_state_and_at_its_own_first_step",
+    ),
+    Bug(
+        "classes keep their number and not their name",
+        "tinyddpm/runs/training/start.py",
+        "place.get(name, len(table) - 1) for name in (*now, None)",
+        "min(i, len(table) - 1) for i in range(len(now) + 1)",
+        FROM + "test_classes_keep_what_was_learned_for_their_names",
     ),
     # ---- data ----
     Bug(

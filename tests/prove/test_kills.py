@@ -59,7 +59,7 @@ def torn(tensors, path, metadata, save=checkpoint.save_file):
 sys.addaudithook(note)
 checkpoint.save_file = torn
 print("ready", flush=True)
-training.run(config, folder, resume=True)
+training.run(config, folder, resume="if there")
 print(moments, flush=True)
 """
 

@@ -86,7 +86,8 @@ def test_a_run_from_another_data_set_is_named(trained, tmp_path, capsys):
     before = (trained / CHECKPOINT).read_bytes()
     other = str(tmp_path / "x.npy")
     assert cli.main(["train", "--out", str(trained), "--resume", "--data", other]) == 2
-    assert "data: the run to resume has 'digits', not" in capsys.readouterr().err
+    problem = f"data: {other} does not hold the images that the run to resume was trained on"
+    assert f"{problem} (it had data digits)" in capsys.readouterr().err
     assert (trained / CHECKPOINT).read_bytes() == before
 
 

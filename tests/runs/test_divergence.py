@@ -74,7 +74,7 @@ def test_a_step_size_far_too_large_stops_the_run_before_the_update(few, tmp_path
         run(config, tmp_path / "x")
     said = str(caught.value)
     assert "\n" not in said
-    assert all(words in said for words in ("at t = ", "Try --beta 10", "is not finite"))
+    assert all(words in said for words in ("at t = ", "--beta 10 ", "is not finite"))
     found = RunFolder(tmp_path / "x").newest()
     if found:
         assert all(np.isfinite(array).all() for array in found.checkpoint.theta.values())
@@ -108,7 +108,7 @@ def test_the_state_kept_is_that_of_the_step_before(few, tmp_path, monkeypatch):
         with pytest.raises(FloatingPointError, match="J is inf at step 7: ") as caught:
             run(few, tmp_path / "x")
     said = str(caught.value)
-    assert re.search("comes from 8 of 8 images, at t = .* The state after step 6 is kept", said)
+    assert re.search(r"comes from 8 of 8 images, at t = .* The state after step 6 is kept\. ", said)
     kept, six = (checkpoint.load(tmp_path / name / CHECKPOINT) for name in ("x", "six"))
     for part in ("theta", "ema"):
         assert all((getattr(kept, part)[n] == a).all() for n, a in getattr(six, part).items())
@@ -149,16 +149,15 @@ def test_one_warning_after_several_bad_evaluations_in_a_row():
     divergence = Divergence(mean=0.8)  # the limit is twice that
     bad = [9.0] * (IN_A_ROW - 1)
     for J in [*bad, 1.5, *bad]:
-        assert divergence.see(J, 3.0) is None
-    warning = divergence.see(float("nan"), 3.0)
-    for words in ("diverges", "above 1.6 for 3 evaluations", "--beta 1)"):
-        assert words in warning
-    assert all(divergence.see(99.0, 3.0) is None for _ in range(9))
+        assert divergence.see(J) is None
+    warning = divergence.see(float("nan"))
+    assert "above 1.6 for 3 evaluations" in warning and "diverges" in warning
+    assert all(divergence.see(99.0) is None for _ in range(9))
 
 
 def test_data_that_the_mean_predicts_perfectly_are_no_divergence():
     divergence = Divergence(mean=0.0)
-    assert all(divergence.see(J, 1.0) is None for J in (0.9, 0.5, 0.2, 0.1, 0.01))
+    assert all(divergence.see(J) is None for J in (0.9, 0.5, 0.2, 0.1, 0.01))
 
 
 def test_a_run_that_diverges_warns_once_and_goes_on(few, tmp_path, monkeypatch, capsys):

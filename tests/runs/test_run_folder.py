@@ -31,7 +31,7 @@ def test_a_second_process_is_told_which_is_the_first_and_a_dead_one_is_no_obstac
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as first:
         assert first.stdout.readline() == "held\n"
         problem = f"x: process {first.pid} on .*, {SINCE} is training here"
-        for resume in (False, True):
+        for resume in (False, "if there"):
             with pytest.raises(InUse, match=problem):
                 run(config, folder, resume)
         options = ["--out", str(folder), "--data", config.data, "--levels", "1"]

@@ -1,15 +1,15 @@
 """The commands that make a run folder, and what they start from: train, import, data."""
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import click
 
 from ..runs import config as configuration, recipes
-from ..runs.folder import CONFIG
+from ..runs.folder import RunFolder
 from .help import grouped
 from .models import draw_pictures
-from .names import Data, Folder, Recipe
+from .names import Data, Folder, Recipe, did_you_mean, runs
 from .options import groups, of_configuration
 
 PICTURES_TAKE = 0.15  # of the training time, at most
@@ -19,7 +19,12 @@ PICTURES_TAKE = 0.15  # of the training time, at most
 @click.option(
     "--out", type=Folder(), help="the run folder [runs/ and the name of the recipe or data]"
 )
-@click.option("--resume", is_flag=True, help="go on with the run in --out, if there is one")
+@click.option("--resume", is_flag=True, help="go on with the run in --out")
+@click.option(
+    "--resume-if-there",
+    is_flag=True,
+    help="go on with the run in --out if there is one; else start",
+)
 @click.option(
     "--recipe",
     type=Recipe(),
@@ -39,6 +44,7 @@ PICTURES_TAKE = 0.15  # of the training time, at most
 def train(
     out: Path | None,
     resume: bool,
+    resume_if_there: bool,
     recipe: str | None,
     file: Path | None,
     pictures: bool,
@@ -47,39 +53,72 @@ def train(
     """Train a model.
 
     Its folder then holds the model, a record of every step, and pictures. Options count most, then
-    --config or --recipe, then the defaults in brackets. The folder's config.toml records them all.
-    A run of a recipe shows the expected held-out J beside its own, and warns you if it falls
-    behind.
+    --config or --recipe, then the options of the run that --resume or --from names, then the
+    defaults in brackets. The folder's config.toml records them all. A run of a recipe shows the
+    expected held-out J beside its own, and warns you if it falls behind.
     """
     from ..runs import training
-    from ..runs.training.progress import wrapped
+    from ..runs.training.progress import say
 
     if recipe is not None and file:
         raise ValueError("--recipe and --config: expected one of them, not both")
     if recipe is not None:
         file = recipes.path(recipe)
     given = {name: value for name, value in given.items() if value is not None}
-    values = configuration.read(file) if file else {}
     if "data" in given:
         given["data"] = _meant(given["data"])
-    out = out or _own_folder(recipe, str((values | given).get("data", configuration.Config.data)))
-    if not file and resume and (out / CONFIG).exists():
-        values = configuration.read(out / CONFIG)
-    values |= given
+    if "from_run" in given:
+        given["from_run"] = str(given["from_run"])
+    chosen = (configuration.read(file) if file else {}) | given
+    other = given.get("from_run")
+    if resume and other:
+        raise ValueError("--from and --resume: expected one of them; --from starts a new run")
+    if out is None and other and resume_if_there:
+        raise ValueError("--out: expected the run that --resume-if-there looks for")
+    if out is None and other and not recipe and "data" not in given:
+        out = _free_folder(Path(other))
+    out = out or _own_folder(recipe, str(chosen.get("data", configuration.Config.data)))
+    if resume or resume_if_there and RunFolder(out).holds_run():
+        values = _options_in(out) if not file else {}
+    else:
+        values = training.options_of(other, chosen.get("data")) if other else {}
+    go_on: bool | Literal["if there"] = resume
+    if resume_if_there and not resume:
+        go_on = "if there"
+    values |= chosen
     _check_apart(out, str(values.get("data", configuration.Config.data)))
-    summary = training.run(configuration.from_dict(values), out, resume, recipe)
+    summary = training.run(configuration.from_dict(values), out, go_on, recipe)
     for line in (str(summary), training.outcome(summary)):
         if line:
-            click.echo(wrapped(line))
+            say(line)
+    if summary.signal not in ("", "SIGINT"):
+        pictures = False  # whoever sent it waits for the end
+        say(f"The pictures are left out: tinyddpm plot {out} draws them.")
     if pictures:
-        click.echo("Drawing pictures. Ctrl-C leaves them out.")
+        say("Drawing pictures. Ctrl-C leaves them out.")
         try:
             draw_pictures(out, PICTURES_TAKE)
         except KeyboardInterrupt:
-            click.echo(wrapped(f"The other pictures are left out: tinyddpm plot {out} draws them."))
-    click.echo("Next:")
+            say(f"The other pictures are left out: tinyddpm plot {out} draws them.")
+    say("Next:")
     for command, use in training.next_commands(summary, out):
-        click.echo(f"  {command}\n      {use}")
+        say(f"  {command}\n      {use}", whole=True)
+
+
+def _options_in(folder: Path) -> dict[str, Any]:
+    """The options of the run in a folder, which must hold one."""
+    if not RunFolder(folder).holds_run():
+        near = did_you_mean(str(folder), runs())
+        raise ValueError(f"--resume: {folder} holds no run to go on with{near}")
+    return RunFolder(folder).options()
+
+
+def _free_folder(other: Path) -> Path:
+    """Where a run that starts from another goes by default: runs/NAME, or runs/NAME-2, ..."""
+    from ..runs.training.words import free_name
+
+    folder = Path("runs", other.resolve().parent.name if other.is_file() else other.resolve().name)
+    return free_name(folder) if folder.exists() else folder
 
 
 def _own_folder(recipe: str | None, source: str) -> Path:

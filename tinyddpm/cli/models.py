@@ -142,11 +142,11 @@ def draw_pictures(folder: Path, fraction: float | None = None) -> None:
     from tqdm import tqdm
 
     from ..pictures.report import PICTURES, draw
-    from ..runs.training.progress import wrapped
+    from ..runs.training.progress import say
 
     looks = "{desc}: {n} of {total} pictures, {elapsed}"
     with tqdm(
-        draw(folder, with_bar, fraction, lambda line: tqdm.write(wrapped(line))),
+        draw(folder, with_bar, fraction, say),
         desc="drawing",
         total=PICTURES,
         bar_format=looks,
@@ -155,7 +155,7 @@ def draw_pictures(folder: Path, fraction: float | None = None) -> None:
         disable=None,
     ) as paths:
         for path in paths:
-            tqdm.write(f"  {path}")
+            say(f"  {path}", whole=True)
 
 
 @click.command()

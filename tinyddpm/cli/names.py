@@ -100,7 +100,7 @@ class RunName(click.Path, Name):
 
     def known(self) -> list[str]:
         """The shipped models, and the runs in runs/."""
-        return [*shipped.names(), *_runs()]
+        return [*shipped.names(), *runs()]
 
     def convert(self, value: Any, param: Any, ctx: Any) -> Any:
         """The path."""
@@ -133,11 +133,11 @@ class Folder(click.Path):
         self, ctx: click.Context, param: click.Parameter, incomplete: str
     ) -> list[CompletionItem]:
         """The runs that are there, to go on with; else the shell looks for folders."""
-        found = [CompletionItem(name) for name in _runs() if name.startswith(incomplete)]
+        found = [CompletionItem(name) for name in runs() if name.startswith(incomplete)]
         return found or [CompletionItem(incomplete, type="dir")]
 
 
-def _runs() -> list[str]:
+def runs() -> list[str]:
     """The run folders in runs/."""
     marks = CONFIG, CHECKPOINT
     folders = (path for path in RUNS.glob("*") if any((path / mark).exists() for mark in marks))

@@ -9,9 +9,14 @@ import click
 
 from ..nn.unet import UNetConfig
 from ..runs import config as configuration
-from .names import Data, did_you_mean
+from .names import Data, RunName, did_you_mean
 
-ALIASES = {"beta": ["--learning-rate", "--lr"], "ema_decay": ["--ema"]}
+ALIASES = {
+    "beta": ["--learning-rate", "--lr"],
+    "ema_decay": ["--ema"],
+    "from_run": ["--from"],
+}
+OWN_TYPES = {"data": Data, "from_run": RunName}  # names that the shell completes
 LONGEST_CHOICES = 25  # characters; more of them stand in the text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -104,7 +109,8 @@ def of_configuration(command: Command) -> Command:
             option = click.option(f"--{flag}/--no-{flag}", name, default=None, help=text)
         else:
             names = f"--{flag}", *ALIASES.get(name, []), name
-            of_click, metavar = Data() if name == "data" else _click_type(kind), None
+            of_click = OWN_TYPES[name]() if name in OWN_TYPES else _click_type(kind)
+            metavar = "RUN" if name == "from_run" else None
             if isinstance(of_click, click.Choice):
                 others = [choice for choice in of_click.choices if choice != defaults.get(name)]
                 if len("|".join(of_click.choices)) > LONGEST_CHOICES:

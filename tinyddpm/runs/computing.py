@@ -7,6 +7,7 @@ Without the folder `fast/`, the definitions compute in this process. Their resul
 for the last digits, and come later.
 """
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
@@ -31,6 +32,7 @@ def computing(
     workers: int | None = None,
     shards: int = 4,
     tf32: bool = False,
+    say: Callable[[str], object] = warnings.warn,
 ) -> Iterator[tuple[Gradient, Denoise]]:
     """The gradient of `unet`, as `train` takes it, and the denoiser that `ema` is.
 
@@ -42,6 +44,7 @@ def computing(
         workers: on a CPU: how many processes; None: one for each core.
         shards: on a CPU: into how many parts they cut a batch.
         tf32: on a GPU: see `backend.tf32`.
+        say: is told, in words, if a worker is lost; the others go on.
     """
     if not find_spec("tinyddpm.fast"):
         yield train.gradient, _from_anywhere(ema.denoise, device)
@@ -55,7 +58,8 @@ def computing(
     from ..fast.parallel import Shards
 
     second = None if ema is unet else ema
-    with fast.enabled(), Shards(unet, schedule, workers, shards, ema=second) as processes:
+    processes = Shards(unet, schedule, workers, shards, ema=second, say=say)
+    with fast.enabled(), processes:
         yield processes.gradient, processes.denoise
 
 

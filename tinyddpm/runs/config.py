@@ -36,6 +36,8 @@ from .values import checked
 
 # What may change when a run is resumed. Everything else would make it another run.
 MAY_CHANGE = ("steps", "minutes", "patience", "keep", "device", "tf32", "workers", "megapixels")
+# These may change too, if the images are still the same: their fingerprint says so.
+WHERE_THE_DATA_ARE = ("data", "size", "channels")
 # Names that are no options of the command line, because the data decide them.
 THE_DATA_SAYS = ("image", "class_names")
 # What names were called in files of older versions.
@@ -120,6 +122,11 @@ class Config:
     ] = 4
     # Its fields are options too.
     unet: UNetConfig = field(default_factory=UNetConfig)
+    from_run: Annotated[
+        str | None,
+        "start from the state of a run, a checkpoint or a model that comes with tinyddpm, and with "
+        "its options, any of which may change",
+    ] = None
 
     def __post_init__(self) -> None:
         values = vars(self) | vars(self.unet)

@@ -121,17 +121,17 @@ def _overheard(net: Module, listen: Callable[[str, Array], None]) -> Iterator[No
 
         return heard
 
-    layers = dict(_layers(net))
+    found = dict(layers(net))
     try:
-        for name, layer in layers.items():
+        for name, layer in found.items():
             layer.forward = overheard(name, layer.forward)  # of this object: the class stays
         yield
     finally:
-        for layer in layers.values():
+        for layer in found.values():
             vars(layer).pop("forward", None)
 
 
-def _layers(module: Module, prefix: str = "") -> Iterator[tuple[str, Any]]:
+def layers(module: Module, prefix: str = "") -> Iterator[tuple[str, Any]]:
     """(name, layer) for all Modules below this one, named as in a checkpoint."""
     for name, value in list(vars(module).items()):
         children = value if isinstance(value, list) else [value]
@@ -139,7 +139,7 @@ def _layers(module: Module, prefix: str = "") -> Iterator[tuple[str, Any]]:
             if isinstance(child, Module):
                 path = f"{prefix}{name}.{i}" if isinstance(value, list) else f"{prefix}{name}"
                 yield path, child
-                yield from _layers(child, path + ".")
+                yield from layers(child, path + ".")
 
 
 def _finite(array: Array) -> bool:
@@ -158,7 +158,7 @@ class Divergence:
         self.limit = max(TIMES * mean, 1.0)
         self.above, self.said = 0, False
 
-    def see(self, held_out: float, beta: float) -> str | None:
+    def see(self, held_out: float) -> str | None:
         """The warning, or None."""
         self.above = 0 if held_out <= self.limit else self.above + 1
         if self.said or self.above < IN_A_ROW:
@@ -166,6 +166,5 @@ class Divergence:
         self.said = True
         return (
             f"warning: the held-out J has been above {self.limit:.3g} for {self.above} "
-            f"evaluations, and is now {held_out:.4g}: this run diverges; "
-            f"try a smaller β (--beta {beta / 3:.2g}) or a longer --warmup"
+            f"evaluations, and is now {held_out:.4g}: this run diverges"
         )

@@ -28,8 +28,9 @@ import shutil
 import socket
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 from filelock import FileLock, Timeout
 
@@ -125,6 +126,21 @@ class RunFolder:
         finally:
             lock.release()
 
+    def holds_run(self) -> bool:
+        """Whether there is a run to go on with, perhaps one that has no checkpoint yet."""
+        return (self.path / CONFIG).exists() or bool(self.checkpoints())
+
+    def options(self) -> dict[str, Any]:
+        """The options of its run: those in config.toml, or in a checkpoint if that is gone.
+
+        Raises:
+            ValueError: they cannot be read.
+        """
+        if (self.path / CONFIG).exists():
+            return configuration.read(self.path / CONFIG)
+        found = self.newest()
+        return configuration.to_dict(found.checkpoint.config) if found else {}
+
     # ---- checkpoints -----------------------------------------------------------------------------
 
     def checkpoints(self) -> list[Path]:
@@ -153,19 +169,34 @@ class RunFolder:
         return None
 
     def best(self) -> tuple[Path, Checkpoint]:
-        """The best checkpoint and its path; the newest if the run was never evaluated."""
+        """The best checkpoint and its path; the newest if the run was never evaluated.
+
+        config.toml says where the images are: they may have been moved since.
+        """
         if not (self.path / BEST).exists():
             found = self.newest()
             if not found:
                 expected = "expected a run folder, there is no checkpoint in it"
                 raise CheckpointError(f"{self.path}: {expected}")
-            return found.path, found.checkpoint
+            return found.path, self._with_data(found.checkpoint)
         try:
-            return self.path / BEST, checkpoint.load(self.path / BEST)
+            return self.path / BEST, self._with_data(checkpoint.load(self.path / BEST))
         except CheckpointError as error:
             others = [path for path in self.checkpoints() if path.name != BEST]
             instead = f"; {others[0]} can be given instead" if others else ""
             raise CheckpointError(f"{error}{instead}") from None
+
+    def _with_data(self, saved: Checkpoint) -> Checkpoint:
+        """The Checkpoint, with the images' place from config.toml if that can be read."""
+        with contextlib.suppress(ValueError):
+            written = configuration.read(self.path / CONFIG)
+            values = configuration.to_dict(saved.config)
+            for name in configuration.WHERE_THE_DATA_ARE:
+                values.pop(name, None)
+                if name in written:
+                    values[name] = written[name]
+            return replace(saved, config=configuration.from_dict(values))
+        return saved
 
     def go_on_from(self, found: Found) -> list[str]:
         """Make `found` the run's newest checkpoint, and set the damaged files aside.

@@ -64,7 +64,7 @@ class Run:
     """
 
     def __init__(self, path: str | Path, device: str = "cpu", tf32: bool = False) -> None:
-        self.called, file, self.saved = _find(Path(path))
+        self.called, file, self.saved = find(Path(path))
         self.config, self.step = self.saved.config, self.saved.step
         self.imported = IMPORTED in self.saved.state
         self.unet, self.schedule, self.predicts, self.variance, self.clip, self._timesteps = (
@@ -285,7 +285,7 @@ def _network(saved: Checkpoint, path: Path) -> _Network:
     return _Network(unet, schedule, "x0", None, 1.0, partial(timestep_grid, schedule.T))
 
 
-def _find(path: Path) -> tuple[str, Path, Checkpoint]:
+def find(path: Path) -> tuple[str, Path, Checkpoint]:
     """What to call the model at `path`, the file that it is in, and its Checkpoint."""
     if shipped.is_meant(path):
         file = shipped.file(path)

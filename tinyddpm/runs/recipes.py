@@ -33,7 +33,7 @@ TOLERANCE = 0.03
 CURVE_STAYS = {
     *configuration.MAY_CHANGE,
     *("seed", "shards", "every"),
-    *("data", "size", "channels", *configuration.THE_DATA_SAYS),
+    *(*configuration.WHERE_THE_DATA_ARE, *configuration.THE_DATA_SAYS),
 }
 
 

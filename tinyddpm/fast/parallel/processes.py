@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import IO, Any, cast
 
@@ -13,10 +14,17 @@ from .protocol import Setup, read_answer, send
 
 # One BLAS thread for a process that is about to start.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "VECLIB")}
+# What a terminal or a batch system sends to ask for an end, often to all processes of a job.
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+FOR_THE_PARENT = {getattr(signal, name) for name in NAMES if hasattr(signal, name)}
 
 
 class WorkerError(RuntimeError):
     """A worker process failed or was ended."""
+
+
+class WorkerLost(WorkerError):
+    """A worker process has ended before it answered: the others can do its work."""
 
 
 class Worker:
@@ -24,7 +32,8 @@ class Worker:
 
     It is a new process, not a fork of this one. So it works from any script, notebook or thread,
     and inherits no locks. It has a process group of its own, so a Ctrl-C in the terminal does not
-    reach it: this process decides what that means.
+    reach it. A signal that does is blocked from its first moment on: this process decides what the
+    signal means, and ends the workers when it is done with them.
     """
 
     def __init__(self, number: int, setup: Setup) -> None:
@@ -37,14 +46,15 @@ class Worker:
             f"from {__package__}.worker import main",
             "main()",
         ]
-        self.process = subprocess.Popen(
-            [sys.executable, "-P", "-c", "\n".join(code)],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            pass_fds=setup.fds,
-            process_group=0,
-            env=os.environ | ONE_THREAD,
-        )
+        with _blocked(FOR_THE_PARENT):  # a new process inherits what is blocked
+            self.process = subprocess.Popen(
+                [sys.executable, "-P", "-c", "\n".join(code)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                pass_fds=setup.fds,
+                process_group=0,
+                env=os.environ | ONE_THREAD,
+            )
         # They are pipes, and never None.
         self.requests = cast(IO[bytes], self.process.stdin)
         self.answers = cast(IO[bytes], self.process.stdout)
@@ -52,11 +62,9 @@ class Worker:
         self.send(asdict(setup))
 
     def send(self, message: dict[str, Any]) -> None:
-        """Send a message. Raises WorkerError if the process has ended."""
-        try:
+        """Send a message. If the process has ended, `wait` says so."""
+        with contextlib.suppress(BrokenPipeError):
             send(self.requests, message)
-        except BrokenPipeError:
-            self.wait()  # which says why
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until it has done what it was sent.
@@ -65,7 +73,8 @@ class Worker:
             seconds: how long to wait at most for the answer; None for as long as it takes.
 
         Raises:
-            WorkerError: with the text of its exception, or how it ended.
+            WorkerLost: it has ended. The message says how.
+            WorkerError: with the text of its exception.
         """
         if seconds is not None and not select.select([self.answers], [], [], seconds)[0]:
             raise WorkerError(
@@ -74,7 +83,7 @@ class Worker:
             )
         error = read_answer(self.answers)
         if error is None:
-            raise WorkerError(f"{self.name} {self._how_it_ended()}")
+            raise WorkerLost(f"{self.name} {self._how_it_ended()}")
         if error:
             raise WorkerError(f"{self.name} failed:\n{error}")
 
@@ -94,3 +103,13 @@ class Worker:
         self.answers.close()
         with contextlib.suppress(BrokenPipeError):  # from what was not sent yet
             self.requests.close()
+
+
+@contextlib.contextmanager
+def _blocked(signals: set[signal.Signals]) -> Iterator[None]:
+    """Within the block no such signal reaches this thread; those that came reach it at its end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

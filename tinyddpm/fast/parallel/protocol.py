@@ -68,7 +68,9 @@ def read_answer(pipe: IO[bytes]) -> str | None:
     length = pipe.read(struct.calcsize(LENGTH))
     if len(length) < struct.calcsize(LENGTH):
         return None
-    return pipe.read(*struct.unpack(LENGTH, length)).decode()
+    (expected,) = struct.unpack(LENGTH, length)
+    text = pipe.read(expected)
+    return text.decode() if len(text) == expected else None
 
 
 def name_of(thing: Any) -> str:

@@ -4,7 +4,10 @@
 would put an all-reduce there.
 """
 
+import contextlib
 import os
+import warnings
+from collections.abc import Callable
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self, cast
@@ -19,7 +22,7 @@ from ...schedule import Schedule
 from ...types import Array, Draw, Gradient
 from .memory import Memory, Spec
 from .part import Part, even_parts
-from .processes import Worker
+from .processes import Worker, WorkerLost
 from .protocol import Setup, name_of
 
 BLOCK = 1 << 15  # numbers of each partial gradient that are added at a time: the cache holds them
@@ -58,7 +61,8 @@ class Shards:
     """`train.gradient` and `UNet.denoise`, computed by several processes, within a `with` block.
 
     Meanwhile BLAS uses one thread, in this process too. An exception in the middle of a step,
-    Ctrl-C included, ends the workers.
+    Ctrl-C included, ends the workers. If a worker is lost (the system ended it, for want of memory
+    perhaps), the others go on without it, and the results are the same bits.
 
     Args:
         unet: the network. Its θ moves to shared memory for that time, as does that of `ema`; do not
@@ -72,6 +76,7 @@ class Shards:
         gradient: the function to compute for each shard: `train.gradient`, or another with its
             arguments that the workers can import. A functools.partial of one may set further
             arguments by name, to what JSON can say.
+        say: is told, in words, of each worker that is lost.
     """
 
     def __init__(
@@ -82,6 +87,7 @@ class Shards:
         shards: int = 4,
         ema: UNet | None = None,
         gradient: Gradient = train.gradient,
+        say: Callable[[str], object] = warnings.warn,
     ) -> None:
         for name, number in (("workers", workers), ("shards", shards)):
             if number is not None and number < 1:
@@ -89,7 +95,7 @@ class Shards:
         if ema is not None and not _alike(ema, unet):
             raise ValueError("ema: expected a network of the same configuration as unet")
         self.unet, self.schedule, self.ema, self.shards = unet, schedule, ema, shards
-        self.gradient_of_shard = gradient
+        self.gradient_of_shard, self.say = gradient, say
         self.count = min(workers or cores(), shards)
         self._reset()
 
@@ -97,7 +103,7 @@ class Shards:
         """As it is outside of the `with` block."""
         self.part: Part | None = None
         self.workers: list[Worker] = []
-        self.threads: threadpool_limits | None = None
+        self.threads = contextlib.ExitStack()
         self.memories: list[Memory] = []
 
     def __enter__(self) -> Self:
@@ -110,7 +116,9 @@ class Shards:
             (dtype, (self.shards, in_partial)),
         ]
         try:
-            self.threads = threadpool_limits(1, user_api="blas")
+            # Not without `with`: then the first thread that ever set a limit would keep all others
+            # from setting one.
+            self.threads.enter_context(threadpool_limits(1, user_api="blas"))
             self.memories = [Memory(size=(2 + self.shards) * theta.nbytes), Memory()]
             arrays = self.memories[0].arrays(vectors)
             self._move(*arrays[:2])
@@ -156,8 +164,7 @@ class Shards:
             self._move(self.unet.theta.copy(), None if self.ema is None else self.ema.theta.copy())
         for memory in self.memories:
             memory.close()
-        if self.threads:
-            self.threads.restore_original_limits()
+        self.threads.close()
         self._reset()
 
     def _move(self, theta: Array, ema: Array | None) -> None:
@@ -239,18 +246,28 @@ class Shards:
             arrays = self.memories[1].arrays(specs)
             for shared, array in zip(arrays, inputs):
                 shared[...] = array
-            mine, *theirs = even_parts(parts, self.count)
+            mine, *theirs = even_parts(parts, 1 + len(self.workers))
             busy = [(worker, s) for worker, s in zip(self.workers, theirs) if s.start < s.stop]
             for worker, s in busy:
                 worker.send(request | {"mine": [s.start, s.stop]})
             part.compute(request | {"mine": [mine.start, mine.stop]})
-            for worker, _ in busy:
-                worker.wait()
+            for worker, s in busy:
+                try:
+                    worker.wait()
+                except WorkerLost as lost:
+                    self._go_on_without(worker, lost)
+                    part.compute(request | {"mine": [s.start, s.stop]})
         except BaseException:
             # A worker may be in the middle of something: what it would write later is of no use.
             self.close()
             raise
         return arrays[len(inputs) :]
+
+    def _go_on_without(self, worker: Worker, lost: WorkerLost) -> None:
+        """Which process computes a part shows in no digit, so a lost worker costs only time."""
+        self.workers.remove(worker)
+        worker.end()
+        self.say(f"{lost}. The run goes on without it, and computes the same numbers")
 
 
 def _alike(a: UNet, b: UNet) -> bool:

@@ -5,7 +5,6 @@ Its standard input and output are as in `protocol.py`.
 
 import os
 import select
-import signal
 import sys
 import threading
 import traceback
@@ -22,7 +21,6 @@ from .protocol import Setup, answer, find, messages
 
 def main() -> None:
     """Do what the parent sends, until it is gone."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent to answer
     answers = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # so that a stray print is no answer
     threading.Thread(target=leave_with_parent, daemon=True).start()

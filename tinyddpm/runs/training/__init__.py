@@ -8,43 +8,46 @@ the same steps, bit for bit, as one that never stopped.
 
     prepare.py     data, network, schedule: what a run needs before its first step
     model.py       what a run changes, and a checkpoint keeps
+    start.py       a new run that starts from the state of another
     trainer.py     the loop
     progress.py    how far the convergence is, and when to stop
     words.py       what it says before its first step and at its end
-    interrupts.py  Ctrl-C
+    interrupts.py  Ctrl-C, and the signals of batch systems
 
 Trouble with files is dealt with in `runs/folder.py`, trouble with numbers in `runs/divergence.py`.
 """
 
 from pathlib import Path
+from typing import Literal
 
-from tqdm import tqdm
-
+from ...data import DataError
 from ...files import in_words
 from .. import recipes
 from ..config import Config
 from ..folder import RunFolder
 from .prepare import prepare
-from .progress import Progress, Summary, tell, wrapped
+from .progress import Progress, Summary, say, tell
+from .start import options_of
 from .trainer import Trainer
 from .words import next_commands, opening, outcome
 
-__all__ = ["Progress", "Summary", "next_commands", "outcome", "run"]
+__all__ = ["Progress", "Summary", "next_commands", "options_of", "outcome", "run"]
 
 
 def run(
     config: Config,
     folder: str | Path,
-    resume: bool = False,
+    resume: bool | Literal["if there"] = False,
     recipe: str | None = None,
 ) -> Summary:
     """Train as `config` says and leave everything in `folder`.
 
     Args:
         config: the configuration. In a resumed run it may differ from the folder's own only in
-            what config.MAY_CHANGE names.
+            what config.MAY_CHANGE names, and in where the same images lie.
         folder: the run folder, which is made if it is not there.
-        resume: go on from the folder's newest whole checkpoint, if it has one.
+        resume: go on with the run in the folder, from its newest whole checkpoint. True: there must
+            be a run. "if there": else start one.
         recipe: the name of the recipe that `config` was made from. If the run cannot be compared
             with its curve, the user is told why.
 
@@ -60,7 +63,16 @@ def run(
     Whatever happens, the folder holds a whole checkpoint to go on from, if one was written at all.
     """
     files = RunFolder(folder, config.keep)
-    setup = prepare(config)
+    if resume is True and not files.holds_run():
+        raise ValueError(f"--resume: {files.path} holds no run to go on with")
+    try:
+        setup = prepare(config)
+    except DataError as error:
+        if not resume or Path(config.data).exists():
+            raise
+        raise DataError(f"{error}. --data says where the images of the run are now") from None
+    if config.from_run and not files.checkpoints():
+        setup.model.start_from(config.from_run)
     curve = recipes.expected(setup.config, setup.model.fingerprint)
     # This makes the folder. It comes last, when nothing can be wrong with the input any more.
     with files.locked():
@@ -69,8 +81,11 @@ def run(
                 f"{files.path} holds a run already: go on with it (--resume), "
                 "or choose another folder (--out)"
             )
+        if resume and files.holds_run() and not files.checkpoints():
+            tell(f"{files.path} holds no checkpoint yet: the run begins at its first step")
         setup.model.go_on(files)
-        tqdm.write("\n".join(map(wrapped, setup.found.splitlines())))
+        for line in setup.found.splitlines():
+            say(line)
         setup.model.move(config.device)
         files.write_config(setup.config)
         files.write_found(setup.found)

@@ -1,34 +1,57 @@
-"""Ctrl-C during training: the step that is being computed is finished first."""
+"""Ctrl-C and the signals of batch systems: the step that is being computed is finished first.
+
+| signal | who sends it |
+|---|---|
+| SIGINT | Ctrl-C |
+| SIGTERM | kill, systemd, scancel, and most batch systems before they kill |
+| SIGHUP | a terminal that is closed, a connection that is lost; under nohup it stays ignored |
+| SIGUSR1, SIGUSR2 | Slurm (--signal), LSF and Grid Engine, some time before the limit |
+| SIGXCPU | the kernel and Grid Engine, when the CPU time is used up |
+
+All mean the same: save and end. A job script can then wait for the end and put the job into the
+queue again (docs/runs.md).
+"""
 
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-SIGNALS: tuple[int, ...] = (signal.SIGINT, signal.SIGTERM)
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")  # Windows has the first 2
+SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
 
 
 @contextmanager
-def interruptible() -> Iterator[Callable[[], bool]]:
-    """Within the block the first Ctrl-C (or SIGTERM) is only noted; a second one ends the program.
+def interruptible() -> Iterator[Callable[[], str]]:
+    """Within the block such a signal is only noted. A second Ctrl-C ends the program.
+
+    The other signals often come more than once: to the process, to its group, again each second.
 
     Yields:
-        A function that says whether there was one.
+        A function that gives the name of the first one, or an empty text.
     """
-    asked: list[int] = []
+    asked: list[str] = []
     before: dict[int, Any] = {}
 
     def note(number: int, frame: FrameType | None) -> None:
-        asked.append(number)
-        signal.signal(number, before[number])
+        asked.append(signal.Signals(number).name)
+        if number == signal.SIGINT:
+            signal.signal(number, before[number])
 
-    for number in SIGNALS:
-        before[number] = signal.getsignal(number)
-        with suppress(ValueError):  # not the main thread, where signals do not arrive
-            signal.signal(number, note)
     try:
-        yield lambda: bool(asked)
+        for number in SIGNALS:
+            handler = signal.getsignal(number)
+            # None: a handler that is not Python's. SIG_IGN: that of nohup. The shell lets jobs in
+            # the background of a script ignore Ctrl-C, but who sends SIGINT to one wants its end.
+            if handler is None or handler is signal.SIG_IGN and number != signal.SIGINT:
+                continue
+            try:
+                signal.signal(number, note)
+            except ValueError:  # not the main thread, where no signal arrives
+                break
+            before[number] = handler
+        yield lambda: asked[0] if asked else ""
     finally:
         for number, handler in before.items():
             if signal.getsignal(number) is note:

@@ -2,14 +2,16 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 from autograd import backend
 
 from ...nn.module import Module
 from .. import checkpoint, config as configuration
-from ..checkpoint import Checkpoint
+from ..checkpoint import Checkpoint, CheckpointError
 from ..config import Config
 from ..folder import BEST, RunFolder
+from . import start
 from .progress import Progress, tell
 
 
@@ -19,13 +21,16 @@ class Model:
     Args:
         config: the configuration, completed by the data.
         fingerprint: of the images and labels.
+
+    Attributes:
+        from_step: how many steps the run of `config.from_run` had done; 0 without one.
     """
 
     def __init__(self, config: Config, fingerprint: str) -> None:
         self.config, self.fingerprint = config, fingerprint
         self.unet = config.make_unet().initialise(config.seed)
         self.ema = config.make_unet().bind(self.unet.theta.copy())
-        self.step, self.progress = 0, Progress()
+        self.step, self.progress, self.from_step = 0, Progress(), 0
 
     def move(self, device: str) -> None:
         """Move both networks to the device."""
@@ -48,8 +53,22 @@ class Model:
             {name: backend.to_numpy(array) for name, array in net.state().items()}
             for net in (self.unet, self.ema)
         )
-        state = {"progress": vars(self.progress), "data": self.fingerprint}
+        state: dict[str, Any] = {"progress": vars(self.progress), "data": self.fingerprint}
+        if self.from_step:
+            state["from_step"] = self.from_step
         return Checkpoint(self.config, self.step, theta, ema, state)
+
+    def start_from(self, run: str) -> None:
+        """Begin with the state of another run.
+
+        Raises:
+            ValueError: there is no such run, or its network is another.
+        """
+        file, saved = start.source(run)
+        theta, ema = start.state(saved, file, self.unet, self.config)
+        checkpoint.fill(self.unet, theta, file)
+        checkpoint.fill(self.ema, ema, file)
+        self.from_step = saved.step
 
     def become(self, saved: Checkpoint, path: str | Path) -> None:
         """Take over everything from a Checkpoint, which comes from the file `path`.
@@ -61,6 +80,9 @@ class Model:
         checkpoint.fill(self.unet, saved.theta, path)
         checkpoint.fill(self.ema, saved.ema, path)
         self.step, self.progress = saved.step, Progress.of(saved, path)
+        self.from_step = saved.state.get("from_step", 0)
+        if type(self.from_step) is not int or self.from_step < 0:
+            raise CheckpointError(f"{path}: expected a from_step, got {self.from_step!r:.80}")
 
     def go_on(self, folder: RunFolder) -> None:
         """Become what the folder's newest whole checkpoint says, if there is one."""
@@ -78,18 +100,31 @@ class Model:
             )
 
     def _check_same_run(self, saved: Checkpoint) -> None:
-        """Only a run that is the same in all that its numbers depend on may go on."""
+        """Only a run that is the same in all that its numbers depend on may go on.
+
+        Where the images lie is not among it: their fingerprint says whether they are the same.
+        """
         before, now = configuration.to_dict(saved.config), configuration.to_dict(self.config)
-        for name in sorted((before.keys() | now.keys()) - set(configuration.MAY_CHANGE)):
-            if before.get(name) != now.get(name):
-                raise ValueError(
-                    f"{name}: the run to resume has {before.get(name)!r}, not {now.get(name)!r}"
-                )
+        differ = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
+        differ -= {*configuration.MAY_CHANGE}
+        of_images = {*configuration.WHERE_THE_DATA_ARE}
+        found_in_them = {*configuration.THE_DATA_SAYS}
+        for name in sorted(differ - of_images - found_in_them):
+            raise ValueError(
+                f"{name}: the run to resume has {before.get(name)!r}, not {now.get(name)!r}; "
+                "--from in place of --resume starts a new run from its state"
+            )
         if saved.state.get("data") != self.fingerprint:
             what = "images and labels" if self.config.classes else "images"
+            holds = "does not hold" if differ & of_images else "no longer holds"
+            were = ", ".join(f"{name} {before.get(name)}" for name in sorted(differ & of_images))
             raise ValueError(
-                f"data: {self.config.data} no longer holds the {what} "
-                "that the run to resume was trained on"
+                f"data: {self.config.data} {holds} the {what} that the run to resume was trained on"
+                + (f" (it had {were})" if were else "")
+            )
+        for name in sorted(differ & found_in_them):  # sub-folders with other names
+            raise ValueError(
+                f"{name}: the run to resume has {before.get(name)!r}, not {now.get(name)!r}"
             )
 
 

@@ -21,8 +21,8 @@ from ..recipes import Comparison, Curve
 from ..record import Record
 from .interrupts import interruptible
 from .prepare import Setup
-from .progress import CONVERGED, Limits, Summary, held_out_in_words, tell, wrapped
-from .words import about
+from .progress import CONVERGED, Limits, Summary, held_out_in_words, say, tell
+from .words import about, try_a_smaller_beta
 
 SOON = 5.0  # seconds after which a run knows how fast it is
 NARROW = 80  # columns; in fewer the progress bar has no room for images/s
@@ -74,15 +74,17 @@ class Trainer:
                 if step.k % self.config.every == 0:
                     self.evaluate(step, denoise, record)
                 stop = self.limits.reached(model.step, seconds, model.progress.waited)
-                if interrupted():
-                    stop = "interrupted"
+                if signal := interrupted():
+                    stop = "interrupted" + (f" by {signal}" if signal != "SIGINT" else "")
             if self.folder.held != model.step:
                 record.sync()
                 self.folder.save(model.checkpoint(), best=False)
             held_out = float(self.setup.draws.evaluate(denoise).mean())
+            signal = interrupted()
         last = self.config.steps is not None and model.step >= self.config.steps
         converged = stop.startswith(CONVERGED)
-        return Summary(model.step, stop, held_out, self.mean, model.progress, converged, last)
+        J = held_out, self.mean
+        return Summary(model.step, stop, *J, model.progress, converged, last, signal)
 
     def steps(self, gradient: Gradient) -> Iterator[Step]:
         """The steps of the algorithm from `start` on. After each, the model is up to date."""
@@ -100,16 +102,25 @@ class Trainer:
             gradient=watched,
             cond=setup.cond,
         )
+        for step in self.or_kept(algorithm, watched):
+            model.step = step.k
+            done = model.from_step + step.k
+            ema.update(model.ema.theta, model.unet.theta, config.ema_decay, done)
+            yield step
+
+    def or_kept(self, algorithm: Iterator[Step], watched: Watched) -> Iterator[Step]:
+        """The steps. If one cannot be taken, the state before it is saved: θ has not changed."""
         try:
-            for step in algorithm:
-                model.step = step.k
-                ema.update(model.ema.theta, model.unet.theta, config.ema_decay, step.k)
-                yield step
-        except FloatingPointError as error:  # before the update: θ is that of the step before
-            account = watched.account(model.unet, setup.schedule)
-            advice = f"Try --beta {config.beta / 3:.2g}, or a longer --warmup"
+            yield from algorithm
+        except FloatingPointError as error:
+            account = watched.account(self.model.unet, self.setup.schedule)
             kept = self.keep_last_good()
-            raise FloatingPointError(f"{error}. {account}. {advice}. {kept}") from error
+            raise FloatingPointError(f"{error}. {account}. {kept}. {self.advice()}") from error
+        except (RuntimeError, MemoryError) as error:  # a worker's error; no memory for a step
+            kind = MemoryError if isinstance(error, MemoryError) else RuntimeError
+            kept = self.keep_last_good()
+            go_on = "" if self.folder.whole is None else ": --resume goes on from it"
+            raise kind(f"{error}. {kept}{go_on}") from error
 
     def evaluate(self, step: Step, denoise: Denoise, record: Record) -> None:
         """Measure the held-out J, record and save it, and say how it compares."""
@@ -123,10 +134,16 @@ class Trainer:
 
         expected, off_track = self.comparison.see(step.k, J)
         held_out = held_out_in_words(J, self.mean)
-        tqdm.write(wrapped(f"step {step.k:6d}   J {step.J:.4g}   {held_out}{expected}"))
-        for warning in (off_track, self.divergence.see(J, self.config.beta)):
-            if warning:
-                tell(warning)
+        say(f"step {step.k:6d}   J {step.J:.4g}   {held_out}{expected}")
+        if off_track:
+            tell(off_track)
+        if diverges := self.divergence.see(J):
+            tell(f"{diverges}. {self.advice()}")
+
+    def advice(self) -> str:
+        """What to do if the run diverges."""
+        learned = self.model.progress.best < self.mean
+        return try_a_smaller_beta(self.folder.path, self.config.beta, learned)
 
     def keep_last_good(self) -> str:
         """Save the model if θ is finite. Says which state is kept."""
@@ -134,7 +151,8 @@ class Trainer:
             if self.folder.held != self.model.step:
                 self.folder.save(self.model.checkpoint(), best=False)
             return f"The state after step {self.model.step} is kept"
-        except FloatingPointError:  # θ is lost, and all steps since the last checkpoint with it
+        # It is lost, or no memory is left to save it: so are all steps since the last checkpoint.
+        except (FloatingPointError, RuntimeError, MemoryError):
             if self.folder.whole is None:
                 return "No checkpoint was written yet"
             return f"The checkpoint of step {self.folder.whole} is kept"
@@ -143,7 +161,7 @@ class Trainer:
         """The gradient of the U-Net and the denoiser of its EMA, where the configuration says."""
         config, model, schedule = self.config, self.model, self.setup.schedule
         where = config.device, config.workers, config.shards, config.tf32
-        return computing(model.unet, model.ema, schedule, *where)
+        return computing(model.unet, model.ema, schedule, *where, tell)
 
     def progress_bar(self) -> tqdm:
         """A progress bar, if standard error is a terminal."""

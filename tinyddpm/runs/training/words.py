@@ -1,10 +1,12 @@
 """What a run says before its first step, on its way, and at its end."""
 
+import os
 import shlex
 from importlib.util import find_spec
 from pathlib import Path
 
 from ..config import Config
+from ..folder import CONFIG
 from .prepare import Setup
 from .progress import Summary
 
@@ -23,9 +25,12 @@ def opening(setup: Setup) -> list[str]:
     if config.patience:
         ends.append("when the held-out J no longer improves")
     stops = f"It stops {' or '.join(ends)}. Ctrl-C stops it sooner" if ends else "Ctrl-C stops it"
+    start = ""
+    if config.from_run and not step:
+        start = f" It starts as {config.from_run} was after {setup.model.from_step:,} steps."
     return [
         f"The network has {size:,} parameters. It trains {_where(config)}, "
-        f"from step {step + 1:,} on, with {config.batch_size} images in a step.",
+        f"from step {step + 1:,} on, with {config.batch_size} images in a step.{start}",
         f"{stops} and keeps the run: --resume goes on with it.",
     ]
 
@@ -61,6 +66,28 @@ def outcome(summary: Summary) -> str:
     if progress.waited < HARDLY:
         return f"{best}, the best so far. It was still improving: more steps give better images."
     return f"{best}, the best so far. It has hardly improved for {progress.waited} evaluations."
+
+
+def free_name(folder: Path) -> Path:
+    """The folder's name with a number after it, such as runs/x-2, that nothing has yet."""
+    folder = folder if folder.name else folder.resolve()  # "." has none
+    number = 2
+    while os.path.lexists(free := folder.with_name(f"{folder.name}-{number}")):
+        number += 1
+    return free
+
+
+def try_a_smaller_beta(folder: Path, beta: float, learned: bool) -> str:
+    """What to do if a run diverges: a sentence that ends in a command.
+
+    Args:
+        folder: the run folder.
+        beta: its β.
+        learned: whether its best state is worth to go on from. Else another run starts at random.
+    """
+    start = ["--from", folder] if learned else ["--config", folder / CONFIG]
+    words = ["tinyddpm", "train", *start, "--beta", f"{beta / 3:.2g}", "--out", free_name(folder)]
+    return f"Try a smaller β, or a longer --warmup: {shlex.join(map(str, words))}"
 
 
 def next_commands(summary: Summary, folder: Path) -> list[tuple[str, str]]:
