@@ -85,9 +85,9 @@ def train(
     go_on: bool | Literal["if there"] = resume
     if resume_if_there and not resume:
         go_on = "if there"
-    values |= chosen
-    _check_apart(out, str(values.get("data", configuration.Config.data)))
-    summary = training.run(configuration.from_dict(values), out, go_on, recipe)
+    config = configuration.from_dict(values | chosen)
+    _check_apart(out, config.data)
+    summary = training.run(config, out, go_on, recipe)
     for line in (str(summary), training.outcome(summary)):
         if line:
             say(line)
