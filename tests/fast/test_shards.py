@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from tinyddpm import fast, noise
 from tinyddpm.equivalents import FASTER
-from tinyddpm.fast.parallel import Shards, WorkerError, part, tree
+from tinyddpm.fast.parallel import Shards, WorkerError, part, tree as tree_module
 from tinyddpm.fast.parallel.part import even_parts, micro_batches
 from tinyddpm.fast.parallel.tree import tree_sum
 from tinyddpm.more.solvers import ddim
@@ -123,7 +123,7 @@ def test_tree_sum_adds_neighbours_first(S, n, block):
     out = rng.standard_normal(n).astype(np.float32)
     expected = out + tree(partials)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tree, "BLOCK", block)
+        patch.setattr(tree_module, "BLOCK", block)
         tree_sum(partials, out)
     np.testing.assert_array_equal(out, expected)
 
