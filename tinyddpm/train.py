@@ -84,6 +84,7 @@ def train(
     gradient: Gradient = gradient,
     update: Update = gradient_descent,
     cond: Cond | None = None,
+    samples: slice = slice(None),
 ) -> Iterator[Step]:
     """Train forever: yields a Step after each update of `unet.theta`, which happens in place.
 
@@ -95,6 +96,7 @@ def train(
         gradient: computes ∇_θ J. Another one may share the batch out among processes.
         update: uses ∇_θ J. Optimisers stand in `more/optimisers.py`.
         cond: the conditioning of each image, such as its class.
+        samples: the places m to draw here, if `gradient` adds what others draw (`distributed/`).
 
     Raises:
         FloatingPointError: before the update, if J is no longer finite.
@@ -102,7 +104,7 @@ def train(
     expect(unet.grad is not None, "grad", "a vector: `initialise` the U-Net, or `bind` it", None)
     fits = images.ndim == 4 and images.dtype == unet.theta.dtype
     expect(fits, "images", f"an array (n, C, H, W) of {unet.theta.dtype}", kind_of(images))
-    m = array_module(images).arange(batch_size)
+    m = array_module(images).arange(batch_size)[samples]
     for k in itertools.count(start + 1):
         i = noise.integers(seed, "data", k, m, len(images))
         x0 = images[i]

@@ -27,6 +27,7 @@ ROOMS = {
     "runs": "one training run",
     "interop": "others' checkpoints",
     "more": "beyond the lecture",
+    "distributed": "several machines",
     "fast": "the same, sooner",
     "data": "what to train on",
     "train": "the training algorithm",

@@ -12,9 +12,9 @@ from threadpoolctl import threadpool_limits
 
 from tinyddpm import fast, noise
 from tinyddpm.equivalents import FASTER
-from tinyddpm.fast.parallel import Shards, WorkerError, part, shards as shards_module
+from tinyddpm.fast.parallel import Shards, WorkerError, part, tree as tree_module
 from tinyddpm.fast.parallel.part import even_parts, micro_batches
-from tinyddpm.fast.parallel.shards import tree_sum
+from tinyddpm.fast.parallel.tree import tree_sum
 from tinyddpm.more.solvers import ddim
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.schedule import linear
@@ -123,7 +123,7 @@ def test_tree_sum_adds_neighbours_first(S, n, block):
     out = rng.standard_normal(n).astype(np.float32)
     expected = out + tree(partials)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(shards_module, "BLOCK", block)
+        patch.setattr(tree_module, "BLOCK", block)
         tree_sum(partials, out)
     np.testing.assert_array_equal(out, expected)
 

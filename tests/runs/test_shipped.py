@@ -64,7 +64,7 @@ def test_every_command_that_takes_a_model_takes_the_name(tiny, capsys):
     assert cli.main(["sample", "tiny", "--n", "3", "--steps", "2"]) == 0
     said = capsys.readouterr().out
     assert f"{CALLED}: step" in said
-    assert f"3 images, 2 steps of dpm, seed 0, from {CALLED}" in said
+    assert f"3 images, 2 steps of dpm, η = 1, grid log-snr-6, seed 0, from {CALLED}" in said
     options = "--n 20 --steps 2 --no-baselines --out found".split()
     assert cli.main(["eval", "tiny", *options]) == 0
     assert json.loads(Path("found/eval.json").read_text(encoding="utf-8"))["run"] == CALLED

@@ -99,7 +99,9 @@ class ClassEmbedding(Module):
         return ops.matmul(chosen, self.c * self.table)
 
 
-def dropped(labels: Array, classes: int, fraction: float = 0.1, seed: int = 0) -> Cond:
+def dropped(
+    labels: Array, classes: int, fraction: float = 0.1, seed: int = 0, first: int = 0
+) -> Cond:
     """The conditioning of a training run: the labels, with a fraction replaced by the null class.
 
     Use it as `train(..., cond=dropped(...))`. Every step draws afresh which labels to replace.
@@ -111,6 +113,7 @@ def dropped(labels: Array, classes: int, fraction: float = 0.1, seed: int = 0) -
         classes: the number of real classes, which is also the number of the null class.
         fraction: how many of the labels to replace, from 0 to 1.
         seed: of the random numbers that decide which.
+        first: the place in the mini-batch of the first image that `train` draws here.
 
     Returns:
         A function cond(k, i) -> (M,): the labels of the images i (M,) of step k.
@@ -125,7 +128,7 @@ def dropped(labels: Array, classes: int, fraction: float = 0.1, seed: int = 0) -
 
     def cond(k: int, i: Array) -> Array:
         xp = array_module(i)
-        place = noise.uniform(seed, "dropped labels", k, xp.arange(len(i)))
+        place = noise.uniform(seed, "dropped labels", k, first + xp.arange(len(i)))
         return xp.where(place < fraction, classes, labels[i])
 
     return cond

@@ -18,7 +18,8 @@ that lock inside an operation, but a U-Net's step is thousands of short ones, an
 over after each costs 10 to 30 % with two threads. More BLAS threads in one process do not help
 either: only the matrix products use them, and most are small.
 
-    shards.py     the parent's side: Shards, and the sum of the gradients
+    shards.py     the parent's side: Shards
+    tree.py       the sum of the gradients
     processes.py  a worker process, as the parent sees it: start, wait, end
     protocol.py   what they send each other: one line of JSON to each worker, four bytes back
     worker.py     the worker's side

@@ -14,11 +14,20 @@ from .memory import Memory
 
 # Numbers in the largest feature map of the samples that are computed at once. It bounds memory.
 LARGEST_MAP = 1 << 20
+LEAST = 8  # images in a part of `denoise`, if there are more than two parts
 
 
 def even_parts(n: int, parts: int) -> list[slice]:
     """Cut n things in a row into contiguous parts whose sizes differ by at most one."""
     return [slice(n * i // parts, n * (i + 1) // parts) for i in range(parts)]
+
+
+def cut_for_denoising(n: int, shards: int) -> list[slice]:
+    """The parts of n images for a forward pass. It is short, so a few images make two parts only.
+
+    Smaller ones would cost more than they gain.
+    """
+    return even_parts(n, max(1, min(shards, n, max(2, n // LEAST))))
 
 
 def micro_batches(shard: slice, most: int) -> list[slice]:
@@ -79,7 +88,7 @@ class Part:
         eps: Array,
         sample: Array,
         *rest: Array,
-        parts: int,
+        cut: Sequence[Sequence[int]],
         mine: Sequence[int],
         form: str,
         batch_size: int,
@@ -88,18 +97,18 @@ class Part:
         """The partial gradients and J of this process's shards, and the errors of their samples.
 
         x0, t, eps, form and batch_size are as in `train.gradient`. `rest` holds the conditioning,
-        if there is one, and then, for results, the errors and J. The batch is cut into `parts`
-        shards, from mine[0] up to, but not including, mine[1] this process's. `dropout` has the
-        seed, the purpose and the step of its noise, and `sample` the numbers of the samples.
+        if there is one, and then, for results, the errors and J. `cut` has the start and the stop
+        of each shard; from mine[0] up to, but not including, mine[1] they are this process's.
+        `dropout` has the seed, the purpose and the step of its noise, and `sample` the numbers of
+        the samples.
         """
         *cond, errors, J = rest
         np.multiply(self.c, self.theta, out=self.effective)
-        shards = list(enumerate(even_parts(len(x0), parts)))
-        for i, shard in shards[slice(*mine)]:
+        for i in range(*mine):
             net = self.nets[i]
             net.grad[...] = 0
             J[i] = 0
-            for s in micro_batches(shard, self.micro_batch):
+            for s in micro_batches(slice(*cut[i]), self.micro_batch):
                 J_of_s, errors[s] = self.gradient_of_shard(
                     net,
                     self.schedule,
@@ -114,14 +123,21 @@ class Part:
                 J[i] += J_of_s
             net.grad *= self.c
 
-    def denoise(self, xt: Array, t: Array, *rest: Array, parts: int, mine: Sequence[int]) -> None:
+    def denoise(
+        self,
+        xt: Array,
+        t: Array,
+        *rest: Array,
+        cut: Sequence[Sequence[int]],
+        mine: Sequence[int],
+    ) -> None:
         """As `UNet.denoise`, for this process's shards.
 
         `rest` holds the conditioning, if there is one, and then, for the result, an array.
         """
         *cond, out = rest
         np.multiply(self.c, self.denoising_theta, out=self.effective)
-        for s in even_parts(len(xt), parts)[slice(*mine)]:
+        for s in (slice(*cut[i]) for i in range(*mine)):
             out[s] = self.denoiser.denoise(xt[s], t[s], *(a[s] for a in cond))
 
 

@@ -1,7 +1,7 @@
 """The parent's side: it cuts a batch into shards, hands them out, and adds up the gradients.
 
-`tree_sum` is the only place where gradients of different shards meet. Training on several machines
-would put an all-reduce there.
+`tree_sum` is the only place where gradients of different shards meet. If other machines have some
+of them, `distributed.tree` takes its place, and adds in the same order.
 """
 
 import contextlib
@@ -21,12 +21,11 @@ from ...nn.unet import UNet
 from ...schedule import Schedule
 from ...types import Array, Draw, Gradient
 from .memory import Memory, Spec
-from .part import Part, even_parts
+from .part import Part, cut_for_denoising, even_parts
 from .processes import Worker, WorkerLost
 from .protocol import Setup, name_of
+from .tree import tree_sum
 
-BLOCK = 1 << 15  # numbers of each partial gradient that are added at a time: the cache holds them
-LEAST = 8  # images in a part of `denoise`, if there are more than two parts
 STARTING = 120  # seconds after which a worker that has not answered is given up
 
 
@@ -40,21 +39,6 @@ def cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def tree_sum(partials: Array, out: Array) -> None:
-    """Add all rows of `partials` (S, n) to `out` (n,), as ((0 + 1) + (2 + 3)) + …
-
-    The order is the same whoever computed them. Overwrites the rows.
-    """
-    for start in range(0, len(out), BLOCK):
-        rows = partials[:, start : start + BLOCK]
-        step = 1
-        while step < len(rows):
-            for i in range(0, len(rows) - step, 2 * step):
-                rows[i] += rows[i + step]
-            step *= 2
-        out[start : start + BLOCK] += rows[0]
 
 
 class Shards:
@@ -199,33 +183,62 @@ class Shards:
                 f"gradient: expected a t and an eps for each x0 {x0.shape}, "
                 f"got shapes {t.shape} and {eps.shape}"
             )
+        M = len(x0)
+        cut = even_parts(M, max(1, min(self.shards, M)))
+        batch_size = batch_size or M
+        J, errors = self.partial_gradients(cut, x0, t, eps, form, batch_size, dropout, cond)
+        tree_sum(self.partials[: len(cut)], unet.grad)
+        return np.asarray(J.sum()), errors
+
+    def partial_gradients(
+        self,
+        cut: list[slice],
+        x0: Array,
+        t: Array,
+        eps: Array,
+        form: str,
+        batch_size: int,
+        dropout: Draw | None,
+        cond: Array | None,
+    ) -> tuple[Array, Array]:
+        """The gradient of each shard in a row of `partials`, J of each, and the errors (N,).
+
+        The shards are x0[s] for each s of `cut`, at most as many as `shards`.
+        """
         stream, sample = _address(dropout)
-        M, dtype = len(x0), unet.theta.dtype.str
-        parts = max(1, min(self.shards, M))
+        dtype = self.unet.theta.dtype.str
         errors, J = self._compute(
             [x0, t, eps, sample, *([] if cond is None else [cond])],
-            [(dtype, (M,)), (dtype, (parts,))],
-            parts,
+            [(dtype, (len(x0),)), (dtype, (len(cut),))],
+            cut,
             do="gradient",
             form=form,
-            batch_size=int(batch_size or M),
+            batch_size=int(batch_size),
             dropout=stream,
         )
-        tree_sum(self._own_part().partials[:parts], unet.grad)
-        return np.asarray(J.sum()), errors.copy()
+        return J.copy(), errors.copy()
+
+    @property
+    def partials(self) -> Array:
+        """The gradient of each shard, in its row (S, n)."""
+        return self._own_part().partials
 
     def denoise(self, xt: Array, t: Array, cond: Array | None = None) -> Array:
         """As `UNet.denoise`, a fresh array, by `ema` if there is one: a denoiser for samplers.
 
-        A forward pass alone is short. So a few images are cut into two parts only: smaller ones
-        would cost more than they gain. Raises WorkerError if a worker fails.
+        Raises WorkerError if a worker fails.
         """
+        return self.denoise_cut(cut_for_denoising(len(xt), self.shards), xt, t, cond)
+
+    def denoise_cut(
+        self, cut: list[slice], xt: Array, t: Array, cond: Array | None = None
+    ) -> Array:
+        """As `denoise`, with the shards xt[s] for each s of `cut`."""
         if t.shape != xt.shape[:1]:
             raise ValueError(f"denoise: expected a t for each xt {xt.shape}, got shape {t.shape}")
-        parts = max(1, min(self.shards, len(xt), max(2, len(xt) // LEAST)))
         inputs = [xt, t, *([] if cond is None else [cond])]
         outputs: list[Spec] = [(self.unet.theta.dtype.str, xt.shape)]
-        (out,) = self._compute(inputs, outputs, parts, do="denoise")
+        (out,) = self._compute(inputs, outputs, cut, do="denoise")
         return out.copy()
 
     def _own_part(self) -> Part:
@@ -236,17 +249,17 @@ class Shards:
         return self.part
 
     def _compute(
-        self, inputs: list[Array], outputs: list[Spec], parts: int, **request: Any
+        self, inputs: list[Array], outputs: list[Spec], cut: list[slice], **request: Any
     ) -> list[Array]:
         """Let every process do its parts of a request. Returns the outputs, in shared memory."""
         part = self._own_part()
         try:
             specs = [(a.dtype.str, a.shape) for a in inputs] + outputs
-            request |= {"parts": parts, "arrays": specs}
+            request |= {"cut": [[s.start, s.stop] for s in cut], "arrays": specs}
             arrays = self.memories[1].arrays(specs)
             for shared, array in zip(arrays, inputs):
                 shared[...] = array
-            mine, *theirs = even_parts(parts, 1 + len(self.workers))
+            mine, *theirs = even_parts(len(cut), 1 + len(self.workers))
             busy = [(worker, s) for worker, s in zip(self.workers, theirs) if s.start < s.stop]
             for worker, s in busy:
                 worker.send(request | {"mine": [s.start, s.stop]})

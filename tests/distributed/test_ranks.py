@@ -1,0 +1,108 @@
+"""Ranks: the same bits for any number of ranks and workers, and the same as without MPI."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import on_ranks
+import pytest
+
+from tinyddpm.distributed import world as world_module
+from tinyddpm.distributed.ranks import Ranks
+from tinyddpm.distributed.world import World, world
+from tinyddpm.nn import UNet, UNetConfig
+from tinyddpm.schedule import linear
+
+BESIDE = Path(sys.executable).with_name("mpiexec")  # where `pip install mpich` puts it
+MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
+needs_mpi = pytest.mark.skipif(
+    not (find_spec("mpi4py") and MPIEXEC),
+    reason="needs mpi4py and mpiexec: pip install '.[mpi]' mpich",
+)
+
+
+def run(ranks, *args):
+    """Each line that a program of so many ranks prints, from JSON. 0 ranks: without mpiexec."""
+    program = [sys.executable, on_ranks.__file__, *map(str, args)]
+    launcher = [MPIEXEC, "-n", str(ranks)] if ranks else []
+    done = subprocess.run(
+        launcher + program, capture_output=True, text=True, timeout=120, env=os.environ
+    )
+    assert done.returncode == 0, done.stderr
+    return [json.loads(line) for line in done.stdout.splitlines()]
+
+
+@pytest.fixture(scope="module")
+def alone():
+    (found,) = run(0, 1, "alone")
+    assert list(found) == list(on_ranks.CASES)
+    return found
+
+
+@needs_mpi
+@pytest.mark.parametrize(("ranks", "workers"), [(2, 1), (2, 2), (3, 1), (6, 1)])
+def test_the_same_bits_for_any_number_of_ranks_and_workers(ranks, workers, alone):
+    of_ranks = run(ranks, workers)
+    assert len(of_ranks) == ranks
+    for found in of_ranks:
+        assert len(found) >= len(on_ranks.CASES) - 1  # see there which case is not for all
+        assert found == {name: alone[name] for name in found}
+
+
+class FakeComm:
+    """A communicator whose other ranks say what the test gives them."""
+
+    def __init__(self, rank, size, others=()):
+        self.rank, self.size, self.others = rank, size, list(others)
+
+    def allgather(self, mine):
+        return [mine, *self.others]
+
+
+def test_more_ranks_than_shards_are_refused():
+    unet = UNet(UNetConfig(**on_ranks.SMALL)).initialise(0)
+    message = r"shards: expected at least one for each of 5 ranks, got 4 of 64 images"
+    with pytest.raises(ValueError, match=message):
+        Ranks(FakeComm(0, 5), unet, linear(10), batch_size=64, shards=4)
+
+
+def test_each_rank_draws_only_its_own_samples():
+    unet = UNet(UNetConfig(**on_ranks.SMALL)).initialise(0)
+    own = [
+        np.arange(17)[Ranks(FakeComm(rank, 4), unet, linear(10), 17, shards=6).samples]
+        for rank in range(4)
+    ]
+    assert np.concatenate(own).tolist() == list(range(17))
+    assert max(map(len, own)) <= 6
+
+
+def test_a_rank_that_differs_is_named():
+    alike = {"data": "abc", "version": "1"}
+    World(FakeComm(0, 2, [alike])).check_same(**alike)
+    others = [alike, alike | {"data": "xyz"}]
+    message = r"data: expected the same on all ranks, but rank 0 has 'abc', and rank 2 has 'xyz'"
+    with pytest.raises(ValueError, match=message):
+        World(FakeComm(0, 3, others)).check_same(**alike)
+
+
+def test_the_first_answer_counts_on_all_ranks():
+    assert World(FakeComm(0, 3, ["interrupted", "converged"])).first("") == "interrupted"
+    assert World(FakeComm(0, 2, [""])).first("") == ""
+
+
+def test_without_a_launcher_there_is_no_world(monkeypatch):
+    for name in world_module.LAUNCHED:
+        monkeypatch.delenv(name, raising=False)
+    assert world() is None
+
+
+def test_under_a_launcher_without_mpi4py_the_error_says_what_to_install(monkeypatch):
+    monkeypatch.setenv("PMI_RANK", "0")
+    monkeypatch.setitem(sys.modules, "mpi4py", None)
+    with pytest.raises(RuntimeError, match=r"mpi4py: expected .* pip install 'tinyddpm\[mpi\]'"):
+        world()

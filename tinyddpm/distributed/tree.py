@@ -1,0 +1,43 @@
+"""The sum of the shards' gradients across ranks, in the order of `fast.parallel.tree`.
+
+MPI's own sums promise no order, and floating-point sums depend on it. So the gradients travel along
+the same tree: ((0 + 1) + (2 + 3)) + … Where both of a pair lie with one rank, it adds them. Else
+the rank with the right one sends it to the rank with the left one.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..types import Array
+
+
+def tree_sum(comm: Any, partials: Array, owners: Sequence[int], out: Array) -> None:
+    """Add the gradients of all shards, on all ranks, to `out` (n,).
+
+    Args:
+        comm: an MPI communicator, as mpi4py has it.
+        partials: the gradients of this rank's shards, in rows. They are overwritten.
+        owners: the rank of each shard, never falling.
+        out: the same numbers on all ranks.
+    """
+    rank, total = comm.rank, len(owners)
+    first = owners.index(rank) if rank in owners else total
+    received = np.empty_like(out)
+    step = 1
+    while step < total:
+        for i in range(0, total - step, 2 * step):
+            left, right = owners[i], owners[i + step]
+            if left == right == rank:
+                partials[i - first] += partials[i + step - first]
+            elif rank == left:
+                comm.Recv(received, source=right, tag=i)
+                partials[i - first] += received
+            elif rank == right:
+                comm.Send(partials[i + step - first], dest=left, tag=i)
+        step *= 2
+    if rank == owners[0]:
+        received[...] = partials[0]
+    comm.Bcast(received, root=owners[0])
+    out += received
