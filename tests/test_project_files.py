@@ -73,7 +73,7 @@ def test_the_lowest_python_and_versions_are_those_that_are_stated():
     stated = [*project["dependencies"], *extras["check"], *extras["test"], *extras["docs"]]
     lowest = {}
     for name, version in (
-        re.fullmatch(r"([\w-]+)>=([\d.]+)", package).groups() for package in stated
+        re.fullmatch(r"([\w-]+)>=([\d.]+)(?:;.*)?", package).groups() for package in stated
     ):
         assert lowest.setdefault(name, version) == version, f"{name} has two lowest versions"
 

@@ -18,8 +18,8 @@ ROOT = Path(__file__).resolve().parents[2]
 NOTHING = {
     "do": "denoise",
     "arrays": [("float32", (0, *IMAGE)), ("int64", (0,)), ("float32", (0, *IMAGE))],
-    "parts": 1,
-    "mine": [1, 1],
+    "cut": [],
+    "mine": [0, 0],
 }
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from autograd import draw, leaf
 from tinyddpm import schedule
 from tinyddpm.nn import UNet, UNetConfig
+from tinyddpm.pictures import by_hand
 from tinyddpm.pictures.bound_plot import bound_terms
 from tinyddpm.pictures.images import forward
 from tinyddpm.pictures.plots import loss, loss_by_t
@@ -45,6 +46,11 @@ def _walk(path):
     unet_walk(path, unet, S, x(1, 1, 4, 4), np.array([3]), x(1, 1, 4, 4))
 
 
+def _by_hand(path):
+    chain = {t: x(2, 1, 4, 4) for t in (8, 4, 0)}
+    by_hand.draw(path, [0.5, 0.3], [0.4, 0.3], 0.3, chain, x(2, 1, 4, 4))
+
+
 def _graph(path):
     draw.picture((leaf(np.ones(3)) * 2.0).sum(), path)
 
@@ -54,6 +60,7 @@ FIGURES = {
     "loss_by_t": _loss_by_t,
     "bound": _bound,
     "walk": _walk,
+    "by_hand": _by_hand,
     "graph": _graph,
     "schedules": lambda path: schedules(path, {"linear": S}),
     "forward": lambda path: forward(path, x(1, 4, 4), S, [0, 4, 8], x(1, 4, 4)),

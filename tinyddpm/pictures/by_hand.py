@@ -18,6 +18,7 @@ from matplotlib.figure import Figure
 from ..types import Array
 from .images import image_grid
 from .plots import BLUE, GREY, INK, RED, Style, save_figure, tidy, title
+from .settings import own_settings
 
 ENOUGH = 0.15  # how far the spread of good samples may be from that of real images
 SHOWN = 25  # images in each grid
@@ -114,6 +115,7 @@ def _spread(images: Array) -> float:
 # ---- the picture ---------------------------------------------------------------------------------
 
 
+@own_settings()
 def draw(
     path: str | Path,
     J: Sequence[float],
