@@ -1,12 +1,11 @@
 """Ctrl-C and the signals of batch systems: the step that is being computed is finished first.
 
-| signal | who sends it |
-|---|---|
-| SIGINT | Ctrl-C |
-| SIGTERM | kill, systemd, scancel, and most batch systems before they kill |
-| SIGHUP | a terminal that is closed, a connection that is lost; under nohup it stays ignored |
-| SIGUSR1, SIGUSR2 | Slurm (--signal), LSF and Grid Engine, some time before the limit |
-| SIGXCPU | the kernel and Grid Engine, when the CPU time is used up |
+    signal            who sends it
+    SIGINT            Ctrl-C
+    SIGTERM           kill, systemd, scancel, and most batch systems before they kill
+    SIGHUP            a terminal that is closed, or a lost connection; under nohup it stays ignored
+    SIGUSR1, SIGUSR2  Slurm (--signal), LSF and Grid Engine, some time before the limit
+    SIGXCPU           the kernel and Grid Engine, when the CPU time is used up
 
 All mean the same: save and end. A job script can then wait for the end and put the job into the
 queue again (docs/runs.md).
