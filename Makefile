@@ -163,7 +163,7 @@ $(LOWEST)/.ready: pyproject.toml
 	$(LOWEST_PYTHON) -m venv --clear $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet uv
 	$(LOWEST)/bin/uv pip install --quiet --python $(LOWEST)/bin/python \
-	  --resolution lowest-direct --editable '.[test]' 'pyparsing<3.3'
+	  --resolution lowest-direct --editable '.[test]' 'pyparsing>=3.1,<3.3'
 	@touch $@
 
 $(NEWEST)/.ready: pyproject.toml
