@@ -55,11 +55,15 @@ class Kernel:
         before, results = [a.copy() for a in arrays], {}
         for order in self.orders:
             for a, original in zip(arrays, before):
-                a[...] = original
+                if a.flags.writeable:
+                    a[...] = original
             failure = self.function(pointers, grid, block, ORDERS[order], 1)
             if failure:
                 raise KernelError(f"{self.name}: {failure.decode()}")
             results[order] = [a.tobytes() for a in arrays]
+            for a, original, now in zip(arrays, before, results[order]):
+                if not a.flags.writeable and now != original.tobytes():
+                    raise KernelError(f"{self.name}: it writes into a read-only array")
             if results[order] != results["ascending"]:
                 raise KernelError(
                     f"{self.name}: the result depends on the order of threads "
