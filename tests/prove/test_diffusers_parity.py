@@ -101,7 +101,8 @@ def test_a_run_becomes_a_pipeline(tmp_path):
     seed = torch.Generator().manual_seed(0)
     image = pipeline(num_inference_steps=2, output_type="np", generator=seed).images
 
-    generator, (steps, schedule) = Generator(0), respaced(np.array([1, 501]))
+    # an export says "trailing": diffusers then visits the timesteps that we would visit
+    generator, (steps, schedule) = Generator(0), respaced(np.array([500, 1000]))
 
     def denoise(xt, s):
         return unet.denoise(xt, steps[s])
