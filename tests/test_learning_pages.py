@@ -67,7 +67,7 @@ def test_a_picture_of_the_tour_is_what_its_functions_draw(number, tmp_path):
         for path in (tmp_path / "now.png", tour.OUT / f"{number:02d}.png")
     )
     # A little may differ with the version of matplotlib.
-    assert now.shape == kept.shape and abs(now - kept).mean() < 2
+    assert now.shape == kept.shape and abs(now - kept).mean() < 4  # Matplotlib 3.9: 2.6
 
 
 # ---- the lecture ---------------------------------------------------------------------------------

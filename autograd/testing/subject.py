@@ -111,6 +111,8 @@ def count_of_arrays(function: Callable[..., Any], options: Options) -> int | Non
         TypeError: it needs an option that is not given.
     """
     name = getattr(function, "__name__", "the function")
+    if isinstance(function, np.ufunc):  # NumPy 2.0 gives them no signature
+        return function.nin
     try:
         parameters = list(inspect.signature(function).parameters.values())
     except (TypeError, ValueError):

@@ -265,6 +265,7 @@ def test_megapixels_have_a_limit_that_can_be_raised(tmp_path, capsys):
 def test_a_suffix_in_capitals_is_accepted_for_samples(tmp_path):
     from tinyddpm.pictures.images import write_samples
 
-    chain = [(1, DIGIT_IMAGES[:4, None], DIGIT_IMAGES[:4, None])]
+    images = DIGIT_IMAGES[:4, None].astype(np.float32) / 127.5 - 1
+    chain = [(1, images, images)]
     write_samples(iter(chain), tmp_path / "s.PNG")
     assert (tmp_path / "s.PNG").read_bytes().startswith(b"\x89PNG")

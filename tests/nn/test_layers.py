@@ -46,11 +46,19 @@ paddings = st.sampled_from([None, 1, ((0, 2), (1, 0))])
 factors = st.sampled_from([0.2, 1.0, 3.0])
 
 
+def sees(n, before, after, kernel, stride):
+    """Does any window along an axis of n pixels contain one of them, and not padding alone?"""
+    starts = range(-before, n + after - kernel + 1, stride)
+    return any(start < n and start + kernel > 0 for start in starts)
+
+
 @given(sizes, sizes, counts, counts, counts, counts, paddings, factors, seeds)
 def test_conv_layer_gradient(h, w, inputs, outputs, kernel, stride, padding, c, seed):
     by_default = kernel // 2 if padding is None else padding
     rows, columns = padding if isinstance(padding, tuple) else [(by_default, by_default)] * 2
     assume(h + sum(rows) >= kernel and w + sum(columns) >= kernel)
+    # A window of one pixel may step over all of a small image, from padding to padding.
+    assume(sees(h, *rows, kernel, stride) and sees(w, *columns, kernel, stride))
     rng = np.random.default_rng(seed)
     layer = Conv2d(inputs, outputs, kernel, stride, padding, c)
     check_module(layer, layer, [rng.standard_normal((h, w, 2, inputs))], rng)

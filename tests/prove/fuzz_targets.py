@@ -157,7 +157,9 @@ def picture_seeds():
     grey = Image.fromarray(PIXELS[0])
     sixteen_bits = Image.fromarray(PIXELS[0].astype(np.uint16) * 257)
     names = "PNG BMP GIF JPEG TIFF WEBP PPM PCX SGI ICO DIB QOI"
-    formats = [(colour, name, {}) for name in names.split()]
+    # Pillow before 13 leaves a picture below 16×16 out of an ICO file, unless its size is named.
+    options = {"ICO": {"sizes": [(4, 4)]}}
+    formats = [(colour, name, options.get(name, {})) for name in names.split()]
     formats += [
         (grey, "PNG", {}),
         (grey.convert("P"), "PNG", {"transparency": 3}),
