@@ -39,7 +39,7 @@ def in_steps(n):
     return f"{n:2} step{'s' if n > 1 else ''}"
 
 
-# ---- 1. x̂₀ at every t ----------------------------------------------------------------------------
+# ---- 1. x̂₀ at every t ---------------------------------------------------------------------------
 
 
 def at_every_t(images, ideal):
@@ -94,8 +94,8 @@ def by_steps(images, ideal, n):
 def clipping(images, ideal):
     """What an imperfect denoiser's error does to x̂_0 at every t, with and without the clip.
 
-    Returns the t's, {(what has the error, clipped?): RMS errors of x̂_0 at these t}, and the largest
-    |x̂_0| of the ideal denoiser.
+    Returns the t's, {(what has the error, clipped?): RMS errors of x̂_0 at these t}, and the
+    largest |x̂_0| of the ideal denoiser.
     """
     ts = np.array([1, 10, 30, *range(50, 1001, 50)])
     index = np.arange(len(images))
@@ -117,8 +117,8 @@ def clipping(images, ideal):
 
 
 def report_clipping(errors, largest):
-    print("3. The ideal x̂_0 is a mean of images, so it never leaves [−1, 1] (its largest |x̂_0| is")
-    print(f"   {largest:.3f}), and clipping changes nothing. But give the denoiser an error:")
+    print("3. The ideal x̂_0 is a mean of images, so it never leaves [−1, 1] (its largest |x̂_0|")
+    print(f"   is {largest:.3f}), and clipping changes nothing. But give the denoiser an error:")
     for kind in ("ε", "x_0"):
         free, clipped = errors[kind, False], errors[kind, True]
         print(

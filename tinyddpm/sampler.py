@@ -6,9 +6,9 @@ with t = 0, each array a fresh one:
     for t, xt, x0_hat in ancestral(denoiser, schedule, x_T, noise):
         pass                        # xt is now the image
 
-`denoiser(xt, t)` returns x̂_0: a trained U-Net (`unet.denoise`), or anything else, such as the exact
-denoiser of a known distribution. xt is (N, C, H, W), t (N,) integers. `noise(t)` returns standard
-normal noise of xt's shape for step t. Samplers for fewer steps: `more/solvers.py`.
+`denoiser(xt, t)` returns x̂_0: a trained U-Net (`unet.denoise`), or anything else, such as the
+exact denoiser of a known distribution. xt is (N, C, H, W), t (N,) integers. `noise(t)` returns
+standard normal noise of xt's shape for step t. Samplers for fewer steps: `more/solvers.py`.
 """
 
 from collections.abc import Iterator

@@ -1,13 +1,12 @@
 """Lists every tracked line that is too long: `python tools/long_lines.py`; status 1 if any is.
 
-It looks at Python, C++ and CUDA, and Markdown, and counts columns: x̂ is one. Excepted are rows of
-Markdown tables, and lines that a URL or a link makes long.
+It looks at Python, C++ and CUDA, and Markdown, and counts characters: x̂ is two. Excepted are rows
+of Markdown tables, and lines that a URL or a link makes long.
 """
 
 import re
 import subprocess
 import sys
-import unicodedata
 from pathlib import Path
 
 MOST = 100
@@ -16,14 +15,10 @@ KINDS = ("*.py", "*.cpp", "*.h", "*.cu", "*.md", "*.rst", "Makefile", "*.toml")
 LINK = re.compile(r"https?://\S+|!?\[[^\]]*\]\([^)]*\)")
 
 
-def columns(line: str) -> int:
-    return sum(not unicodedata.combining(letter) for letter in line)
-
-
 def too_long(line: str, markdown: bool) -> bool:
-    if columns(line) <= MOST or (markdown and line.startswith("|")):
+    if len(line) <= MOST or (markdown and line.startswith("|")):
         return False
-    return columns(LINK.sub("", line)) > MOST
+    return len(LINK.sub("", line)) > MOST
 
 
 def main() -> int:
@@ -36,9 +31,9 @@ def main() -> int:
         for number, line in enumerate(lines, 1):
             if too_long(line, name.endswith(".md")):
                 found += 1
-                print(f"{name}:{number}: {columns(line)} columns")
+                print(f"{name}:{number}: {len(line)} characters")
     if found:
-        print(f"{found} lines over {MOST} columns")
+        print(f"{found} lines over {MOST} characters")
     return found > 0
 
 

@@ -68,7 +68,7 @@ def trained(comm, workers, batch_size, options, largest_map):
 
 if __name__ == "__main__":
     workers, *alone = sys.argv[1:]
-    comm = None if alone else world().comm
+    comm = None if alone else world()
     fast.enable()
     found = {}
     for name, (batch_size, options, largest_map) in CASES.items():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 
 from tinyddpm.distributed import world as world_module
 from tinyddpm.distributed.ranks import Ranks
-from tinyddpm.distributed.world import World, world
+from tinyddpm.distributed.world import check_same, world
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.schedule import linear
 
@@ -54,6 +55,19 @@ def test_the_same_bits_for_any_number_of_ranks_and_workers(ranks, workers, alone
         assert found == {name: alone[name] for name in found}
 
 
+@needs_mpi
+def test_the_program_of_the_page_runs_on_two_ranks(tmp_path):
+    page = (Path(__file__).parents[2] / "docs/distributed.md").read_text(encoding="utf-8")
+    program = re.search(r"```python\n(.*?)```", page, re.DOTALL).group(1)
+    assert "step.k == 1500" in program
+    shows = "if ranks.comm.rank == 0:\n    print(step)\n"
+    short = program.replace("step.k == 1500", "step.k == 2") + shows
+    (tmp_path / "program.py").write_text(short, encoding="utf-8")
+    command = [MPIEXEC, "-n", "2", sys.executable, tmp_path / "program.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0 and done.stdout.startswith("Step(k=2"), done.stderr
+
+
 class FakeComm:
     """A communicator whose other ranks say what the test gives them."""
 
@@ -83,16 +97,27 @@ def test_each_rank_draws_only_its_own_samples():
 
 def test_a_rank_that_differs_is_named():
     alike = {"data": "abc", "version": "1"}
-    World(FakeComm(0, 2, [alike])).check_same(**alike)
+    check_same(FakeComm(0, 2, [alike]), **alike)
     others = [alike, alike | {"data": "xyz"}]
     message = r"data: expected the same on all ranks, but rank 0 has 'abc', and rank 2 has 'xyz'"
     with pytest.raises(ValueError, match=message):
-        World(FakeComm(0, 3, others)).check_same(**alike)
+        check_same(FakeComm(0, 3, others), **alike)
 
 
-def test_the_first_answer_counts_on_all_ranks():
-    assert World(FakeComm(0, 3, ["interrupted", "converged"])).first("") == "interrupted"
-    assert World(FakeComm(0, 2, [""])).first("") == ""
+def test_a_rank_with_another_theta_does_not_begin():
+    unet = UNet(UNetConfig(**on_ranks.SMALL)).initialise(0)
+    other = {"theta": "other", "batch_size": 12, "shards": 4}
+    ranks = Ranks(FakeComm(0, 2, [other]), unet, linear(10), batch_size=12, workers=1)
+    with pytest.raises(ValueError, match="theta: expected the same on all ranks"), ranks:
+        pass
+
+
+def test_a_whole_mini_batch_on_one_rank_is_refused():
+    unet, schedule = UNet(UNetConfig(**on_ranks.SMALL)).initialise(0), linear(10)
+    ranks = Ranks(FakeComm(1, 2), unet, schedule, batch_size=12, workers=1)
+    x0 = np.zeros((12, *on_ranks.IMAGE), np.float32)
+    with ranks.own, pytest.raises(ValueError, match="gradient: expected 6 images here, got 12"):
+        ranks.gradient(unet, schedule, x0, np.ones(12, int), x0)
 
 
 def test_without_a_launcher_there_is_no_world(monkeypatch):

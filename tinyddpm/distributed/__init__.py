@@ -1,14 +1,15 @@
 """One run on many processes, of one machine or of many, through MPI.
 
-    mpiexec -n 4 tinyddpm train --recipe digits
+    mpiexec -n 4 python program.py       # docs/distributed.md has such a program
 
 Each process is called a *rank*. It draws and computes its own part of every mini-batch, with
 workers of its own. What comes out is the same to the last bit for any number of ranks and workers,
 and the same as without MPI.
 
-    world.py    are there other ranks? What they send each other besides gradients
+    world.py    are there other ranks, and do all have the same?
     ranks.py    `train.gradient` and `UNet.denoise`, computed by all ranks together
     tree.py     the sum of the shards' gradients, in one order whoever computed them
 
-It needs the extra `mpi`. It may import the core, `fast/` and `noise/`; `runs/` imports it.
+It needs the extra `mpi`. It may import the core and `fast/`. No other room imports it yet, so the
+command line trains on one machine.
 """

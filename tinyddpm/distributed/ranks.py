@@ -1,5 +1,6 @@
 """`train.gradient` and `UNet.denoise`, computed by all ranks together."""
 
+import hashlib
 import socket
 from types import TracebackType
 from typing import Any, Self
@@ -13,6 +14,7 @@ from ..nn.unet import UNet
 from ..schedule import Schedule
 from ..types import Array, Draw, Gradient
 from .tree import tree_sum
+from .world import check_same
 
 
 class Ranks:
@@ -35,7 +37,8 @@ class Ranks:
         samples: which images of a mini-batch are this rank's: `train`'s argument of that name.
 
     Raises:
-        ValueError: there are more ranks than shards, so that one would have nothing to do.
+        ValueError: there are more ranks than shards, so that one would have nothing to do. On
+            entering the block: the ranks differ in θ, the batch size or the shards.
     """
 
     def __init__(
@@ -65,6 +68,8 @@ class Ranks:
         self.own = Shards(unet, schedule, workers, len(mine), ema, gradient)
 
     def __enter__(self) -> Self:
+        theta = hashlib.sha256(self.own.unet.theta).hexdigest()[:12]
+        check_same(self.comm, theta=theta, batch_size=self.batch_size, shards=self.shards)
         self.own.__enter__()
         return self
 
@@ -92,8 +97,9 @@ class Ranks:
 
         Returns J of the whole mini-batch, and the errors of this rank's images.
         """
+        M = batch_size or self.batch_size
         J, errors = self.own.partial_gradients(
-            self.cut, x0, t, eps, form, self.batch_size, dropout, cond
+            self.cut, unet, schedule, x0, t, eps, form, M, dropout, cond
         )
         tree_sum(self.comm, self.own.partials, self.owners, unet.grad)
         return np.concatenate(self.comm.allgather(J)).sum(), errors

@@ -19,12 +19,11 @@ def tree_sum(comm: Any, partials: Array, owners: Sequence[int], out: Array) -> N
     Args:
         comm: an MPI communicator, as mpi4py has it.
         partials: the gradients of this rank's shards, in rows. They are overwritten.
-        owners: the rank of each shard, never falling.
+        owners: the rank of each shard, from 0 on, never falling. Each rank has one at least.
         out: the same numbers on all ranks.
     """
     rank, total = comm.rank, len(owners)
-    first = owners.index(rank) if rank in owners else total
-    received = np.empty_like(out)
+    first = owners.index(rank)
     step = 1
     while step < total:
         for i in range(0, total - step, 2 * step):
@@ -32,12 +31,11 @@ def tree_sum(comm: Any, partials: Array, owners: Sequence[int], out: Array) -> N
             if left == right == rank:
                 partials[i - first] += partials[i + step - first]
             elif rank == left:
+                received = np.empty_like(out)
                 comm.Recv(received, source=right, tag=i)
                 partials[i - first] += received
             elif rank == right:
                 comm.Send(partials[i + step - first], dest=left, tag=i)
         step *= 2
-    if rank == owners[0]:
-        received[...] = partials[0]
-    comm.Bcast(received, root=owners[0])
-    out += received
+    comm.Bcast(partials[0], root=0)  # the others have sent what stood there
+    out += partials[0]

@@ -1,14 +1,14 @@
 """What each process computes: its shards of a batch, with the same network and the same θ."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from ... import noise
 from ...nn.unet import UNet
 from ...schedule import Schedule
-from ...types import Array, Gradient
+from ...types import Array, Draw, Gradient
 from ..premultiplied import factors, twin
 from .memory import Memory
 
@@ -147,3 +147,12 @@ def _stream(address: Sequence[Any] | None, index: Array) -> noise.Stream | None:
         return None
     seed, purpose, step = address
     return noise.Stream(seed, purpose, step, index)
+
+
+def address(dropout: Draw | None) -> tuple[list[Any] | None, Array]:
+    """The seed, purpose and step of dropout's noise, and the numbers of its samples."""
+    if dropout is None:
+        return None, np.arange(0)
+    stream = cast(noise.Stream, dropout)  # the only kind of Draw that other processes can repeat
+    seed, step, sample = stream.address
+    return [int(seed), stream.purpose, int(step)], np.asarray(sample)

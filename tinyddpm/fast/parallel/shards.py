@@ -10,18 +10,18 @@ import warnings
 from collections.abc import Callable
 from dataclasses import asdict
 from types import TracebackType
-from typing import Any, Self, cast
+from typing import Any, Self
 
 import numpy as np
 from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no hints
 
-from ... import noise, train
+from ... import train
 from ...equivalents import FASTER
 from ...nn.unet import UNet
 from ...schedule import Schedule
 from ...types import Array, Draw, Gradient
 from .memory import Memory, Spec
-from .part import Part, cut_for_denoising, even_parts
+from .part import Part, address, cut_for_denoising, even_parts
 from .processes import Worker, WorkerLost
 from .protocol import Setup, name_of
 from .tree import tree_sum
@@ -174,25 +174,19 @@ class Shards:
 
         `dropout` must be a `noise.Stream`. Raises WorkerError if a worker fails.
         """
-        if unet is not self.unet or schedule is not self.schedule:
-            raise ValueError(
-                "gradient: expected the unet and the schedule that these Shards were made with"
-            )
-        if t.shape != x0.shape[:1] or eps.shape != x0.shape:
-            raise ValueError(
-                f"gradient: expected a t and an eps for each x0 {x0.shape}, "
-                f"got shapes {t.shape} and {eps.shape}"
-            )
         M = len(x0)
         cut = even_parts(M, max(1, min(self.shards, M)))
-        batch_size = batch_size or M
-        J, errors = self.partial_gradients(cut, x0, t, eps, form, batch_size, dropout, cond)
+        J, errors = self.partial_gradients(
+            cut, unet, schedule, x0, t, eps, form, batch_size or M, dropout, cond
+        )
         tree_sum(self.partials[: len(cut)], unet.grad)
         return np.asarray(J.sum()), errors
 
     def partial_gradients(
         self,
         cut: list[slice],
+        unet: UNet,
+        schedule: Schedule,
         x0: Array,
         t: Array,
         eps: Array,
@@ -205,7 +199,18 @@ class Shards:
 
         The shards are x0[s] for each s of `cut`, at most as many as `shards`.
         """
-        stream, sample = _address(dropout)
+        if unet is not self.unet or schedule is not self.schedule:
+            raise ValueError(
+                "gradient: expected the unet and the schedule that these Shards were made with"
+            )
+        if t.shape != x0.shape[:1] or eps.shape != x0.shape:
+            raise ValueError(
+                f"gradient: expected a t and an eps for each x0 {x0.shape}, "
+                f"got shapes {t.shape} and {eps.shape}"
+            )
+        if len(x0) != cut[-1].stop:  # train(…, samples=ranks.samples) was forgotten
+            raise ValueError(f"gradient: expected {cut[-1].stop} images here, got {len(x0)}")
+        stream, sample = address(dropout)
         dtype = self.unet.theta.dtype.str
         errors, J = self._compute(
             [x0, t, eps, sample, *([] if cond is None else [cond])],
@@ -286,12 +291,3 @@ class Shards:
 def _alike(a: UNet, b: UNet) -> bool:
     """Are these of the same class and configuration?"""
     return (type(a), a.config, a.c) == (type(b), b.config, b.c)
-
-
-def _address(dropout: Draw | None) -> tuple[list[Any] | None, Array]:
-    """The seed, purpose and step of dropout's noise, and the numbers of its samples."""
-    if dropout is None:
-        return None, np.arange(0)
-    stream = cast(noise.Stream, dropout)  # the only kind of Draw that other processes can repeat
-    seed, step, sample = stream.address
-    return [int(seed), stream.purpose, int(step)], np.asarray(sample)
