@@ -74,7 +74,7 @@ ROWS = [
     bad(
         solvers.ddim, same, S, X, lambda t: 0.0, steps=2, eta=1, says="noise(10): expected float32"
     ),
-    bad(solvers.ddim, same, S, X, grid=[5, 7], says="grid: expected timesteps that fall"),
+    bad(solvers.ddim, same, S, X, steps=[5, 7], says="steps: expected timesteps that fall"),
     bad(schedules.timestep_grid, 10, 0, says="steps: expected"),
     bad(schedules.spaced_grid, S, 11, says="steps: expected 1 to T = 10, got 11"),
     bad(schedules.spaced_grid, S, 3, "odd", says="grid: expected one of even, log-snr"),

@@ -24,6 +24,7 @@ ROOMS = {
     "nn": ("noise",),
     "more": ("noise", "nn"),
     "fast": ("noise", "nn"),
+    "distributed": ("nn", "fast"),
     "interop": ("nn", "more"),
     "data": ("noise",),
     "runs": ("noise", "nn", "more", "fast", "interop", "data"),

@@ -89,7 +89,7 @@ ON_THE_HOST = {
             "snr",
             "log_snr",
             "fraction_of_steps",
-            "_falling",
+            "timestep_grid",
             "spaced_grid",
             "_of_any_length",
             "_sequence",

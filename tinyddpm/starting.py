@@ -1,7 +1,8 @@
-"""Ctrl-C while the command `tinyddpm` is still loading: it ends, and shows no traceback.
+"""The signals that ask for an end; and Ctrl-C while the command `tinyddpm` is still loading.
 
-Loading takes half a second. Python would raise KeyboardInterrupt in the middle of whatever module
-is being imported, where no code of ours can catch it.
+Then it ends, and shows no traceback. Loading takes half a second. Python would raise
+KeyboardInterrupt in the middle of whatever module is being imported, where no code of ours can
+catch it.
 """
 
 import os
@@ -9,6 +10,9 @@ import signal
 import sys
 from types import FrameType
 
+# What a terminal or a batch system sends to ask for an end. Windows has the first two.
+END_NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
+END_SIGNALS = [getattr(signal, name) for name in END_NAMES if hasattr(signal, name)]
 INTERRUPTED = 130  # the exit status of what Ctrl-C ends
 
 

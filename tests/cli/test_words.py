@@ -14,7 +14,8 @@ from tinyddpm.runs import checkpoint
 from tinyddpm.runs.folder import CHECKPOINT
 from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import Progress, Summary, next_commands, outcome, trainer, words
-from tinyddpm.runs.training.progress import Limits, wrapped
+from tinyddpm.runs.training.lines import wrapped
+from tinyddpm.runs.training.progress import Limits
 
 NETWORK = "--T 12 --base 4 --groups 2 --blocks 1".split()
 TINY = [*NETWORK, *"--batch-size 8 --every 2 --beta 0.5 --warmup 2 --workers 1".split()]

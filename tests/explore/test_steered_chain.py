@@ -6,25 +6,23 @@ from hypothesis import given, settings, strategies as st
 from tiny_runs import TINY
 
 from tinyddpm.explore.chain import BEST, SAMPLERS, STEPS, Chain, Settings
+from tinyddpm.explore.explorer import Explorer
 from tinyddpm.runs.opening import Run, default_chain
 
 
-def test_a_chain_begins_with_what_the_sample_command_draws_with(explorer):
-    settings = Settings(BEST, min(STEPS, explorer.schedule.T))
-    *_, (_, wanted, _) = explorer.run.sample(4, seed=5, **default_chain(explorer.schedule.T))
-    *_, (t, got, _) = Chain(explorer, 5, n=4).rest(settings)
+def test_a_chain_begins_with_what_the_sample_command_draws_with():
+    """With the 1,000 steps of a shipped model, for on few steps all grids in log-SNR are alike."""
+    explorer = Explorer("digits")
+    *_, (_, wanted, _) = explorer.run.sample(2, seed=5, **default_chain(1000))
+    *_, (t, got, _) = Chain(explorer, 5, n=2).rest(Settings(BEST, STEPS))
     assert t == 0
     np.testing.assert_allclose(got, wanted, atol=1e-5)
 
 
-def test_with_log_snr_many_steps_are_at_small_t(explorer):
-    """As its caption says: more of them than of even ones."""
+def test_steps_done_and_steps_to_go_are_the_whole(explorer):
     chain, settings = Chain(explorer, 0, n=1), Settings(BEST, 10)
-    ts = []
-    for t, _, _ in chain.rest(settings):
-        ts.append(t)
+    for _ in chain.rest(settings):
         assert chain.taken + chain.left(settings) == chain.whole(settings) == 10
-    assert sum(t < explorer.schedule.T / 2 for t in ts) > 5
 
 
 @pytest.mark.parametrize(

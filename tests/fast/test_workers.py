@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from small_nets import IMAGE, SCHEDULE, small_net, some_batch
 
-from tinyddpm.fast.parallel import Shards, WorkerError, processes, shards as shards_module
+from tinyddpm import starting
+from tinyddpm.fast.parallel import Shards, WorkerError, shards as shards_module
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers inherit files and pipes")
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,14 +71,14 @@ def test_a_worker_takes_no_signal_that_is_for_the_parent_not_even_while_it_start
 
     def start_and_ask_to_end(*args, **options):
         process = start(*args, **options)
-        for number in processes.FOR_THE_PARENT:
+        for number in starting.END_SIGNALS:
             process.send_signal(number)
         return process
 
     monkeypatch.setattr(subprocess, "Popen", start_and_ask_to_end)
     before = signal.pthread_sigmask(signal.SIG_BLOCK, ())
     with Shards(small_net(), SCHEDULE, 2) as shards:
-        for number in processes.FOR_THE_PARENT:
+        for number in starting.END_SIGNALS:
             shards.workers[0].process.send_signal(number)
         all_of(shards, some_batch(4))
         assert len(shards.workers) == 1

@@ -77,16 +77,16 @@ def test_zero_terminal_snr_has_grids_too():
     for spacing in SPACINGS:
         grid = spaced_grid(schedule, 20, spacing)
         assert len(grid) == 20 and grid[0] == 1000 and grid[10] > 100
-        *_, (t, x, _) = dpm_solver(bent, schedule, drawn(), grid=grid)
+        *_, (t, x, _) = dpm_solver(bent, schedule, drawn(), steps=grid)
         assert t == 0 and np.isfinite(x).all()
 
 
 @every_solver
 @given(seeds, st.integers(1, 12))
 def test_the_even_grid_is_what_steps_means(solver, seed, steps):
-    """`steps` may also be the timesteps themselves, and `grid` says the same."""
+    """`steps` may also be the timesteps themselves."""
     even = timestep_grid(12, steps)
-    ways = [{"steps": steps}, {"steps": even}, {"steps": np.array(even)}, {"grid": even}]
+    ways = [{"steps": steps}, {"steps": even}, {"steps": np.array(even)}]
     first, *others = (
         [(t, x.tobytes()) for t, x, _ in solver(bent, linear(12), drawn(seed), **how)]
         for how in ways
@@ -113,34 +113,33 @@ def agree(measured, mean, variance):
 
 @given(grids, variances, means, st.sampled_from([0.0, 0.4, 1.0]))
 def test_ddim_on_any_grid(grid, w, m, eta):
-    measured = pixel(ddim, S, w, T=12 if eta else 0, mean=PIXEL + m, grid=grid, eta=eta)
+    measured = pixel(ddim, S, w, T=12 if eta else 0, mean=PIXEL + m, steps=grid, eta=eta)
     agree(measured, *end_of(chain_ddim(S, m, w, grid, eta)))
 
 
 @given(grids, variances, means)
 def test_heun_on_any_grid(grid, w, m):
-    measured = pixel(heun, S, w, mean=PIXEL + m, grid=grid)
+    measured = pixel(heun, S, w, mean=PIXEL + m, steps=grid)
     agree(measured, *end_of(chain_heun(S, m, w, grid)))
 
 
 @given(grids, variances, means)
 def test_dpm_solver_on_any_grid(grid, w, m):
     *_, (a, b) = chain_2m(S, m, w, grid)
-    agree(pixel(dpm_solver, S, w, mean=PIXEL + m, grid=grid), b, a**2)
+    agree(pixel(dpm_solver, S, w, mean=PIXEL + m, steps=grid), b, a**2)
 
 
 # ---- what is refused -----------------------------------------------------------------------------
 
 
 @every_solver
-@pytest.mark.parametrize("name", ["steps", "grid"])
 @pytest.mark.parametrize(
     "grid", [[], [11, 5], [10, 5, 5], [5, 10], [10, 0], [10, -1], [10, 5.5]], ids=str
 )
-def test_a_bad_grid_is_named(solver, grid, name):
-    expected = f"^{name}: expected timesteps that fall, from at most T = 10 to at least 1, got"
+def test_a_bad_grid_is_named(solver, grid):
+    expected = "^steps: expected timesteps that fall, from at most T = 10 to at least 1, got"
     with pytest.raises(ValueError, match=expected):
-        next(solver(bent, linear(10), full(1), **{name: grid}))
+        next(solver(bent, linear(10), full(1), steps=grid))
 
 
 def test_a_text_is_no_sequence_of_timesteps():
@@ -166,7 +165,7 @@ def test_dpm_solver_with_eta_1_is_the_published_one_for_the_stochastic_equation(
         lam = np.log(alpha) - np.log(sigma)
     noise = lambda t: drawn(seed + t)
     x, last, i = drawn(seed), None, 0
-    chain = dpm_solver(bent, S, x, grid=grid, noise=noise, eta=1.0)
+    chain = dpm_solver(bent, S, x, steps=grid, noise=noise, eta=1.0)
     for i, (then, ours, x0_hat) in enumerate(chain):
         now, h = grid[i], lam[then] - lam[grid[i]]
         np.testing.assert_array_equal(x0_hat, bent(x, np.full(3, now)).clip(-1, 1))
@@ -200,7 +199,7 @@ def exact_spread(options, s):
     if name == "ddpm":
         _, variance = pixel(ancestral, schedule, s * s, T=1000)
         return variance**0.5 / s
-    how = {"grid": spaced_grid(schedule, steps, words["--grid"])}
+    how = {"steps": spaced_grid(schedule, steps, words["--grid"])}
     if name == "dpm" and eta:
         solver = lambda d, S, x, noise, **more: dpm_solver(d, S, x, noise=noise, **more)
     else:

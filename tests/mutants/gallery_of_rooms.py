@@ -122,7 +122,7 @@ BUGS = [
     Bug(
         "workers take the signals that are for the main process",
         "tinyddpm/fast/parallel/processes.py",
-        "with _blocked(FOR_THE_PARENT):",
+        "with _blocked(END_SIGNALS):",
         "with _blocked(set()):",
         WORKERS + "test_a_worker_takes_no_signal_that_is_for_the_parent_not_even_while_it_starts",
     ),
@@ -149,7 +149,7 @@ BUGS = [
     ),
     Bug(
         "a log that nobody reads ends a run",
-        "tinyddpm/runs/training/progress.py",
+        "tinyddpm/runs/training/lines.py",
         "    except OSError:\n        _redirect(stream, None)",
         "    except ZeroDivisionError:\n        _redirect(stream, None)",
         SIGNALS

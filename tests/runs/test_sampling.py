@@ -64,12 +64,12 @@ COMMANDS = {  # options of `tinyddpm sample`, and those of the solver
     "--sampler ddim": {"steps": 12},
     "--sampler ddim --steps 5 --eta 0.5 --grid quadratic": {
         "eta": 0.5,
-        "grid": schedules.spaced_grid(TINY.make_schedule(), 5, "quadratic"),
+        "steps": schedules.spaced_grid(TINY.make_schedule(), 5, "quadratic"),
     },
     "--sampler dpm --steps 5 --clip no": {"steps": 5, "clip": None},
     "--sampler dpm --steps 5 --eta 1": {"steps": 5, "eta": 1.0},
     "--sampler heun --steps 5 --grid karras": {
-        "grid": schedules.spaced_grid(TINY.make_schedule(), 5, "karras"),
+        "steps": schedules.spaced_grid(TINY.make_schedule(), 5, "karras"),
     },
 }
 

@@ -19,13 +19,14 @@ import time
 import pytest
 from small_runs import assert_same_run, at_step, records
 
+from tinyddpm import starting
 from tinyddpm.fast.parallel import processes, shards
 from tinyddpm.runs import checkpoint
 from tinyddpm.runs.folder import BEST, CHECKPOINT
-from tinyddpm.runs.training import interrupts, run, trainer
+from tinyddpm.runs.training import run, trainer
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="Windows has no such signals")
-OTHERS = [name for name in interrupts.NAMES if name != "SIGINT"]
+OTHERS = [name for name in starting.END_NAMES if name != "SIGINT"]
 PROGRAM = [sys.executable, "-W", "error", "-m", "tinyddpm"]
 TINY = (
     "--T 12 --base 4 --levels 1 --attention= --groups 2 --blocks 1 --batch-size 8 --every 2 "
@@ -44,7 +45,7 @@ def ended(number, frame):
 @pytest.fixture(autouse=True)
 def as_in_a_terminal():
     """What started this test may have let it ignore signals. None of them ends the tests."""
-    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    before = {number: signal.getsignal(number) for number in starting.END_SIGNALS}
     for number in before:
         signal.signal(number, signal.default_int_handler if number == signal.SIGINT else ended)
     yield
@@ -76,7 +77,7 @@ def test_each_signal_saves_the_last_step_and_the_run_goes_on_as_if_unbroken(
 ):
     """Some of these steps are evaluated before the run ends. Batch systems send it to all."""
     two = dataclasses.replace(config, workers=2)
-    for step, name in zip((2, 4, 6, 8, 11, 16), interrupts.NAMES, strict=True):
+    for step, name in zip((2, 4, 6, 8, 11, 16), starting.END_NAMES, strict=True):
         number = getattr(signal, name)
         at_step(monkeypatch, step, lambda: send(number, workers))
         workers.clear()
@@ -107,15 +108,15 @@ def test_what_nohup_ignores_stays_ignored_and_afterwards_all_is_as_before(
     config, tmp_path, monkeypatch
 ):
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    before = {number: signal.getsignal(number) for number in interrupts.SIGNALS}
+    before = {number: signal.getsignal(number) for number in starting.END_SIGNALS}
     at_step(monkeypatch, 3, lambda: send(signal.SIGHUP))
     summary = run(config, tmp_path)
     assert (summary.step, summary.signal) == (22, "")
-    assert {number: signal.getsignal(number) for number in interrupts.SIGNALS} == before
+    assert {number: signal.getsignal(number) for number in starting.END_SIGNALS} == before
 
 
 def test_a_run_in_a_second_thread_changes_no_handler(config, tmp_path, monkeypatch):
-    before, seen = {number: signal.getsignal(number) for number in interrupts.SIGNALS}, []
+    before, seen = {number: signal.getsignal(number) for number in starting.END_SIGNALS}, []
     at_step(monkeypatch, 3, lambda: seen.append({n: signal.getsignal(n) for n in before}))
     thread = threading.Thread(target=run, args=(config, tmp_path))
     thread.start()
@@ -230,7 +231,7 @@ def test_a_reader_that_ends_with_the_same_ctrl_c_takes_no_pictures_and_no_words_
 def test_no_line_is_lost_or_said_twice_when_its_reader_goes():
     code = """
 import time
-from tinyddpm.runs.training.progress import say, tell
+from tinyddpm.runs.training.lines import say, tell
 say("read")
 time.sleep(0.3)  # until nobody reads
 for line in "one", "two":

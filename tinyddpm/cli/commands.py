@@ -7,7 +7,7 @@ import click
 
 from ..runs import config as configuration, recipes
 from ..runs.folder import RunFolder
-from .help import grouped
+from .help import Command, grouped
 from .models import draw_pictures
 from .names import Data, Folder, Recipe, did_you_mean, runs
 from .options import groups, of_configuration
@@ -58,7 +58,7 @@ def train(
     expected held-out J beside its own, and warns you if it falls behind.
     """
     from ..runs import training
-    from ..runs.training.progress import say
+    from ..runs.training.lines import say
 
     if recipe is not None and file:
         raise ValueError("--recipe and --config: expected one of them, not both")
@@ -82,9 +82,7 @@ def train(
         values = _options_in(out) if not file else {}
     else:
         values = training.options_of(other, chosen.get("data")) if other else {}
-    go_on: bool | Literal["if there"] = resume
-    if resume_if_there and not resume:
-        go_on = "if there"
+    go_on: bool | Literal["if there"] = resume or (resume_if_there and "if there")
     config = configuration.from_dict(values | chosen)
     _check_apart(out, config.data)
     summary = training.run(config, out, go_on, recipe)
@@ -137,7 +135,7 @@ def _check_apart(out: Path, source: str) -> None:
         raise ValueError(f"--out: expected another folder than that of the images, got {out}")
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("source", metavar="NAME|PATH", type=Data())
 @click.option(
     "--folder",
@@ -209,7 +207,7 @@ def _meant(source: str) -> str:
     return path
 
 
-@click.command("import")
+@click.command("import", cls=Command)
 @click.argument("path", type=click.Path(path_type=Path))
 @click.option("--out", type=Folder(), required=True, help="the run folder to make")
 def import_(path: Path, out: Path) -> None:

@@ -102,7 +102,7 @@ def _unwritten(error: OSError) -> int:
 
 def _say_line(problem: str) -> int:
     """Say it in one line, with ? for whatever does not print: a file's name may hold anything."""
-    from ..runs.training.progress import wrapped
+    from ..runs.training.lines import wrapped
 
     line = "".join(c if c.isprintable() else "?" for c in problem)
     return _print(wrapped(f"tinyddpm: {line}"), WRONG)

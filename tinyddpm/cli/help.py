@@ -53,7 +53,6 @@ class Group(click.Group):
     """The commands together. Each is told with its whole first sentence."""
 
     context_class = Context
-    command_class = Command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list of commands. Click's ends in three dots where the terminal is narrow."""

@@ -124,7 +124,7 @@ def evaluate(
         click.echo(f"  {path}")
 
 
-@click.command()
+@click.command(cls=Command)
 @RUN
 def plot(run: Path) -> None:
     """Draw the pictures of the run folder RUN again."""
@@ -142,7 +142,7 @@ def draw_pictures(folder: Path, fraction: float | None = None) -> None:
     from tqdm import tqdm
 
     from ..pictures.report import PICTURES, draw
-    from ..runs.training.progress import say
+    from ..runs.training.lines import say
 
     looks = "{desc}: {n} of {total} pictures, {elapsed}"
     with tqdm(
@@ -158,7 +158,7 @@ def draw_pictures(folder: Path, fraction: float | None = None) -> None:
             say(f"  {path}", whole=True)
 
 
-@click.command()
+@click.command(cls=Command)
 @RUN
 def info(run: Path) -> None:
     """Say what the model in RUN is and how far its training came."""
@@ -190,7 +190,7 @@ def info(run: Path) -> None:
         click.echo(f"its data cannot be read here: {error}")
 
 
-@click.command()
+@click.command(cls=Command)
 @RUN
 @click.option(
     "--port",
@@ -221,7 +221,7 @@ def explore(run: Path, port: int, browser: bool) -> None:
     serve(Explorer(run), port, started)
 
 
-@click.command()
+@click.command(cls=Command)
 @RUN
 @click.argument("path", type=click.Path(path_type=Path))
 def export(run: Path, path: Path) -> None:

@@ -15,9 +15,9 @@ import numpy as np
 
 from .. import noise
 from ..more.editing import truncated
-from ..more.schedules import spaced_grid
-from ..more.solvers import ddim, dpm_solver, heun, timestep_grid
-from ..runs.opening import Run
+from ..more.schedules import spaced_grid, timestep_grid
+from ..more.solvers import ddim, dpm_solver, heun
+from ..runs.opening import Run, default_chain
 from ..sampler import ancestral
 from ..schedule import Schedule
 from ..types import Array, Denoiser
@@ -25,13 +25,14 @@ from ..types import Array, Denoiser
 Step = tuple[int, Array, Array]  # (t, x_t, x̂_0)
 
 SAMPLERS: dict[str, Callable[..., Iterator[Step]]] = {
-    "dpm_noise": dpm_solver,  # with noise, its timesteps even in log-SNR, as in `tinyddpm sample`
+    "dpm_noise": dpm_solver,  # the noise and the timesteps of `tinyddpm sample`
     "ddpm": ancestral,
     "ddim": ddim,
     "dpm_solver": dpm_solver,
     "heun": heun,
 }
-BEST, STEPS = "dpm_noise", 25  # what looks best for its time (docs/samplers.md)
+DEFAULT = default_chain(10**6)  # what looks best for its time (docs/samplers.md)
+BEST, STEPS = "dpm_noise", DEFAULT["steps"]
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ class Chain:
         if settings.sampler == "ddpm" or self.t == 0:
             return self.t
         if settings.sampler == "dpm_noise":
-            return len(self._log_snr_grid(settings.steps))
+            return len(self._steps_left(settings.steps))
         timestep_grid(T, settings.steps)  # raises what is wrong with it
         return max(1, round(settings.steps * self.t / T))
 
@@ -157,14 +158,14 @@ class Chain:
             variance = None if variance is None else variance[: self.t + 1]
             return sampler(denoiser, schedule, self.xt, self._noise, clip=clip, variance=variance)
         if settings.sampler == "dpm_noise":
-            grid = self._log_snr_grid(settings.steps)
-            how = {"grid": grid, "noise": self._noise, "eta": 1.0}
+            left = self._steps_left(settings.steps)
+            how = {"steps": left, "noise": self._noise, "eta": DEFAULT["eta"]}
             return sampler(denoiser, schedule, self.xt, clip=clip, **how)
         return sampler(denoiser, schedule, self.xt, steps=self.left(settings), clip=clip)
 
-    def _log_snr_grid(self, steps: int) -> list[int]:
+    def _steps_left(self, steps: int) -> list[int]:
         """From t on: those of the whole chain's timesteps that are still to be visited."""
-        whole = spaced_grid(self.model.schedule, steps, "log-snr")
+        whole = spaced_grid(self.model.schedule, steps, DEFAULT["grid"])
         return [self.t, *(t for t in whole if t < self.t)]
 
     def _cond(self, label: int | None) -> Array | None:

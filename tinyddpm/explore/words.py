@@ -20,7 +20,7 @@ SAME = 1e-4  # a mean squared distance that no eye sees: about one grey level of
 CHAINS = {
     "dpm_noise": (
         "DPM-Solver++(2M) extrapolates x̂₀ from the last two steps. With noise: each step replaces "
-        "a part of xₜ by fresh noise. More than half of the steps are at t < T/2."
+        "a part of xₜ by fresh noise."
     ),
     "ddpm": "DDPM takes all T steps and draws new noise at each.",
     "ddim": "DDIM draws noise once, at the start: each image is a function of it.",

@@ -237,19 +237,14 @@ def timestep_grid(T: int, steps: int | Sequence[int]) -> list[int]:
     A sequence of timesteps, falling, is returned as a list.
     """
     if isinstance(steps, Sequence | np.ndarray) and not isinstance(steps, str):
-        return _falling("steps", T, steps)
+        visited = [T + 1, *steps, 0]
+        whole = all(isinstance(t, int | np.integer) for t in visited)
+        good = len(visited) > 2 and whole and all(a > b for a, b in zip(visited, visited[1:]))
+        expect(good, "steps", f"timesteps that fall, from at most T = {T} to at least 1", steps)
+        return visited[1:-1]
     valid = isinstance(steps, int) and 1 <= steps <= T
     expect(valid, "steps", f"1 to T = {T}", repr(steps))
     return [(2 * T * i + steps) // (2 * steps) for i in range(steps, 0, -1)]
-
-
-def _falling(name: str, T: int, timesteps: Sequence[int]) -> list[int]:
-    """These timesteps as a list; ValueError, by name, unless they fall from at most T to 1."""
-    visited = [T + 1, *timesteps, 0]
-    whole = all(isinstance(t, int | np.integer) for t in visited)
-    good = len(visited) > 2 and whole and all(a > b for a, b in zip(visited, visited[1:]))
-    expect(good, name, f"timesteps that fall, from at most T = {T} to at least 1", timesteps)
-    return visited[1:-1]
 
 
 def spaced_grid(schedule: Schedule, steps: int, spacing: str = "even") -> list[int]:

@@ -42,7 +42,7 @@ from autograd.backend import Array, alike, array_module, expect
 from ..diffusion import predicted_noise
 from ..schedule import Schedule
 from ..types import Denoiser, Noise
-from .schedules import _falling, log_snr, timestep_grid
+from .schedules import log_snr, timestep_grid
 
 
 def ddim(
@@ -53,7 +53,6 @@ def ddim(
     steps: int | Sequence[int] = 50,
     eta: float = 0.0,
     clip: float | None = 1.0,
-    grid: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, Array, Array]]:
     """The same model in fewer steps, with less noise.
 
@@ -69,11 +68,10 @@ def ddim(
         eta: 0: no noise, the image is a function of x_T. 1: the noise of `ancestral`, and its
             result if steps == T.
         clip: x̂_0 is held within [−clip, clip]. None leaves it free.
-        grid: the t themselves; `steps=` says the same.
     """
     _check_noise(eta, noise)
     xt = x_T
-    for now, then in _strides(schedule, steps, grid):
+    for now, then in _strides(schedule, steps):
         t, x0_hat = _denoised(denoiser, xt, now, clip)
         xt = _onward(schedule, x0_hat, xt, t, now, then, eta, noise)
         yield then, xt, x0_hat
@@ -160,7 +158,6 @@ def dpm_solver(
     x_T: Array,
     steps: int | Sequence[int] = 20,
     clip: float | None = 1.0,
-    grid: Sequence[int] | None = None,
     noise: Noise | None = None,
     eta: float = 0.0,
 ) -> Iterator[tuple[int, Array, Array]]:
@@ -178,7 +175,7 @@ def dpm_solver(
         denoiser: denoiser(xt, t) -> x̂_0.
         schedule: the noise schedule.
         x_T: standard normal noise (N, C, H, W).
-        steps, clip, grid, noise, eta: as for `ddim`.
+        steps, clip, noise, eta: as for `ddim`.
 
     Yields:
         (t, x_t, x̂_0) after each step.
@@ -186,7 +183,7 @@ def dpm_solver(
     _check_noise(eta, noise)
     lam = log_snr(schedule)  # 2λ: only ratios are needed
     xt, before, x0_before = x_T, None, None
-    for now, then in _strides(schedule, steps, grid):
+    for now, then in _strides(schedule, steps):
         t, x0_hat = _denoised(denoiser, xt, now, clip)
         D = x0_hat
         if before is not None and then > 0:
@@ -204,7 +201,6 @@ def heun(
     x_T: Array,
     steps: int | Sequence[int] = 20,
     clip: float | None = 1.0,
-    grid: Sequence[int] | None = None,
 ) -> Iterator[tuple[int, Array, Array]]:
     """Heun's method for the probability flow, without added noise.
 
@@ -216,7 +212,7 @@ def heun(
         denoiser: denoiser(xt, t) -> x̂_0.
         schedule: the noise schedule.
         x_T: standard normal noise (N, C, H, W).
-        steps, clip, grid: as for `ddim`.
+        steps, clip: as for `ddim`.
 
     Yields:
         (t, x_t, x̂_0) after each step, with the x̂_0 at the start of the stride.
@@ -228,7 +224,7 @@ def heun(
     signal, noise = _amplitudes(schedule)
     sigma = [n / s for n, s in zip(noise, signal)]
     xt = x_T
-    for now, then in _strides(schedule, steps, grid):
+    for now, then in _strides(schedule, steps):
         y, stride = xt / signal[now], sigma[then] - sigma[now]
         _, x0_hat = _denoised(denoiser, xt, now, clip)
         slope = (y - x0_hat) / sigma[now]
@@ -240,14 +236,9 @@ def heun(
         yield then, xt, x0_hat
 
 
-def _strides(
-    schedule: Schedule, steps: int | Sequence[int], grid: Sequence[int] | None
-) -> Iterator[tuple[int, int]]:
-    """(from, to) for each stride through the grid, or through `steps`, down to t = 0."""
-    if grid is None:
-        visited = timestep_grid(schedule.T, steps)
-    else:
-        visited = _falling("grid", schedule.T, grid)
+def _strides(schedule: Schedule, steps: int | Sequence[int]) -> Iterator[tuple[int, int]]:
+    """(from, to) for each stride through `steps`, down to t = 0."""
+    visited = timestep_grid(schedule.T, steps)
     yield from zip(visited, [*visited[1:], 0])
 
 

@@ -145,14 +145,14 @@ class Run:
 
         x_T = draw(0)  # the chain draws for the steps 1..T, so address 0 is free for its start
         clip = self.clip if clip == "model's" else clip
-        visited = spaced_grid(self.schedule, steps, grid) if grid != "even" else None
-        if visited is None and sampler != "ddpm":
+        visited = spaced_grid(self.schedule, steps, grid)
+        if grid == "even":
             visited = timestep_grid(self.schedule.T, self._timesteps(steps))
         chains: dict[str, Callable[..., Chain]] = {
             "ddpm": partial(ancestral, noise=draw, variance=self.variance),
-            "ddim": partial(ddim, noise=draw, eta=eta, grid=visited),
-            "dpm": partial(dpm_solver, noise=draw, eta=eta, grid=visited),
-            "heun": partial(heun, grid=visited),
+            "ddim": partial(ddim, noise=draw, eta=eta, steps=visited),
+            "dpm": partial(dpm_solver, noise=draw, eta=eta, steps=visited),
+            "heun": partial(heun, steps=visited),
         }
         return self._chain(partial(chains[sampler], x_T=x_T, clip=clip), labels, weight)
 

@@ -10,13 +10,11 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import IO, Any, cast
 
+from ...starting import END_SIGNALS
 from .protocol import Setup, read_answer, send
 
 # One BLAS thread for a process that is about to start.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "VECLIB")}
-# What a terminal or a batch system sends to ask for an end, often to all processes of a job.
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")
-FOR_THE_PARENT = {getattr(signal, name) for name in NAMES if hasattr(signal, name)}
 
 
 class WorkerError(RuntimeError):
@@ -46,7 +44,7 @@ class Worker:
             f"from {__package__}.worker import main",
             "main()",
         ]
-        with _blocked(FOR_THE_PARENT):  # a new process inherits what is blocked
+        with _blocked(END_SIGNALS):  # a new process inherits what is blocked
             self.process = subprocess.Popen(
                 [sys.executable, "-P", "-c", "\n".join(code)],
                 stdin=subprocess.PIPE,
@@ -106,7 +104,7 @@ class Worker:
 
 
 @contextlib.contextmanager
-def _blocked(signals: set[signal.Signals]) -> Iterator[None]:
+def _blocked(signals: list[signal.Signals]) -> Iterator[None]:
     """Within the block no such signal reaches this thread; those that came reach it at its end."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:

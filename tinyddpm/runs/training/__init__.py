@@ -11,6 +11,7 @@ the same steps, bit for bit, as one that never stopped.
     start.py       a new run that starts from the state of another
     trainer.py     the loop
     progress.py    how far the convergence is, and when to stop
+    lines.py       lines to the user, above the progress bar
     words.py       what it says before its first step and at its end
     interrupts.py  Ctrl-C, and the signals of batch systems
 
@@ -25,8 +26,9 @@ from ...files import in_words
 from .. import recipes
 from ..config import Config
 from ..folder import RunFolder
+from .lines import say, tell
 from .prepare import prepare
-from .progress import Progress, Summary, say, tell
+from .progress import Progress, Summary
 from .start import options_of
 from .trainer import Trainer
 from .words import next_commands, opening, outcome

@@ -17,8 +17,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1", "SIGUSR2", "SIGXCPU")  # Windows has the first 2
-SIGNALS = [getattr(signal, name) for name in NAMES if hasattr(signal, name)]
+from ...starting import END_SIGNALS
 
 
 @contextmanager
@@ -39,7 +38,7 @@ def interruptible() -> Iterator[Callable[[], str]]:
             signal.signal(number, before[number])
 
     try:
-        for number in SIGNALS:
+        for number in END_SIGNALS:
             handler = signal.getsignal(number)
             # None: a handler that is not Python's. SIG_IGN: that of nohup. The shell lets jobs in
             # the background of a script ignore Ctrl-C, but who sends SIGINT to one wants its end.

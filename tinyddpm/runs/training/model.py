@@ -12,7 +12,8 @@ from ..checkpoint import Checkpoint, CheckpointError
 from ..config import Config
 from ..folder import BEST, RunFolder
 from . import start
-from .progress import Progress, tell
+from .lines import tell
+from .progress import Progress
 
 
 class Model:

@@ -20,8 +20,9 @@ from ..heldout import mean_image
 from ..recipes import Comparison, Curve
 from ..record import Record
 from .interrupts import interruptible
+from .lines import say, tell
 from .prepare import Setup
-from .progress import CONVERGED, Limits, Summary, held_out_in_words, say, tell
+from .progress import CONVERGED, Limits, Summary, held_out_in_words
 from .words import about, try_a_smaller_beta
 
 SOON = 5.0  # seconds after which a run knows how fast it is
