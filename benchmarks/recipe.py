@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch.nn import functional as F
 
-from tinyddpm import data, noise
+from tinyddpm import noise
 from tinyddpm.fast.premultiplied import layer_of
 from tinyddpm.runs import config as configuration, ema, recipes
 from tinyddpm.runs.computing import computing
@@ -133,7 +133,7 @@ HEAD = """\
 def compare(name, steps, workers):
     """Print a line for each evaluation; return the largest relative difference of the two J."""
     config = read_recipe(name)
-    training, held_out = data.split(config.load_data()[0])
+    training, held_out = config.split_data(config.load_data()[0])
     config, images = config.for_images(training.images.shape[1:]), training.images
     schedule, draws = config.make_schedule(), Draws(held_out.images, config.make_schedule())
     mean = draws.evaluate(mean_image(images)).mean()

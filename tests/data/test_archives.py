@@ -131,6 +131,12 @@ def test_one_without_pictures_says_what_is_in_it(suffix, tmp_path):
     refused(made(tmp_path / f"pets{suffix}", {}), "it is empty")
 
 
+@pytest.mark.parametrize("suffix", [".tar.gz", ".tar.bz2", ".tar.xz"])
+def test_what_it_holds_decides_and_not_its_name(suffix, tmp_path):
+    path = made(tmp_path / f"pets{suffix}", FILES).rename(tmp_path / "pets.data")
+    assert len(data.load(path).images) == 3
+
+
 @pytest.mark.parametrize("suffix", [".zip", ".tar.gz", ".tar"])
 def test_a_damaged_one_is_one_line(suffix, tmp_path):
     path = made(tmp_path / f"pets{suffix}", FILES)
@@ -138,9 +144,11 @@ def test_a_damaged_one_is_one_line(suffix, tmp_path):
     for fraction in (0.02, 0.2, 0.5, 0.9):
         path.write_bytes(content[: int(fraction * len(content))])
         try:
-            data.load(path)
+            found = data.load(path)
         except data.DataError as error:
             assert str(path) in str(error) and "\n" not in str(error)
+        else:  # only what comes after the pictures was cut off
+            assert len(found.images) == 3
 
 
 def test_one_with_a_password_says_so(tmp_path):

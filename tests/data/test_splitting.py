@@ -55,7 +55,7 @@ def test_classes_in_turn_are_all_trained():
     in_turn = dataset(np.arange(60) % 6)
     assert 0 not in split(in_turn, "every_sixth")[0].labels
     train, held_out = split(in_turn, "stratified")
-    assert np.bincount(train.labels).tolist() == [8, 8, 8, 9, 8, 9] or len(train.images) == 50
+    assert len(train.images) == 50 and set(np.bincount(held_out.labels)) <= {1, 2}
     assert set(train.labels) == set(held_out.labels) == set(range(6))
 
 

@@ -104,12 +104,6 @@ def test_a_shape_that_is_not_read_comes_with_the_fix(shape, words, tmp_path):
     refused(tmp_path / "x.npy", "expected shape", f"got {shape}", words)
 
 
-def test_the_fix_for_a_shape_works(tmp_path):
-    x = noise(6, 3072)
-    np.save(tmp_path / "x.npy", x.reshape(-1, 3, 32, 32))
-    assert data.load(tmp_path / "x.npy").images.shape == (6, 3, 32, 32)
-
-
 def test_values_that_are_not_finite_are_counted(tmp_path):
     np.save(tmp_path / "x.npy", np.array([[[0, np.nan], [np.inf, np.nan]]]))
     refused(tmp_path / "x.npy", "3 of 4 are not finite")

@@ -1,4 +1,4 @@
-"""Plant each bug of `gallery.py` in a copy of the project, and see that its test fails.
+"""Plant each bug of the two galleries in a copy of the project, and see that its test fails.
 
     python tests/mutants/run.py
 

@@ -102,10 +102,10 @@ def _unwritten(error: OSError) -> int:
 
 def _say_line(problem: str) -> int:
     """Say it in one line, with ? for whatever does not print: a file's name may hold anything."""
+    from ..data.image_files import printable
     from ..runs.training.lines import wrapped
 
-    line = "".join(c if c.isprintable() else "?" for c in problem)
-    return _print(wrapped(f"tinyddpm: {line}"), WRONG)
+    return _print(wrapped(f"tinyddpm: {printable(problem)}"), WRONG)
 
 
 def _say(problem: str, status: int = WRONG) -> int:

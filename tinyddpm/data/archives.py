@@ -17,7 +17,7 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple, Self, cast
 
 from . import image_files
 from .folders import LINKS, OTHER, WHOLE, in_order, nothing_found, sifted
@@ -76,7 +76,7 @@ def _holds_arrays(path: Path) -> bool:
 def _of_zip(path: Path) -> tuple[dict[str, bytes], Counter[str]]:
     with zipfile.ZipFile(path) as archive:
         members = {_place(i.filename): i for i in archive.infolist() if not i.is_dir()}
-        links = [place for place, i in members.items() if (i.external_attr >> 28) == 0o12]
+        links = {place for place, i in members.items() if (i.external_attr >> 28) == 0o12}
         kept, passed = sifted(place for place in members if place not in links)
         if links:
             passed[LINKS] += len(links)
@@ -99,7 +99,7 @@ def _of_tar(path: Path) -> tuple[dict[str, bytes], Counter[str]]:
         contents: dict[str, bytes] = {}
         places, links, others = [], 0, 0
         left = image_files.MAX_BYTES
-        with tarfile.open(fileobj=limited, mode="r|") as archive:
+        with tarfile.open(fileobj=limited, mode="r|", tarinfo=_Strict) as archive:
             for member in archive:
                 if member.issym() or member.islnk():
                     links += 1
@@ -126,8 +126,7 @@ def _place(name: str) -> str:
 
 def _is_tar(path: Path) -> bool:
     """Whether the file, unpacked, begins as a tar file does."""
-    with path.open("rb") as file:
-        packed = any(file.read(6).startswith(magic) for magic in OPENERS)
+    packed = _opener(path) is not None
     named = any(suffix in (".tar", ".tgz", ".tbz2", ".txz") for suffix in path.suffixes[-2:])
     if packed or named:
         try:
@@ -140,15 +139,34 @@ def _is_tar(path: Path) -> bool:
         return file.read(262)[257:] == b"ustar"
 
 
-def _unpacked(path: Path) -> io.BufferedIOBase:
+def _opener(path: Path) -> Callable[..., object] | None:
+    """What unpacks the file; None if it is not packed."""
     with path.open("rb") as file:
         head = file.read(6)
-    found = [opener for magic, opener in OPENERS.items() if head.startswith(magic)]
-    return cast(io.BufferedIOBase, found[0](path) if found else path.open("rb"))
+    return next((opener for magic, opener in OPENERS.items() if head.startswith(magic)), None)
+
+
+def _unpacked(path: Path) -> io.BufferedIOBase:
+    opener = _opener(path)
+    return cast(io.BufferedIOBase, opener(path) if opener else path.open("rb"))
 
 
 def _too_large(path: Path) -> image_files.DataError:
     return bad(path, f"unpacks to more than it may: {image_files.how_to_raise()}")
+
+
+class _Strict(tarfile.TarInfo):
+    """A member. Python takes a damaged header, or none, for the end of the archive."""
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> Self:
+        """The next member. Raises ReadError unless it is there, or the blocks that mark the end."""
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined]  # typeshed lacks it
+            raise
+        except tarfile.HeaderError as error:
+            raise tarfile.ReadError(f"damaged or cut off: {error}") from error
 
 
 class _Limited:

@@ -1,6 +1,6 @@
 """Reading arrays from files that nobody vouches for: IDX, .npy and .npz.
 
-    images, labels = read_file(path)     # as the file stores them; labels may be None
+    images, labels, unused = read_file(path)     # as the file stores them; labels may be None
 
 No size in a header is believed before the bytes are there, and nothing is unpickled. Whatever is
 wrong with a file raises DataError.
@@ -26,7 +26,7 @@ MAYBE = ("arr_1", "classes")  # of labels too, if there are as many as pictures
 IDX_TYPES = [b"\x08", b"\x09", b"\x0b", b"\x0c", b"\x0d", b"\x0e"]
 
 
-# Of the bytes of an array: pixels, and labels.
+# The kinds of dtype that pixels, and labels, may have.
 NUMBERS, LABELS = "fiub", "fiubUS"
 
 Unused = tuple[str, ...]

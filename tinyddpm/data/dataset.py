@@ -86,20 +86,26 @@ def split(dataset: Dataset, how: SplitKind = "every_sixth") -> tuple[Dataset, Da
 
     Args:
         dataset: the images, with labels if the network is conditioned on them.
-        how: see `splitting.held_out_indices`. "every_sixth" (the older way, the one of the recipes)
+        how: see `held_out_indices`. "every_sixth" (the older way, the one of the recipes)
             holds out 300 of the digits and leaves 1,497; "stratified" is the way of new runs.
     """
-    n = len(dataset.images)
-    chosen = held_out_indices(n, dataset.labels, how)
-    rest = np.setdiff1d(np.arange(n), chosen)
-    if not len(rest) or not len(chosen):
+    rest, chosen = _parts(dataset, how)
+    if len(rest) == len(dataset.images):
         return dataset, dataset
     return _select(dataset, rest), _select(dataset, chosen)
 
 
+def _parts(dataset: Dataset, how: SplitKind) -> tuple[np.ndarray, np.ndarray]:
+    """The numbers of the images in both parts; all of them twice where none can be spared."""
+    everything = np.arange(len(dataset.images))
+    chosen = held_out_indices(len(everything), dataset.labels, how)
+    rest = np.setdiff1d(everything, chosen)
+    return (rest, chosen) if len(rest) and len(chosen) else (everything, everything)
+
+
 def report(dataset: Dataset, source: str | Path, how: SplitKind = "stratified") -> Report:
     """What was found at `source`, how it was read, and what a run makes of it."""
-    training, held_out = split(dataset, how)
+    training, held_out = _parts(dataset, how)
     counts: dict[str, int] = {}
     if dataset.labels is not None:
         number = np.bincount(dataset.labels, minlength=len(dataset.class_names))
@@ -110,8 +116,8 @@ def report(dataset: Dataset, source: str | Path, how: SplitKind = "stratified") 
         dataset.images.shape,
         counts,
         unused_labels=not counts and bool(dataset.class_names or dataset.origin.sub_folders()),
-        training=len(training.images),
-        held_out=len(held_out.images),
+        training=len(training),
+        held_out=len(held_out),
         how=how,
     )
 

@@ -6,6 +6,7 @@ found.passed                 # Counter({".heic": 10, "hidden or system folders":
 """
 
 import errno
+import functools
 import os
 import re
 import unicodedata
@@ -152,9 +153,11 @@ def visible_folders(path: Path) -> set[str]:
     return {as_seen(name) for name in visible}
 
 
-def picture_suffixes() -> set[str]:
+@functools.cache
+def picture_suffixes() -> frozenset[str]:
     """The suffixes of the formats that we open, such as ".png"."""
-    return {end for end, name in Image.registered_extensions().items() if name in FORMATS}
+    known = Image.registered_extensions().items()
+    return frozenset(end for end, name in known if name in FORMATS)
 
 
 def nothing_found(kind: str, passed: Mapping[str, int]) -> str:

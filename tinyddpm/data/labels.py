@@ -19,7 +19,6 @@ The classes are the values that occur, and are named by them.
 import dataclasses
 import hashlib
 import re
-import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -101,7 +100,7 @@ def _notes(names: tuple[str, ...], origin: Origin) -> list[str]:
     same: dict[str, list[str]] = {}
     for name in names:
         # Letters are classes of their own: A is not a.
-        plain = unicodedata.normalize("NFC", name).casefold().strip() if name[1:] else name
+        plain = name.casefold().strip() if name[1:] else name
         same.setdefault(plain, []).append(name)
     if twins := [group for group in same.values() if len(group) > 1]:
         shown = "; ".join(" and ".join(map(repr, group)) for group in twins[:3])

@@ -73,9 +73,9 @@ def load(
     """The data set at `source`; the top of this file has examples.
 
     Arrays have axes (n, H, W), (n, H, W, C) or (n, C, H, W) with C 1 or 3; where both of the last
-    two fit, C is the last axis. Integers from 0 to 255 become x / 127.5 - 1, those to 65535 become
-    x / 32767.5 - 1, bools and floats in [0, 1] become 2x - 1. Floats in [-1, 1], some of them
-    negative, stay as they are. `report` says which it was.
+    two fit, C is the last axis. Numbers from 0 to 255 become x / 127.5 - 1, integers to 65535
+    become x / 32767.5 - 1. Bools, masks of 0 and 1, and floats in [0, 1] become 2x - 1. Floats in
+    [-1, 1], some of them negative, stay as they are. `report` says which it was.
 
     Args:
         source: "digits" for the embedded ones (a folder of that name is "./digits"); the name of
@@ -83,9 +83,8 @@ def load(
 
             - an IDX file of unsigned bytes, (n, H, W) or four axes, plain or gzipped, recognised by
               its content;
-            - an .npy file, or an .npz whose pictures are its only array or named images, x, arr_0
-              or x_train, and whose labels, if any, are named labels, y, y_train, label, targets or
-              target;
+            - an .npy file, or an .npz. Its pictures are its only array, the only one of three or
+              four axes, or named as in `array_files.IMAGE_KEYS`, its labels as in LABEL_KEYS;
             - a picture (a data set of one), or a folder or archive (.zip, .tar.gz) of pictures,
               searched at every depth and read in the order of names.
         size: int or (H, W). Pictures are cropped to this aspect ratio around their centre, then
@@ -118,9 +117,9 @@ def load_test(
 ) -> Dataset:
     """Pictures that no training sees, to measure samples against.
 
-    They are the test set of a known data set; of any other, the part that `split` holds out. Only a
-    test set is untouched by any decision. (The first 300 held-out pictures give the held-out J,
-    which decides when training stops.)
+    They are the test set of a known data set; of any other, the part that a run with --split
+    every_sixth holds out. Only a test set is untouched by any decision. (The first 300 held-out
+    pictures give the held-out J, which decides when training stops.)
     """
     if isinstance(source, str) and has_test_set(source):
         shape, channels = _request(size, channels)

@@ -4,8 +4,8 @@
     print(report(dataset, "pets/").text())
 
     pets/: 212 files used; passed over: 10 .heic, 3 .svg, 2 hidden or system folders
-    212 images, (C, H, W) = (3, 32, 32); stored as uint8 from 0 to 255 (JPEG), read as …
-    2 classes: cat 100, dog 112; 176 images to train on, 36 held out (stratified)
+    212 images, (C, H, W) = (3, 32, 32); stored as uint8 from 0 to 255 (JPEG RGB 212), read as …
+    2 classes: cat 100, dog 112; 176 to train on, 36 held out (stratified)
 
 `tinyddpm data`, `train` and `info` print this.
 """
@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from .folders import as_seen, counted
+from .image_files import printable
 
 SHOWN_CLASSES, SHOWN_NOTES = 12, 6
 
@@ -92,7 +93,7 @@ class Report:
             more = f"; and {len(notes) - SHOWN_NOTES} more" if len(notes) > SHOWN_NOTES else ""
             lines.append(f"note: {'; '.join(notes[:SHOWN_NOTES])}{more}")
         # The names of files may hold anything.
-        return "\n".join("".join(c if c.isprintable() else "?" for c in line) for line in lines)
+        return "\n".join(map(printable, lines))
 
     def _classes(self) -> str:
         if not self.classes:

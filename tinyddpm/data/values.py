@@ -103,7 +103,6 @@ def _white(path: str | Path, array: np.ndarray, low: float, high: float) -> tupl
             return 65535, 65536
         expected = "uint8, uint16, or integers from 0 to 255 or 65535"
     got = f"{array.dtype.name} values from {_short(low)} to {_short(high)}"
-    fix = ""
     if math.isfinite(low) and math.isfinite(high):
         dark = low >= 0 and f"if {_short(high)} is white, divide by it and save floats"
         fix = f": {dark or SHIFTED}"
