@@ -1,11 +1,13 @@
 """Which checker of derivatives finds which of twelve mistakes, by its default settings?
 
     pip install '.[checkers]' && git clone https://github.com/rsokl/MyGrad
-    python -m benchmarks.derivative_checkers --mygrad MyGrad
+    python -m benchmarks.derivative_checkers --mygrad MyGrad --only MyGrad --seeds 3
+    python -m benchmarks.derivative_checkers --only gradcheck check_grads
     python -m benchmarks.derivative_checkers --gallery --seeds 50      # ours alone, without peers
 
-Prints the tables of docs/derivatives.md, and what each checker says. The mistakes are those of
-tests/autograd/mistakes.py. Each checker gets the same NumPy code, as an op of its own framework:
+Prints the columns of the tables of docs/derivatives.md, and what each checker says. The mistakes
+are those of tests/autograd/mistakes.py. Each checker gets the same NumPy code, as an op of its own
+framework:
 
 - ours, `gradient_test`, as in tests/autograd/mistakes.py;
 - `torch.autograd.gradcheck` of a `torch.autograd.Function`, on normal random numbers in float64;

@@ -200,12 +200,6 @@ def keep(name: tuple[str, ...], found: dict[str, float]) -> None:
         writer.writerow([*name, *(f"{found[column]:.4g}" for column in MEASURED)])
 
 
-def missing(model: str, n: int) -> list[Row]:
-    """The rows that were not measured yet."""
-    kept = read()
-    return [row for row in ROWS if key(model, n, row) not in kept]
-
-
 def table(model: str, n: int) -> str:
     """The rows of a model that were measured, best first, as Markdown."""
     lines = [line for line in read().values() if (line["model"], line["n"]) == (model, str(n))]
@@ -223,8 +217,7 @@ def table(model: str, n: int) -> str:
             "seconds": 0,
         }
         numbers = [
-            f"{float(line[name]):.{digits}f}".removeprefix("0") if line[name] else ""
-            for name, digits in places.items()
+            f"{float(line[name]):.{digits}f}".removeprefix("0") for name, digits in places.items()
         ]
         text.append(f"| `{row}` | " + " | ".join(numbers) + " |")
     return "\n".join(text)

@@ -23,9 +23,9 @@ from tinyddpm import data, fast, noise, train
 from tinyddpm.evaluation import features, metrics
 from tinyddpm.fast.parallel import Shards
 from tinyddpm.more import curvature, predictions
-from tinyddpm.more.optimisers import Adam, Momentum
 from tinyddpm.more.schedules import SCHEDULES
 from tinyddpm.more.solvers import ddim
+from tinyddpm.more.training.optimisers import Adam, Momentum
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.nn.multipliers import ONES, Multipliers
 from tinyddpm.runs import ema

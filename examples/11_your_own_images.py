@@ -36,6 +36,7 @@ from tinyddpm.pictures.report import read_metrics
 from tinyddpm.runs import config, training
 from tinyddpm.runs.folder import METRICS
 from tinyddpm.runs.opening import Run
+from tinyddpm.runs.training.words import free_name
 
 FULL = SimpleNamespace(
     pictures=1200,
@@ -87,15 +88,6 @@ def paint(folder, n):
         else:
             draw.polygon([(x, y - r), (x + r, y + r), (x - r, y + r)], colour)
         picture.save(folder / f"{i:04d}.png")
-
-
-def new_folder(path):
-    """The path, or with _2, _3, … the first that is not there: a run that exists is never lost."""
-    number, found = 1, path
-    while found.exists():
-        number += 1
-        found = path.with_name(f"{path.name}_{number}")
-    return found
 
 
 def flat(images):
@@ -155,7 +147,9 @@ def main(arguments=None):
     print(f"   (C, H, W) = {seen.shape[1:]}, from {seen.min():.2f} to {seen.max():.2f}.")
 
     # 2. Train. Ctrl-C stops the run; tinyddpm train --out RUN --resume continues it.
-    run_folder = new_folder(options.out / "your_own_images")
+    run_folder = options.out / "your_own_images"
+    if run_folder.exists():  # a run is never lost
+        run_folder = free_name(run_folder)
     summary = training.run(config.from_dict({"data": str(folder), **size.options}), run_folder)
     print(f"2. {summary}")
 

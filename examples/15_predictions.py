@@ -11,7 +11,8 @@ three weights: 1, SNR_t and SNR_t + 1.
 Everything else is equal: the digits, the U-Net, plain gradient descent, the number of steps, the
 draws of x_0, t and ε. Only the step size β is each one's own. We try the same list with all three,
 in shorter runs of another seed, and take the β with the least squared error of the prediction on
-validation images. Then we train each with three seeds, and ask two things of test images:
+validation images (3.2 is the largest that we try). Then we train each with three seeds, and ask two
+things of test images:
 
   1. How large is the error of x̂_0 at each t? That is one unit for all.
   2. How far are the samples from real images (Fréchet distance in the features of a classifier)?

@@ -5,6 +5,7 @@ import inspect
 import re
 import sys
 
+import matplotlib
 import numpy as np
 import pytest
 from PIL import Image
@@ -59,6 +60,10 @@ def test_the_tour_shows_the_algorithm_uncut():
     assert len(lines) == 8 and not [line for line in lines if line not in shown]
 
 
+@pytest.mark.skipif(
+    tuple(map(int, matplotlib.__version__.split(".")[:2])) < (3, 10),
+    reason="an older Matplotlib sets text in another way",
+)
 @pytest.mark.parametrize("number", [2, 6, 10, 11])
 def test_a_picture_of_the_tour_is_what_its_functions_draw(number, tmp_path):
     tour.draw(number, tmp_path / "now.png")
@@ -67,7 +72,7 @@ def test_a_picture_of_the_tour_is_what_its_functions_draw(number, tmp_path):
         for path in (tmp_path / "now.png", tour.OUT / f"{number:02d}.png")
     )
     # A little may differ with the version of matplotlib.
-    assert now.shape == kept.shape and abs(now - kept).mean() < 4  # Matplotlib 3.9: 2.6
+    assert now.shape == kept.shape and abs(now - kept).mean() < 2
 
 
 # ---- the lecture ---------------------------------------------------------------------------------

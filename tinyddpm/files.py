@@ -53,7 +53,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     unfinished.unlink(missing_ok=True)
     try:
         yield unfinished
-        _sync_path(unfinished, os.O_RDWR)
+        _sync_path(unfinished)
         move(unfinished, path)
         if os.name == "posix":  # other systems cannot open a folder
             _folder_is_synced(path.parent)
@@ -82,7 +82,7 @@ def move(unfinished: Path, path: Path) -> None:
         if error.errno not in NO_RENAMING:
             raise
         shutil.copyfile(unfinished, path)
-        _sync_path(path, os.O_RDWR)
+        _sync_path(path)
         unfinished.unlink(missing_ok=True)
 
 
@@ -127,8 +127,8 @@ def _folder_is_synced(folder: Path) -> bool:
     return True
 
 
-def _sync_path(path: Path, flags: int) -> None:
-    file = os.open(path, flags)
+def _sync_path(path: Path) -> None:
+    file = os.open(path, os.O_RDWR)
     try:
         sync(file)
     finally:

@@ -94,7 +94,7 @@ def train(
         seed: every draw is a function of seed, k and the image's place m in the mini-batch.
         start: steps done before. With θ as step k left it, start=k continues the same run.
         gradient: computes ∇_θ J. Another one may share the batch out among processes.
-        update: uses ∇_θ J. Optimisers stand in `more/optimisers.py`.
+        update: uses ∇_θ J. Optimisers stand in `more/training/optimisers.py`.
         cond: the conditioning of each image, such as its class.
         samples: the places m to draw here, if `gradient` adds what others draw (`distributed/`).
 

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ..backend import Array
-from ..check import EPS, _complex_step, _extrapolated
+from ..check import EPS, _complex_step, _extrapolated, _unit
 
 ONE_SIDED = 1e-7  # the step: between its rounding and its curvature, errors are about 1e-7
 
@@ -100,7 +100,7 @@ class Slopes(NamedTuple):
     def numerical(self) -> Array:
         """The whole gradient by differences."""
         slopes = [
-            float((self.g * _extrapolated(self.forward, self.x, unit(self.x, k))).sum())
+            float((self.g * _extrapolated(self.forward, self.x, _unit(self.x, k))).sum())
             for k in range(self.x.size)
         ]
         return np.array(slopes).reshape(self.x.shape)
@@ -110,10 +110,3 @@ def _ratio(error: float, allowed: float) -> float:
     if not error < np.inf:  # a NaN is as wrong as can be
         return float(np.inf)
     return error / allowed if error else 0.0
-
-
-def unit(x: Array, k: int) -> Array:
-    """The direction of the element at place k."""
-    v = np.zeros(x.shape)
-    v.reshape(-1)[k] = 1
-    return v

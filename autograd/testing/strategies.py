@@ -224,8 +224,8 @@ def cases(
             arrays, chosen = draw(drawn)
         else:
             found = draw(shapes)
-            each = (found,) if all(isinstance(n, int) for n in found) and found else found
-            each = ((),) if each == () else each
+            # A tuple of numbers is the shape of one array, as is the empty one.
+            each = (found,) if not found or isinstance(found[0], int) else found
             many = domains if isinstance(domains, list) else [domains] * len(each)
             if len(many) != len(each):
                 raise ValueError(f"domains: expected {len(each)} of them, got {len(many)}")

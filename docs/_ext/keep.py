@@ -4,7 +4,8 @@
     python docs/_ext/keep.py           # those whose code has changed since: make keep
 
 docs/kept/05/ then holds output.txt, the pictures (of 256 colours, so that they are small), and
-`code`, which says by which code they were made. A test fails while that is not the present one.
+`code`, a hash of the example's lines. A test fails while that is not the present one. What changes
+in tinyddpm itself, it does not see.
 """
 
 import ast

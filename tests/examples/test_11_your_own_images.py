@@ -47,7 +47,7 @@ def test_run_again_in_the_same_folder_it_trains_anew_and_keeps_the_first_run(qui
     monkeypatch.setitem(EXAMPLE["QUICK"].options, "steps", 2)
     for number in (2, 3):
         EXAMPLE["main"](["--quick", "--out", str(folder)])
-        assert (folder / f"your_own_images_{number}" / "config.toml").exists()
+        assert (folder / f"your_own_images-{number}" / "config.toml").exists()
     assert {path: path.stat().st_mtime_ns for path in first.iterdir()} == before
     assert len(list((folder / "painted_120").iterdir())) == 120
 

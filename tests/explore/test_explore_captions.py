@@ -105,7 +105,8 @@ def holds(sentence, look, explorer):
     if m := match(f"{who} is nearer to (x₀|the mean image) than to (x₀|the mean image){blend}"):
         near, far = (gap(guess[m[1]], places[m[i]]) for i in (2, 3))
         return close * 0.99 < near < far and is_a_blend()
-    if m := match(r"Its error is (\d+)% of the mean image's(: for this ε that one is better)?\."):
+    worse = "(: for this ε the mean image is the better guess)?"
+    if m := match(rf"Its error is (\d+)% of the mean image's{worse}\."):
         return abs(network / mean - int(m[1]) / 100) < 0.0051 and bool(m[2]) == (network > mean)
     if m := match(r"The ideal guess is one training image, (x₀ itself|but not x₀)\."):
         return nearest() < 1.1e-4 and (ideal < 1.1e-4) == (m[1] == "x₀ itself")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from tinyddpm import train as core
-from tinyddpm.more.optimisers import Adam, Momentum
+from tinyddpm.more.training.optimisers import Adam, Momentum
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.schedule import linear
 

@@ -6,7 +6,7 @@ Needs the extra `bench`: `make prove` installs it.
 import numpy as np
 import pytest
 
-from tinyddpm.more.optimisers import Adam, Momentum
+from tinyddpm.more.training.optimisers import Adam, Momentum
 
 pytestmark = pytest.mark.prove
 

@@ -215,7 +215,8 @@ class ChainTab:
         if not (frames := [frame for frame in self.frames if frame.x0_hat is not None]):
             ui.notify("Start the chain first: there is nothing to save yet.")
             return
-        names = NAMES[self.controls.settings().sampler], NAMES.get(self.against.value, "")
+        drawn = frames[-1].settings or self.controls.settings()
+        names = NAMES[drawn.sampler], NAMES.get(self.against.value, "")
         ui.download(await computed(film, frames, names), "chain.gif", "image/gif")
 
 

@@ -102,7 +102,7 @@ def _error(look: Look) -> str:
     """The network's squared error, compared with the mean image's."""
     fraction = look.errors["network"] / max(look.errors["mean"], 1e-12)
     text = f"Its error is {fraction:.0%} of the mean image's"
-    return text + (": for this ε that one is better." if fraction > 1 else ".")
+    return text + (": for this ε the mean image is the better guess." if fraction > 1 else ".")
 
 
 def _compared(look: Look) -> Iterator[str]:

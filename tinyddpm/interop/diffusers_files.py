@@ -127,7 +127,9 @@ def scheduler_file(path: str | Path) -> Path | None:
     """
     path = Path(path)
     pipelines = [path, *_pipeline_around(path)]
-    pipelines += [p.absolute().parent for p in pipelines if p.absolute().name[:11] == "checkpoint-"]
+    pipelines += [
+        p.absolute().parent for p in pipelines if p.absolute().name.startswith("checkpoint-")
+    ]
     places = [folder / inner for folder in pipelines for inner in ("", "scheduler")]
     return next((place / SCHEDULER for place in places if (place / SCHEDULER).exists()), None)
 

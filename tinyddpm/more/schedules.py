@@ -221,8 +221,9 @@ def _check_each(name: str, values: Array, good: Array, expected: str) -> None:
 # ---- grids of timesteps --------------------------------------------------------------------------
 
 # What the timesteps of a grid are even in: monotone functions of t = 1..T and the log-SNR there.
+# "even" goes down to T/steps, log-snr-6 to log-SNR 6, the others to 1.
 SPACINGS: dict[str, Callable[[Array, Array], Array]] = {
-    "even": lambda t, _: t,  # and down to T/steps; the others, to 1 or as their name says
+    "even": lambda t, _: t,
     "log-snr-6": lambda _, log_snr: log_snr,
     "log-snr": lambda _, log_snr: log_snr,
     "quadratic": lambda t, _: np.sqrt(t),  # Song et al. 2021, "DDIM", appendix D.2
@@ -248,7 +249,7 @@ def timestep_grid(T: int, steps: int | Sequence[int]) -> list[int]:
 
 
 def spaced_grid(schedule: Schedule, steps: int, spacing: str = "even") -> list[int]:
-    """`steps` timesteps from T down: those of `timestep_grid`, or others that go down to t = 1.
+    """`steps` timesteps from T down: those of `timestep_grid`, or others, which go further down.
 
     The even grid of 50 visits nothing below t = T/50. The others go there more often: they are
     evenly spaced in log-SNR, in √t or in σ^(1/7). Each is rounded to the nearest t. Where several

@@ -10,7 +10,7 @@ before. So it belongs to one run, and θ alone is not enough to resume that run.
 
 from autograd.backend import Array
 
-from ..nn.module import Module
+from ...nn.module import Module
 
 
 class Momentum:
