@@ -172,6 +172,11 @@ def expect(condition: bool, name: str, expected: str, got: object) -> None:
         raise ValueError(f"{name}: expected {expected}, got {got}")
 
 
+def index_of(place: int, a: Array) -> tuple[int, ...]:
+    """Where the element at `place` of the flattened array stands in it."""
+    return tuple(int(i) for i in np.unravel_index(place, a.shape))
+
+
 def kind_of(thing: Any) -> str:
     """In words: the dtype and shape of an array, or what else it is."""
     return f"{thing.dtype} of shape {thing.shape}" if hasattr(thing, "dtype") else repr(thing)

@@ -31,7 +31,7 @@ from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from .backend import Array, array_module, kind_of
+from .backend import Array, array_module, index_of, kind_of
 from .engine import backward, leaf
 from .second_order import hessian_vector as hessian_vector
 from .tensor import Tensor
@@ -234,9 +234,8 @@ class _Comparison(NamedTuple):
         misses = ((self.miss(_unit(x, k)), k) for k in places)
         (excess, claimed, measured), place = max(misses, key=lambda found: found[0][0])
         if directions or excess > 1:
-            index = tuple(int(i) for i in np.unravel_index(place, x.shape))
             raise GradientError(
-                f"{self.what} at index {index}: backward gives {claimed:.12g}, "
+                f"{self.what} at index {index_of(place, x)}: backward gives {claimed:.12g}, "
                 f"{self.method.name} {measured:.12g}"
             )
 

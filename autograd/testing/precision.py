@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from ..backend import Array, array_module, to_device, to_numpy
+from ..backend import Array, array_module, index_of, to_device, to_numpy
 from .report import Broken, kind
 from .rules import Evaluated, close
 from .strategies import is_real, laid_out
@@ -87,7 +87,7 @@ def _near_float64(
         scale = scales[i] + float(abs(high).max())
         off = abs(low - high)
         if not off.max() <= 64 * condition + 64 * EPS32 * scale * max(1, low.size**0.5):
-            index = tuple(int(k) for k in np.unravel_index(int(off.argmax()), off.shape))
+            index = index_of(int(off.argmax()), off)
             numbers = f"float32{where} gives {low[index]:.8g}, float64 {high[index]:.8g}"
             raise Broken(rule, f"{_name(i)} at index {index}: {numbers}", single, g32)
 
@@ -102,7 +102,8 @@ def nan(e: Evaluated) -> None:
         out, gradients = e.again(e.g, arrays)
         if _finite(e, out, gradients):
             what = (
-                f"argument {i} is NaN at index {_index(e, i, k)}: output and gradients are finite"
+                f"argument {i} is NaN at index {index_of(k, e.arrays[i])}: "
+                "output and gradients are finite"
             )
             raise Broken("nan", what, arrays, e.g)
         _must_show(e, np.nan, "nan")
@@ -119,7 +120,7 @@ def infinity(e: Evaluated) -> None:
             far, slopes = e.again(e.g, _with(e, i, k, sign * FAR))
             for j, found, limit in _results(e, out, gradients, far, slopes):
                 if np.isfinite(limit).all() and not close(found, limit, 1e-2, 1e-2):
-                    which = f"argument {i} is {sign * np.inf} at index {_index(e, i, k)}"
+                    which = f"argument {i} is {sign * np.inf} at index {index_of(k, e.arrays[i])}"
                     what = f"{_name(j)} is finite,\nbut not what it is for {sign * FAR}"
                     raise Broken("infinity", f"{which}: {what}", arrays, e.g)
         _must_show(e, np.inf, "infinity")
@@ -140,10 +141,6 @@ def _with(e: Evaluated, i: int, k: int, number: float) -> list[Any]:
     changed = np.array(e.arrays[i], order="C")  # of which reshape is a view
     changed.reshape(-1)[k] = number
     return [*e.arrays[:i], changed, *e.arrays[i + 1 :]]
-
-
-def _index(e: Evaluated, i: int, k: int) -> tuple[int, ...]:
-    return tuple(int(n) for n in np.unravel_index(k, e.arrays[i].shape))
 
 
 def _must_show(e: Evaluated, number: float, rule: str) -> None:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backend import Array
+from ..backend import Array, index_of
 from ..check import _unit
 from ..tensor import Tensor
 from .report import Broken, kind, wrong_slope
@@ -80,8 +80,7 @@ def _same(what: str, found: Any, expected: Array, scale: float) -> None:
         raise Broken("value", f"{what}expected shape {expected.shape}, got {kind(found)}")
     off = abs(found - expected) - 1e-12 * (1 + abs(expected) + scale)
     if off.size and not (off <= 0).all():
-        place = np.unravel_index(int(np.nanargmax(np.where(np.isnan(off), np.inf, off))), off.shape)
-        index = tuple(int(i) for i in place)
+        index = index_of(int(np.nanargmax(np.where(np.isnan(off), np.inf, off))), off)
         expect, got = expected[index], found[index]
         raise Broken("value", f"{what}at index {index}: expected {expect:.12g}, got {got:.12g}")
 
@@ -133,8 +132,7 @@ def linear(e: Evaluated) -> None:
         allowed = 1e-9 * (1 + abs(a).max(initial=0) + abs(b).max(initial=0))
         off = abs(2 * a - 3 * b - c)
         if not (off <= allowed).all() and np.isfinite(a).all():
-            worst = np.unravel_index(int(off.argmax()), off.shape)
-            index = tuple(int(k) for k in worst)
+            index = index_of(int(off.argmax()), off)
             expected = (2 * a - 3 * b)[index]
             what = f"argument {i} at index {index}: pullback(2g - 3g') gives {c[index]:.12g},"
             raise Broken("linear", f"{what}\n2 pullback(g) - 3 pullback(g') is {expected:.12g}")

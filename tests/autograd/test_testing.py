@@ -23,6 +23,7 @@ from autograd.testing import (
     some_axes,
     upstream,
 )
+from autograd.testing.slopes import Slopes
 from autograd.testing.strategies import LAYOUTS, laid_out
 
 
@@ -193,6 +194,18 @@ def test_a_kink_needs_no_mention():
         return np.maximum(x, 0) + np.abs(x), lambda g: (g * ((x > 0) + np.sign(x)),)
 
     gradient_test(kinked, kinks=[0.0], examples=50)()
+
+
+def test_an_op_that_enlarges_rounding_is_not_called_wrong():
+    def normalised(x):  # where all numbers are equal, by 316 times their distance from the mean
+        centred = x - x.mean()
+        return centred / np.sqrt((centred**2).mean() + 1e-5)
+
+    x, g = np.ones(12), np.ones(12)
+    slopes = Slopes(normalised, x, g, normalised(x), np.zeros(12), analytic=None)
+    assert slopes.along(np.ones(12)).excess <= 1
+    wrong = slopes._replace(gradient=np.full(12, 1e-4))
+    assert wrong.along(np.ones(12)).excess > 1
 
 
 def test_a_function_a_pair_and_a_layers_input_are_checked_at_once():
