@@ -25,7 +25,7 @@ import numpy.typing as npt
 
 from ..types import Array
 
-LARGEST = 2**26  # bytes: larger arrays are allocated each time, or one large batch would hold them
+LARGEST = 2**23  # bytes: larger arrays are allocated each time, or one large batch would hold them
 MOST_VIEWS = 2000  # shapes remembered in one thread
 
 T = TypeVar("T")

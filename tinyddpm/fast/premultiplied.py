@@ -1,20 +1,19 @@
-"""All multipliers at once: c·θ as one product of two vectors, not an op for each of 200 parameters.
+"""All multipliers at once: c·θ by a few long products, not by an op for each of 200 parameters.
 
 With small images a step is mostly overhead, and two ops in three only multiply a parameter by its
 constant (see `nn/multipliers.py`). So a twin of the network computes instead, whose parameters are
 the effective weights w = c·θ:
 
-    c = factors(unet, unet.theta.dtype)
-    net = twin(unet).bind(c * unet.theta, grad)  # and then ∇_θ J = c · ∇_w J, by the chain rule
+    w = unet.theta.copy()
+    for where, c in factors(unet):
+        w[where] *= c
+    net = twin(unet).bind(w, grad)  # and then ∇_θ J = c · ∇_w J, by the chain rule
 """
 
+from itertools import groupby
 from typing import Any, TypeVar
 
-import numpy as np
-import numpy.typing as npt
-
 from ..nn.unet import UNet
-from ..types import Array
 
 Other = TypeVar("Other")
 Net = TypeVar("Net", bound=UNet)
@@ -35,12 +34,18 @@ def twin(unet: Net) -> Net:
     return net
 
 
-def factors(unet: UNet, dtype: npt.DTypeLike) -> Array:
-    """The c of each number in θ, a vector like it; 1 in the padding."""
-    found = np.ones(unet.theta_size(), dtype)
-    for name, where in unet.slices().items():
-        found[where] = layer_of(unet, name).c
-    return found
+def factors(unet: UNet) -> list[tuple[slice, float]]:
+    """The c of all numbers in θ: neighbouring parameters with the same c as one slice.
+
+    Padding that no slice has stays as it is. (A vector of all c would double what must be in
+    memory.)
+    """
+
+    def c_of(item: tuple[str, slice]) -> float:
+        return float(layer_of(unet, item[0]).c)
+
+    groups = [(c, [where for _, where in some]) for c, some in groupby(unet.slices().items(), c_of)]
+    return [(slice(places[0].start, places[-1].stop), c) for c, places in groups]
 
 
 def layer_of(unet: UNet, name: str) -> Any:

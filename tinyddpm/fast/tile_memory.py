@@ -69,7 +69,7 @@ class Sizes:
         self.b = max(1, min(th, BAND // (p * p * tw * widest)))
         while th % self.b:
             self.b -= 1
-        self.largest = max(p * p * tw, math.prod(self.padded)) * widest
+        self.largest = max(max(p * p * tw, math.prod(self.padded)) * widest, p * p * c_in * c_out)
 
 
 class HalfInput:

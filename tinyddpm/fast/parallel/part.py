@@ -46,7 +46,8 @@ class Part:
         unet: a U-Net of the kind wanted; its own numbers are not used.
         gradient: the function to compute for each shard.
         schedule: the noise schedule.
-        vectors: θ, the EMA (or a vector of length 0), and the partial gradients, one row a shard.
+        vectors: θ, the EMA (or a vector of length 0), c·θ or c·EMA, and the partial gradients,
+            one row a shard.
         exchange: the memory for inputs and results.
     """
 
@@ -60,16 +61,23 @@ class Part:
     ) -> None:
         config = unet.config
         self.gradient_of_shard = gradient
-        self.theta, ema, self.partials = vectors
+        self.theta, ema, self.effective, self.partials = vectors
         self.denoising_theta = ema if ema.size else self.theta
         self.schedule, self.exchange = schedule, exchange
         _, height, width = config.image
         self.micro_batch = max(1, LARGEST_MAP // (height * width * config.base))
-        self.c = factors(unet, self.theta.dtype)
-        # c·θ or c·EMA: whichever the request is about.
-        self.effective = np.empty_like(self.theta)
+        self.factors = factors(unet)
         self.denoiser = twin(unet).bind(self.effective)
         self.nets = [twin(unet).bind(self.effective, row) for row in self.partials if row.size]
+
+    def multiply(self, do: str) -> None:
+        """Put c·θ, or c·EMA if the request is to "denoise", where all processes read it.
+
+        The parent does this before it sends the request: the others then need no memory for it.
+        """
+        theta = self.denoising_theta if do == "denoise" else self.theta
+        for where, c in self.factors:
+            np.multiply(theta[where], c, out=self.effective[where])
 
     def compute(self, request: dict[str, Any]) -> None:
         """Do this process's part of a request.
@@ -103,7 +111,6 @@ class Part:
         the samples.
         """
         *cond, errors, J = rest
-        np.multiply(self.c, self.theta, out=self.effective)
         for i in range(*mine):
             net = self.nets[i]
             net.grad[...] = 0
@@ -121,7 +128,9 @@ class Part:
                     *(a[s] for a in cond),
                 )
                 J[i] += J_of_s
-            net.grad *= self.c
+            for where, c in self.factors:
+                if c != 1:
+                    net.grad[where] *= c
 
     def denoise(
         self,
@@ -136,7 +145,6 @@ class Part:
         `rest` holds the conditioning, if there is one, and then, for the result, an array.
         """
         *cond, out = rest
-        np.multiply(self.c, self.denoising_theta, out=self.effective)
         for s in (slice(*cut[i]) for i in range(*mine)):
             out[s] = self.denoiser.denoise(xt[s], t[s], *(a[s] for a in cond))
 

@@ -97,13 +97,14 @@ class Shards:
         vectors: list[Spec] = [
             (dtype, (size,)),
             (dtype, (size if self.ema else 0,)),
+            (dtype, (size,)),
             (dtype, (self.shards, in_partial)),
         ]
         try:
             # Not without `with`: then the first thread that ever set a limit would keep all others
             # from setting one.
             self.threads.enter_context(threadpool_limits(1, user_api="blas"))
-            self.memories = [Memory(size=(2 + self.shards) * theta.nbytes), Memory()]
+            self.memories = [Memory(size=(3 + self.shards) * theta.nbytes), Memory()]
             arrays = self.memories[0].arrays(vectors)
             self._move(*arrays[:2])
             for i in range(1, self.count):
@@ -265,6 +266,7 @@ class Shards:
             for shared, array in zip(arrays, inputs):
                 shared[...] = array
             mine, *theirs = even_parts(len(cut), 1 + len(self.workers))
+            part.multiply(request["do"])
             busy = [(worker, s) for worker, s in zip(self.workers, theirs) if s.start < s.stop]
             for worker, s in busy:
                 worker.send(request | {"mine": [s.start, s.stop]})
