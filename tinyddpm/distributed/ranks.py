@@ -98,10 +98,11 @@ class Ranks:
         Returns J of the whole mini-batch, and the errors of this rank's images.
         """
         M = batch_size or self.batch_size
-        J, errors = self.own.partial_gradients(
-            self.cut, unet, schedule, x0, t, eps, form, M, dropout, cond
-        )
-        tree_sum(self.comm, self.own.partials, self.owners, unet.grad)
+        with self.own.added_to_grad():
+            J, errors = self.own.partial_gradients(
+                self.cut, unet, schedule, x0, t, eps, form, M, dropout, cond
+            )
+            tree_sum(self.comm, self.own.partials, self.owners)
         return np.concatenate(self.comm.allgather(J)).sum(), errors
 
     def denoise(self, xt: Array, t: Array, cond: Array | None = None) -> Array:

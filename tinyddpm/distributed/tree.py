@@ -13,14 +13,13 @@ import numpy as np
 from ..types import Array
 
 
-def tree_sum(comm: Any, partials: Array, owners: Sequence[int], out: Array) -> None:
-    """Add the gradients of all shards, on all ranks, to `out` (n,).
+def tree_sum(comm: Any, partials: Array, owners: Sequence[int]) -> None:
+    """Put the sum of the gradients of all shards into the first row of `partials`, on all ranks.
 
     Args:
         comm: an MPI communicator, as mpi4py has it.
-        partials: the gradients of this rank's shards, in rows. They are overwritten.
+        partials: the gradients of this rank's shards (S, n). All rows are overwritten.
         owners: the rank of each shard, from 0 on, never falling. Each rank has one at least.
-        out: the same numbers on all ranks.
     """
     rank, total = comm.rank, len(owners)
     first = owners.index(rank)
@@ -31,11 +30,10 @@ def tree_sum(comm: Any, partials: Array, owners: Sequence[int], out: Array) -> N
             if left == right == rank:
                 partials[i - first] += partials[i + step - first]
             elif rank == left:
-                received = np.empty_like(out)
+                received = np.empty_like(partials[0])
                 comm.Recv(received, source=right, tag=i)
                 partials[i - first] += received
             elif rank == right:
                 comm.Send(partials[i + step - first], dest=left, tag=i)
         step *= 2
     comm.Bcast(partials[0], root=0)  # the others have sent what stood there
-    out += partials[0]

@@ -27,7 +27,7 @@ either: only the matrix products use them, and most are small.
     memory.py     arrays that all of them see: θ, the partial gradients, the batch
 """
 
-from .processes import WorkerError
-from .shards import Shards, cores
+from .processes import WorkerError, cores
+from .shards import Shards
 
 __all__ = ["Shards", "WorkerError", "cores"]

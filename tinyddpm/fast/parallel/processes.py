@@ -17,6 +17,18 @@ from .protocol import Setup, read_answer, send
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "VECLIB")}
 
 
+def cores() -> int:
+    """How many cores this process may use, which can be fewer than the machine has.
+
+    1 on Windows, where no worker could be started.
+    """
+    if os.name != "posix":
+        return 1
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class WorkerError(RuntimeError):
     """A worker process failed or was ended."""
 

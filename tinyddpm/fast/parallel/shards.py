@@ -5,9 +5,8 @@ of them, `distributed.tree` takes its place, and adds in the same order.
 """
 
 import contextlib
-import os
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict
 from types import TracebackType
 from typing import Any, Self
@@ -22,23 +21,11 @@ from ...schedule import Schedule
 from ...types import Array, Draw, Gradient
 from .memory import Memory, Spec
 from .part import Part, address, cut_for_denoising, even_parts
-from .processes import Worker, WorkerLost
+from .processes import Worker, WorkerLost, cores
 from .protocol import Setup, name_of
 from .tree import tree_sum
 
 STARTING = 120  # seconds after which a worker that has not answered is given up
-
-
-def cores() -> int:
-    """How many cores this process may use, which can be fewer than the machine has.
-
-    1 on Windows, where no worker could be started.
-    """
-    if os.name != "posix":
-        return 1
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 class Shards:
@@ -49,8 +36,8 @@ class Shards:
     perhaps), the others go on without it, and the results are the same bits.
 
     Args:
-        unet: the network. Its θ moves to shared memory for that time, as does that of `ema`; do not
-            bind either to something else meanwhile.
+        unet: the network. Its θ and gradient move to shared memory for that time, as does the θ of
+            `ema`; do not bind either to something else meanwhile.
         schedule: the noise schedule.
         workers: how many processes compute, this one included. 1 starts none; None means all
             `cores()`. More than `shards` find no work.
@@ -106,7 +93,10 @@ class Shards:
             self.threads.enter_context(threadpool_limits(1, user_api="blas"))
             self.memories = [Memory(size=(3 + self.shards) * theta.nbytes), Memory()]
             arrays = self.memories[0].arrays(vectors)
-            self._move(*arrays[:2])
+            theta, ema, _, partials = arrays
+            _move(self.unet, theta, partials[0] if in_partial else None)
+            if self.ema is not None:
+                _move(self.ema, ema, self.ema.grad)
             for i in range(1, self.count):
                 self.workers.append(Worker(i, self._setup(vectors)))
             gradient, exchange = self.gradient_of_shard, self.memories[1]
@@ -146,18 +136,12 @@ class Shards:
         for worker in self.workers:
             worker.end()
         if self.memories:
-            self._move(self.unet.theta.copy(), None if self.ema is None else self.ema.theta.copy())
+            for net in filter(None, (self.unet, self.ema)):
+                _move(net, net.theta.copy(), None if net.grad is None else net.grad.copy())
         for memory in self.memories:
             memory.close()
         self.threads.close()
         self._reset()
-
-    def _move(self, theta: Array, ema: Array | None) -> None:
-        """Bind the networks to these vectors, which take over their numbers."""
-        for net, vector in ((self.unet, theta), (self.ema, ema)):
-            if net is not None and vector is not None:
-                vector[...] = net.theta
-                net.bind(vector, net.grad)
 
     def gradient(
         self,
@@ -177,11 +161,23 @@ class Shards:
         """
         M = len(x0)
         cut = even_parts(M, max(1, min(self.shards, M)))
-        J, errors = self.partial_gradients(
-            cut, unet, schedule, x0, t, eps, form, batch_size or M, dropout, cond
-        )
-        tree_sum(self.partials[: len(cut)], unet.grad)
+        with self.added_to_grad():
+            J, errors = self.partial_gradients(
+                cut, unet, schedule, x0, t, eps, form, batch_size or M, dropout, cond
+            )
+            tree_sum(self.partials[: len(cut)])
         return np.asarray(J.sum()), errors
+
+    @contextlib.contextmanager
+    def added_to_grad(self) -> Iterator[None]:
+        """What the block puts into the first row of `partials` is added to `unet.grad`.
+
+        They are the same memory, so what stood there is kept meanwhile, if it is not zero.
+        """
+        before = self.unet.grad.copy() if self.unet.grad.any() else None
+        yield
+        if before is not None:
+            self.unet.grad += before
 
     def partial_gradients(
         self,
@@ -288,6 +284,14 @@ class Shards:
         self.workers.remove(worker)
         worker.end()
         self.say(f"{lost}. The run goes on without it, and computes the same numbers")
+
+
+def _move(net: UNet, theta: Array, grad: Array | None) -> None:
+    """Bind the network to these vectors, which take over its numbers."""
+    theta[...] = net.theta
+    if grad is not None:
+        grad[...] = net.grad
+    net.bind(theta, grad)
 
 
 def _alike(a: UNet, b: UNet) -> bool:

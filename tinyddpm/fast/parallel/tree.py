@@ -5,16 +5,15 @@ from ...types import Array
 BLOCK = 1 << 15  # numbers of each partial gradient that are added at a time: the cache holds them
 
 
-def tree_sum(partials: Array, out: Array) -> None:
-    """Add all rows of `partials` (S, n) to `out` (n,), as ((0 + 1) + (2 + 3)) + …
+def tree_sum(partials: Array) -> None:
+    """Add all rows of `partials` (S, n) into the first one, as ((0 + 1) + (2 + 3)) + …
 
-    The order is the same whoever computed them. Overwrites the rows.
+    The order is the same whoever computed them. The other rows are overwritten too.
     """
-    for start in range(0, len(out), BLOCK):
+    for start in range(0, partials.shape[1], BLOCK):
         rows = partials[:, start : start + BLOCK]
         step = 1
         while step < len(rows):
             for i in range(0, len(rows) - step, 2 * step):
                 rows[i] += rows[i + step]
             step *= 2
-        out[start : start + BLOCK] += rows[0]
