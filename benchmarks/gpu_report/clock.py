@@ -7,8 +7,9 @@ A launch returns before the GPU has done it. So there are three times, and all a
     gpu_ms(step)      how long the GPU takes once everything has been asked for, by its own clock
 
 For the last, a kernel first keeps the GPU busy until the host has asked for all of it. Then what
-the events enclose has no gaps in which the GPU waits for the host. All are medians after a warm-up:
-the first calls compile kernels and fill the memory pool.
+the events enclose has no gaps in which the GPU waits for the host. (Its queue holds about a
+thousand launches. Of a longer step the host asks for the rest while the GPU computes.) All are
+medians after a warm-up: the first calls compile kernels and fill the memory pool.
 """
 
 import statistics

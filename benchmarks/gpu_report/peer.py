@@ -143,8 +143,8 @@ def sampling(report):
             found[name, batch] = row
     framework = imported(report)
     for (name, batch), row in found.items():
-        ours = row.pop("x̂_0")
-        if framework:
+        ours = row.pop("x̂_0", None)
+        if framework and ours is not None:
             with report.part(f"{name}, PyTorch"):
                 row |= forward_of_peer(report, framework, name, batch, ours)
         report.row(**row)
