@@ -32,7 +32,9 @@ class Premultiplied:
 
     def __init__(self, unet: UNet, ema: UNet) -> None:
         xp, theta = array_module(unet.theta), unet.theta
-        self.ema, self.c = ema, xp.asarray(factors(unet, theta.dtype))
+        self.ema, self.c = ema, xp.ones_like(theta)
+        for where, c in factors(unet):
+            self.c[where] = c
         self.effective = xp.empty_like(theta)  # c·θ or c·EMA: whichever is asked for
         self.net = twin(unet).bind(self.effective)
         self.starts = {name: where.start for name, where in self.net.slices().items()}
