@@ -124,6 +124,7 @@ def cases():
     yield from column_cases(normal)
     yield from add_cases(normal)
     yield from softmax_cases(normal)
+    yield from head_cases(normal)
     yield from part_cases(normal)
 
 
@@ -193,6 +194,26 @@ def softmax_cases(normal):
         on_gpu, twin = attention.softmax_backward_on_gpu, attention.softmax_backward
         arguments = (p.astype(np.float32), normal(*shape), scale)
         yield Case(f"softmax_backward-{shape}", on_gpu, twin, arguments, False)
+
+
+def head_cases(normal):
+    turned = (False, True, True, False, True)
+    for shape, heads in (
+        ((3, 5, 2, 6), 3),
+        ((1, 1, 1, 1), 1),
+        ((2, 4, 3, 8), 1),
+        ((7, 1, 2, 4), 4),
+    ):
+        images = [normal(*shape) for _ in turned]
+        for some in (1, 3, 5):
+            arguments = (images[:some], turned[:some], heads)
+            on_gpu, twin = attention.to_heads_on_gpu, attention.to_heads
+            yield Case(f"to_heads-{shape}-{some}", on_gpu, twin, arguments, True)
+            matrices = attention.to_heads(*arguments)
+            on_gpu, twin = attention.to_images_on_gpu, attention.to_images
+            yield Case(
+                f"to_images-{shape}-{some}", on_gpu, twin, (matrices, turned[:some], shape), True
+            )
 
 
 def part_cases(normal):

@@ -191,6 +191,20 @@ ATTENTION = [
         "sanitizer",
     ),
     Mutant(
+        "heads and samples changed about",
+        "attention",
+        "i / (P * D) % H, sample = i / (P * D * H);",
+        "i / (P * D * N), sample = i / (P * D) % N;",
+        "twin",
+    ),
+    Mutant(
+        "matrices turned twice",
+        "attention",
+        "within % P : within / D",
+        "within / D : within % P",
+        "twin",
+    ),
+    Mutant(
         "the gradient without the sum",
         "attention",
         "(numbers[i] - sum) * weights[i]",

@@ -55,7 +55,7 @@ def test_convolution(with_twins, monkeypatch, most):
 
 
 def test_attention(monkeypatch):
-    for name in ("softmax", "softmax_backward"):
+    for name in ("softmax", "softmax_backward", "to_heads", "to_images"):
         monkeypatch.setattr(gpu_attention, f"{name}_on_gpu", getattr(gpu_attention, name))
     is_its_definition(gpu_attention.attention, attention.attention, attentions())
 
