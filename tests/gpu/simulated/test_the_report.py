@@ -16,6 +16,7 @@ NEED_PYTORCH = ("torch", "compile", "sampling")
 
 def test_the_report_runs_whole(tmp_path):
     command = [sys.executable, "-m", "benchmarks.gpu_report", "--tiny", "--out", str(tmp_path)]
+    command += ["--minutes", "60"]  # a limit, which a busy machine shall not reach
     result = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     found = json.loads((tmp_path / "report.json").read_text("utf-8"))["stages"]
     assert list(found) == list(STAGES), result.stdout + result.stderr
