@@ -15,6 +15,8 @@
 # make bench-scaling   draws how time and memory grow
 # make bench-gpu   times kernels and training steps on a GPU against PyTorch. To test on a GPU:
 #              pytest -m gpu (README)
+# make gpu-report   all that we want to know of a GPU, in eight minutes, as report/report.md
+# make gpu-counts   counts again what a step asks of a GPU, for the times that report expects
 # make docs    the site, in docs/_build/html: pages, API reference, and the examples with what a
 #              full run of each printed and drew
 # make keep    runs the examples that have changed, in full, and keeps what they print and draw for
@@ -33,7 +35,7 @@ NEWEST_PYTHON ?= $(shell $(PYTHON) tools/newest_python.py)
 TESTS := -m "not prove and not gpu_sim and not browser"
 
 .PHONY: lint format train test test-lowest test-newest test-browser test-gpu-sim prove
-.PHONY: bench bench-gpu bench-scaling clean python
+.PHONY: bench bench-gpu gpu-report gpu-counts bench-scaling clean python
 
 train: $(VENV)/.ready
 	$(VENV)/bin/tinyddpm train --recipe digits --out runs/digits --resume-if-there
@@ -83,6 +85,14 @@ bench-gpu: $(VENV)/.ready-bench
 	@$(RUN) -c 'import cupy' 2>/dev/null || { \
 	  echo "make: CuPy is not installed: $(RUN) -m pip install '.[cuda12]' (or '.[cuda13]')"; exit 1; }
 	$(RUN) -m benchmarks.gpu
+
+gpu-report: $(VENV)/.ready-test $(VENV)/.ready-bench
+	$(RUN) -m benchmarks.gpu_report --out report
+
+gpu-counts: $(VENV)/.ready-bench $(GPU_SIM)/.ready
+	$(PYTHON) tools/cupy_on_cpu/build.py $(GPU_SIM)
+	$(GPU_SIM)/bin/python -m benchmarks.gpu_report.count
+	$(RUN) -m benchmarks.gpu_report.count --peer
 
 bench-scaling: $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.scaling --out docs/scaling.png

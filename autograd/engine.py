@@ -182,7 +182,7 @@ def _fit(g: Array | None, node: Node, op: str) -> Array:
         # One long axis is summed faster than several short ones.
         g = g.reshape(math.prod(g.shape[:extra]), *g.shape[extra:]).sum(axis=0)
         spread = tuple(i for i, n in enumerate(node.shape) if n == 1)
-        g = g.sum(axis=spread, keepdims=True)
+        g = g.sum(axis=spread, keepdims=True) if spread else g
     return as_array(g)
 
 

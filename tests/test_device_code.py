@@ -41,8 +41,11 @@ ON_THE_HOST = {
     "tinyddpm/sampler.py": {"ancestral": TABLES},
     "tinyddpm/noise/philox.py": dict.fromkeys(["philox", "words"], TWIN),
     "tinyddpm/noise/box_muller.py": dict.fromkeys(["box_muller", "cosine_and_sine"], TWIN),
+    "tinyddpm/fast/cuda/attention.py": {"softmax": TWIN},
     "tinyddpm/fast/cuda/columns.py": dict.fromkeys(["col2im", "_pad"], TWIN),
-    "tinyddpm/fast/cuda/norm_silu.py": dict.fromkeys(["forward", "_slope", "_per_channel"], TWIN),
+    "tinyddpm/fast/cuda/norm_silu.py": dict.fromkeys(
+        ["forward", "backward", "_slope", "_per_channel"], TWIN
+    ),
     "tinyddpm/more/chain.py": {
         "q_step": TABLES,
         "q_chain": "t, which may lie on the host: `at` takes it to the table",

@@ -16,11 +16,11 @@ if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from autograd import backend
-from tinyddpm.fast.cuda import add, columns, norm_silu
+from tinyddpm.fast.cuda import add, attention, columns, norm_silu, parameters
 from tinyddpm.noise import box_muller, philox
 from tools.kernel_on_cpu import Kernel
 
-MODULES = (philox, box_muller, norm_silu, columns, add)
+MODULES = (philox, box_muller, norm_silu, columns, add, attention, parameters)
 SOURCES = {module.__name__.split(".")[-1]: module.SOURCE for module in MODULES}
 
 # height, width, n, channels, groups: a group of one channel, of one number, of more channels than
@@ -123,6 +123,9 @@ def cases():
     yield from norm_cases(normal)
     yield from column_cases(normal)
     yield from add_cases(normal)
+    yield from softmax_cases(normal)
+    yield from head_cases(normal)
+    yield from part_cases(normal)
 
 
 def noise_cases(words):
@@ -179,6 +182,49 @@ def add_cases(normal):
         for label, more in added.items():
             arguments = (y, bias, *more)
             yield Case(f"add-{shape}-{label}", add.add_on_gpu, add.add, arguments, True)
+
+
+def softmax_cases(normal):
+    for shape in ((2, 3, 5, 5), (1, 1, 1, 1), (1, 2, 49, 49), (1, 1, 9, 32), (1, 1, 2, 70)):
+        s, scale = normal(*shape, mean=50.0, spread=9.0), 0.25
+        on_gpu, twin = attention.softmax_on_gpu, attention.softmax
+        yield Case(f"softmax-{shape}", on_gpu, twin, (s, scale), False)
+        p = s.astype(np.float64)
+        attention.softmax(p, scale)
+        on_gpu, twin = attention.softmax_backward_on_gpu, attention.softmax_backward
+        arguments = (p.astype(np.float32), normal(*shape), scale)
+        yield Case(f"softmax_backward-{shape}", on_gpu, twin, arguments, False)
+
+
+def head_cases(normal):
+    turned = (False, True, True, False, True)
+    for shape, heads in (
+        ((3, 5, 2, 6), 3),
+        ((1, 1, 1, 1), 1),
+        ((2, 4, 3, 8), 1),
+        ((7, 1, 2, 4), 4),
+    ):
+        images = [normal(*shape) for _ in turned]
+        for some in (1, 3, 5):
+            arguments = (images[:some], turned[:some], heads)
+            on_gpu, twin = attention.to_heads_on_gpu, attention.to_heads
+            yield Case(f"to_heads-{shape}-{some}", on_gpu, twin, arguments, True)
+            matrices = attention.to_heads(*arguments)
+            on_gpu, twin = attention.to_images_on_gpu, attention.to_images
+            yield Case(
+                f"to_images-{shape}-{some}", on_gpu, twin, (matrices, turned[:some], shape), True
+            )
+
+
+def part_cases(normal):
+    """(length of the vector, lengths of the parts, which lie in it one after the other)."""
+    many = [1 + i % 7 for i in range(2 * parameters.PARTS + 3)]
+    for size, lengths in ((7, [7]), (40, [3, 30, 5]), (20000, [17000, 1]), (1000, many)):
+        starts = [sum(lengths[:i]) for i in range(len(lengths))]
+        parts = [(start, normal(n)) for start, n in zip(starts, lengths)][::-1]
+        arguments = (normal(size), normal(size), parts)
+        on_gpu, twin = parameters.add_parts_on_gpu, parameters.add_parts
+        yield Case(f"add_parts-{size}-{len(parts)}", on_gpu, twin, arguments, True)
 
 
 if __name__ == "__main__":

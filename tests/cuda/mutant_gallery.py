@@ -173,4 +173,62 @@ NOISE = [
     ),
     Mutant("contraction left on", "box_muller", "", "", "compiler, twin", ("--std=c++17",)),
 ]
-MUTANTS = NORM_SILU + ADD + COLUMNS + NOISE
+ATTENTION = [
+    Mutant(
+        "a softmax whose largest number is that of 16 lanes",
+        "attention",
+        """for (int offset = 16; offset > 0; offset /= 2)
+        value = fmaxf""",
+        """for (int offset = 8; offset > 0; offset /= 2)
+        value = fmaxf""",
+        "twin",
+    ),
+    Mutant(
+        "a row too many",
+        "attention",
+        "if (row >= rows) return;\n    float*",
+        "if (row > rows) return;\n    float*",
+        "sanitizer",
+    ),
+    Mutant(
+        "heads and samples changed about",
+        "attention",
+        "i / (P * D) % H, sample = i / (P * D * H);",
+        "i / (P * D * N), sample = i / (P * D) % N;",
+        "twin",
+    ),
+    Mutant(
+        "matrices turned twice",
+        "attention",
+        "within % P : within / D",
+        "within / D : within % P",
+        "twin",
+    ),
+    Mutant(
+        "the gradient without the sum",
+        "attention",
+        "(numbers[i] - sum) * weights[i]",
+        "numbers[i] * weights[i]",
+        "twin",
+    ),
+]
+PARAMETERS = [
+    Mutant(
+        "one part's place is another's", "parameters", "start = start3,", "start = start2,", "order"
+    ),
+    Mutant(
+        "a part's end is forgotten",
+        "parameters",
+        "i < size; i += step",
+        "i <= size; i += step",
+        "sanitizer",
+    ),
+    Mutant(
+        "later numbers of a long part",
+        "parameters",
+        "(long long)gridDim.x * blockDim.x;",
+        "size;",
+        "twin",
+    ),
+]
+MUTANTS = NORM_SILU + ADD + COLUMNS + NOISE + ATTENTION + PARAMETERS

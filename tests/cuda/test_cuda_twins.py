@@ -10,13 +10,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from image_draws import convolutions, group_norms, norm_silu_convs
+from image_draws import attentions, convolutions, group_norms, norm_silu_convs
 
 from autograd import Tensor, backend, leaf
 from autograd.testing import gradient_test
 from tinyddpm import fast, schedule
-from tinyddpm.fast.cuda import add, columns, norm_silu, ops as gpu_ops
-from tinyddpm.nn import UNet, UNetConfig, block, conv, norm
+from tinyddpm.fast.cuda import add, attention as gpu_attention, columns, norm_silu, ops as gpu_ops
+from tinyddpm.nn import UNet, UNetConfig, attention, block, conv, norm
 from tinyddpm.runs.computing import computing
 
 TWINS = {
@@ -52,6 +52,12 @@ def is_its_definition(op, definition, drawn):
 def test_convolution(with_twins, monkeypatch, most):
     monkeypatch.setattr(gpu_ops, "COLUMNS", most)
     is_its_definition(gpu_ops.conv2d, conv.conv2d, convolutions())
+
+
+def test_attention(monkeypatch):
+    for name in ("softmax", "softmax_backward", "to_heads", "to_images"):
+        monkeypatch.setattr(gpu_attention, f"{name}_on_gpu", getattr(gpu_attention, name))
+    is_its_definition(gpu_attention.attention, attention.attention, attentions())
 
 
 def test_the_matrix_of_windows_is_bounded(with_twins, monkeypatch):
@@ -137,6 +143,14 @@ def test_which_convolution_is_accepted_of_a_gpu(as_on_a_gpu):
     assert accepts(x, np.zeros((3, 3, 6, 4), np.float32), stride=2)
 
 
+def test_which_attention_is_accepted_of_a_gpu(as_on_a_gpu):
+    accepts = fast.EQUIVALENTS["attention"][0]
+    (x, *_), _ = arguments()["conv2d"]
+    assert accepts(x, x, x, heads=2) and accepts(Tensor(x), x, Tensor(x), heads=3)
+    assert not accepts(x, x, x, heads=4) and not accepts(x, x[:1], x, heads=2)
+    assert not accepts(x, x, x.astype(np.float64), heads=2)
+
+
 def test_tf32_is_set_and_put_back(monkeypatch):
     now = {"f": 1}
     core = SimpleNamespace(get_compute_type=now.get, set_compute_type=now.__setitem__)
@@ -161,7 +175,7 @@ def test_a_run_computes_within_tf32_where_it_is_asked_for(monkeypatch, asked):
         within.append("out")
 
     monkeypatch.setattr(backend, "tf32", tf32)
-    unet = UNet(UNetConfig(base=4, groups=2))
+    unet = UNet(UNetConfig(base=4, groups=2)).initialise(0)
     try:
         with computing(unet, unet, schedule.linear(10), "cuda", tf32=asked):
             assert within == ["in"] * asked

@@ -5,13 +5,13 @@ So what they launch, and in which sizes, is tested too.
 
 import numpy as np
 import pytest
-from image_draws import convolutions, group_norms, norm_silu_convs
+from image_draws import attentions, convolutions, group_norms, norm_silu_convs
 
 from autograd import backend
 from autograd.testing import RULES, gradient_test
 from tinyddpm import noise
-from tinyddpm.fast.cuda import ops as gpu_ops
-from tinyddpm.nn import block, conv, norm
+from tinyddpm.fast.cuda import attention as gpu_attention, ops as gpu_ops
+from tinyddpm.nn import attention, block, conv, norm
 from tinyddpm.noise import addressed, box_muller, philox
 from tools.kernel_on_cpu import Kernel
 
@@ -46,6 +46,10 @@ def test_convolution(monkeypatch, most):
 
 def test_group_norm():
     float32_is_its_definition(gpu_ops.group_norm, norm.group_norm, group_norms())
+
+
+def test_attention():
+    float32_is_its_definition(gpu_attention.attention, attention.attention, attentions())
 
 
 def test_norm_silu_conv():

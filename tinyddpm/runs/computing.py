@@ -53,7 +53,8 @@ def computing(
 
     if device != "cpu":
         with fast.enabled(), backend.tf32() if tf32 else nullcontext():
-            yield train.gradient, _from_anywhere(ema.denoise, device)
+            gradient, denoise = fast.on_gpu(unet, ema)
+            yield gradient, _from_anywhere(denoise, device)
         return
     from ..fast.parallel import Shards
 

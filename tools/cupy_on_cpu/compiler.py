@@ -32,13 +32,16 @@ DYNAMIC_SHARED = re.compile(
     r"extern\s+__shared__\s+(?:__align__\s*\(\s*\d+\s*\)\s*)?([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;"
 )
 BARRIER = re.compile(r"__sync|__shfl")
-# A function that launches a kernel NAME on a grid.
+# A function that launches a kernel NAME on a grid, and one that says how long its arguments are.
 LAUNCHER = """
 extern "C" __attribute__((visibility("default"))) bool simulated_NAME(
     void** arguments, const unsigned* grid, const unsigned* block, size_t shared) {
     return simulator::launch(
         [](void** values) { simulator::call(&NAME, values); },
         arguments, grid, block, shared, HAS_BARRIERS);
+}
+extern "C" __attribute__((visibility("default"))) size_t bytes_of_NAME(void** arguments) {
+    return simulator::bytes(&NAME, arguments);
 }
 """
 

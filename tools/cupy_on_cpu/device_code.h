@@ -180,6 +180,29 @@ static void call(void (*function)(A...), void** values) {
     call(function, values, std::index_sequence_for<A...>{});
 }
 
+// The bytes of a kernel's arguments: each number of CuPy's arrays once, however often an axis of
+// stride 0 repeats it. Nobody knows how long the array behind a plain pointer is: 0.
+template <class A>
+static size_t bytes_of(const A&) { return 0; }
+template <template <class, int, bool, bool> class Array, class T, int N, bool C, bool I>
+static size_t bytes_of(const Array<T, N, C, I>& a) {
+    size_t numbers = 1;
+    if constexpr (N > 0)
+        for (int i = 0; i < N; i++)
+            if (a.strides()[i] || !a.shape()[i]) numbers *= a.shape()[i];
+    return numbers * sizeof(T);
+}
+template <class... A, size_t... I>
+static size_t bytes(void (*)(A...), void** values, std::index_sequence<I...>) {
+    return (
+        size_t(0) + ... +
+        bytes_of(*static_cast<std::remove_cv_t<std::remove_reference_t<A>>*>(values[I])));
+}
+template <class... A>
+static size_t bytes(void (*function)(A...), void** values) {
+    return bytes(function, values, std::index_sequence_for<A...>{});
+}
+
 // `value` of another thread of the warp; of one that has returned, what it last showed.
 template <class T>
 static T from_lane(T value, unsigned lane) {

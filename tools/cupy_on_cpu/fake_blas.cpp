@@ -9,6 +9,14 @@ static const int NOT_SUPPORTED = 15;  // CUBLAS_STATUS_NOT_SUPPORTED
 static const int REAL32 = 0, REAL64 = 1;  // cudaDataType
 typedef long long Size;
 
+// Count so many products of an m×k and a k×n matrix; true if that is all to be done.
+static bool counted(double m, double n, double k, double batch, size_t bytes_of_a_number) {
+    count("matrix product");
+    const double numbers = batch * (m * k + k * n + m * n);
+    const char* what = batch > 1 ? "matrix products" : "matrix product";
+    return fake_gpu::only_noted(what, numbers * bytes_of_a_number, 2 * batch * m * n * k);
+}
+
 // Column-major C = alpha · op(A) op(B) + beta · C, as BLAS has it. Sums run in the matrices' type.
 template <class T>
 static void multiply(
@@ -43,7 +51,7 @@ template <class T>
 static int multiply_batched(
     bool ta, bool tb, int m, int n, int k, const T* alpha, const T* const* A, Size lda,
     const T* const* B, Size ldb, const T* beta, T* const* C, Size ldc, int batch) {
-    count("matrix product");
+    if (counted(m, n, k, batch, sizeof(T))) return 0;
     for (int i = 0; i < batch; i++)
         multiply(ta, tb, m, n, k, *alpha, A[i], lda, B[i], ldb, *beta, C[i], ldc);
     return 0;
@@ -86,7 +94,7 @@ int cublasGemmStridedBatchedEx(
     void* C, int c_type, int ldc, Size c_stride, int batch, int, int) {
     if (a_type != b_type || a_type != c_type) return NOT_SUPPORTED;
     if (a_type != REAL32 && a_type != REAL64) return NOT_SUPPORTED;
-    count("matrix product");
+    if (counted(m, n, k, batch, a_type == REAL32 ? 4 : 8)) return 0;
     auto run = a_type == REAL32 ? multiply_strided<float> : multiply_strided<double>;
     run(ta, tb, m, n, k, alpha, A, lda, a_stride, B, ldb, b_stride, beta, C, ldc, c_stride, batch);
     return 0;
@@ -132,6 +140,7 @@ int cublasSgeam(
     void*, int ta, int tb, int m, int n, const float* alpha, const float* A, int lda,
     const float* beta, const float* B, int ldb, float* C, int ldc) {
     count("matrix sum");
+    if (fake_gpu::only_noted("matrix sum", sizeof(float) * 3 * (Size)m * n, 0)) return 0;
     for (Size j = 0; j < n; j++)
         for (Size i = 0; i < m; i++) {
             // A factor of 0: the matrix may hold NaN.

@@ -7,6 +7,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <vector>
 
 #undef cuGetProcAddress
 #undef cuModuleGetGlobal
@@ -21,8 +22,25 @@ static std::map<std::string, long> counted;
 
 struct Function {
     bool (*launch)(void**, const unsigned*, const unsigned*, size_t);
+    size_t (*bytes)(void**);
     std::string name;
 };
+
+struct Noted {
+    std::string what;
+    size_t bytes;
+    double flop;
+};
+static bool is_recording = false;
+static std::vector<Noted> notes;
+
+bool recording() { return is_recording; }
+
+bool only_noted(const std::string& what, size_t bytes, double flop) {
+    Locked locked(lock);
+    if (is_recording) notes.push_back({what, bytes, flop});
+    return is_recording;
+}
 
 void count(const std::string& what) {
     Locked locked(lock);
@@ -64,6 +82,26 @@ long cupy_on_cpu_count(int i, const char** name) {
 void cupy_on_cpu_reset() {
     Locked locked(lock);
     counted.clear();
+}
+
+// From now on work is noted and not done, or done again.
+void cupy_on_cpu_record(int on) {
+    Locked locked(lock);
+    is_recording = on;
+    if (on) notes.clear();
+}
+// The i-th note: 0, or -1 after the last.
+int cupy_on_cpu_note(int i, const char** what, double* bytes, double* flop) {
+    Locked locked(lock);
+    if (i >= (int)notes.size()) return -1;
+    return *what = notes[i].what.c_str(), *bytes = notes[i].bytes, *flop = notes[i].flop, 0;
+}
+// More of the kernel launched last: what it was given behind plain pointers, and its work.
+void cupy_on_cpu_add(double bytes, double flop) {
+    Locked locked(lock);
+    if (!is_recording || notes.empty()) return;
+    notes.back().bytes += bytes;
+    notes.back().flop += flop;
 }
 
 // ---- the driver ----
@@ -115,7 +153,9 @@ CUresult cuModuleUnload(CUmodule) { return CUDA_SUCCESS; }
 CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* name) {
     void* launch = dlsym((void*)module, ("simulated_" + std::string(name)).c_str());
     if (!launch) return CUDA_ERROR_NOT_FOUND;
-    *function = (CUfunction) new Function{(decltype(Function::launch))launch, name};
+    void* bytes = dlsym((void*)module, ("bytes_of_" + std::string(name)).c_str());
+    *function = (CUfunction) new Function{
+        (decltype(Function::launch))launch, (decltype(Function::bytes))bytes, name};
     return CUDA_SUCCESS;
 }
 CUresult cuModuleGetGlobal_v2(
@@ -137,6 +177,7 @@ CUresult cuLaunchKernel(
     if (!fits(grid, block, shared)) return CUDA_ERROR_INVALID_VALUE;
     Locked locked(lock);
     count("kernel " + function->name);
+    if (only_noted("kernel " + function->name, function->bytes(arguments), 0)) return CUDA_SUCCESS;
     bool done = function->launch(arguments, grid, block, shared);
     return done ? CUDA_SUCCESS : CUDA_ERROR_LAUNCH_FAILED;
 }

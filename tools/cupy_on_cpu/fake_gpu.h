@@ -31,4 +31,9 @@ extern thread_local int device;
 
 void count(const std::string& what);
 
+// For simulator.recording(): then nothing is computed or filled, and each launch is noted. Whoever
+// would do the work asks `only_noted` first.
+bool recording();
+bool only_noted(const std::string& what, size_t bytes, double flop);
+
 }  // namespace fake_gpu

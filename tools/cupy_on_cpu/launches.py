@@ -2,9 +2,9 @@
 
     .venv-gpu-sim/bin/python -m tools.cupy_on_cpu.launches
 
-For the default network (base 16, 8×8 images) and a batch of 4, with the definitions and with the
-fused kernels of `tinyddpm.fast`. Copies and launches are the same on a GPU; times are not, so it
-shows none.
+For the default network (base 16, 8×8 images) and a batch of 4, with the definitions and with
+`tinyddpm.fast`, as a training run computes it. Copies and launches are the same on a GPU; times are
+not, so it shows none.
 """
 
 from collections import Counter
@@ -17,17 +17,18 @@ def of_a_step(fast=False):
     import numpy as np
 
     from autograd.backend import to_device
-    from tinyddpm import fast as equivalents, schedule
+    from tinyddpm import fast as equivalents, schedule, train
     from tinyddpm.nn import UNet
-    from tinyddpm.train import train
 
     unet = UNet().initialise(0)
     unet.bind(to_device(unet.theta, "cuda"), to_device(unet.grad, "cuda"))
     images = np.random.default_rng(0).uniform(-1, 1, (20, 1, 8, 8)).astype(np.float32)
     images = to_device(images, "cuda")
     (equivalents.enable if fast else equivalents.disable)()
+    gradient = equivalents.on_gpu(unet, unet)[0] if fast else train.gradient
+    options = {"seed": 0, "batch_size": 4, "gradient": gradient}
     try:
-        steps = train(unet, images, schedule.linear(1000), 0.1, seed=0, batch_size=4)
+        steps = train.train(unet, images, schedule.linear(1000), 0.1, **options)
         next(steps), next(steps)
         with simulator.counting() as counts:
             next(steps)
@@ -44,13 +45,18 @@ def by_kind(counts):
     return dict(kinds)
 
 
+def launches(counts):
+    """How many launches: all but allocations and waiting."""
+    return sum(n for what, n in counts.items() if what not in ("allocation", "synchronize"))
+
+
 def main():
     simulator.start()
     for title, fast in (("definitions", False), ("fast", True)):
         counts = of_a_step(fast)
-        print(f"{title}: {by_kind(counts)}")
+        print(f"{title}: {launches(counts)} launches: {by_kind(counts)}")
         kernels = Counter({k: n for k, n in counts.items() if k.startswith("kernel ")})
-        for name, n in kernels.most_common(12):
+        for name, n in kernels.most_common(20):
             print(f"  {n:5d}  {name.removeprefix('kernel ')}")
 
 

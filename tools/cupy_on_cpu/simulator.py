@@ -6,6 +6,9 @@ From then on `import cupy` is the real CuPy, computing on the CPU.
     with simulator.counting() as counts:
         ...
     counts()          # {"kernel cupy_add__float32_float32_float32": 3, "copy device to host": 1}
+    with simulator.recording() as launches:
+        ...               # nothing is computed, so it may be large: results are rubbish
+    launches()        # [("kernel cupy_add__float32_float32_float32", bytes, FLOP), …]
 """
 
 import ctypes
@@ -41,6 +44,7 @@ def start():
     cupy.cuda.compiler._NVRTCProgram = compiler.Program
     cupy.cuda.compiler._get_nvrtc_version = lambda: compiler.VERSION
     _refuse_embedded_device_code(cupy)
+    cupy.RawKernel = _raw_kernel(cupy.RawKernel)
     # No pool: each new array is fresh memory, which fake_runtime.cpp fills with NaN.
     cupy.cuda.set_allocator(None)
     return cupy
@@ -49,7 +53,7 @@ def start():
 @contextmanager
 def counting():
     """What the GPU is asked for within the block: a function that returns {what: how often}."""
-    gpu = ctypes.CDLL(str(compiler.FOLDER / "libfakegpu.so"))
+    gpu = _fake_gpu()
     gpu.cupy_on_cpu_count.restype = ctypes.c_long
     gpu.cupy_on_cpu_reset()
     counts = {}
@@ -61,6 +65,52 @@ def counting():
     name = ctypes.c_char_p()
     while (n := gpu.cupy_on_cpu_count(len(counts), ctypes.byref(name))) >= 0:
         counts[name.value.decode()] = n
+
+
+@contextmanager
+def recording(flop=None):
+    """Let the GPU only note what it is asked for: a function that returns the notes, in order.
+
+    Each is (what, bytes, FLOP): a kernel, a matrix product, a copy or a memset. The bytes are those
+    of the arrays that it is given, each number of each array once, and a broadcast one not more
+    often. Nothing is computed or filled on the device, so what comes out is rubbish, takes no time,
+    and touches no memory.
+
+    Args:
+        flop: {name of a kernel written by hand: its FLOP, a function of its arguments}. Of matrix
+            products FLOP are counted anyway, of no other kernels.
+    """
+    gpu, notes = _fake_gpu(), []
+    gpu.cupy_on_cpu_record(1)
+    FLOP.update(flop or {})
+    try:
+        yield lambda: list(notes)
+    finally:
+        FLOP.clear()
+        gpu.cupy_on_cpu_record(0)
+        what, size, work = ctypes.c_char_p(), ctypes.c_double(), ctypes.c_double()
+        while not gpu.cupy_on_cpu_note(len(notes), *map(ctypes.byref, (what, size, work))):
+            notes.append((what.value.decode(), int(size.value), work.value))
+
+
+FLOP = {}
+
+
+def _fake_gpu():
+    return ctypes.CDLL(str(compiler.FOLDER / "libfakegpu.so"))
+
+
+def _raw_kernel(base):
+    """RawKernel, which says how long the arrays behind its plain pointers are."""
+
+    class RawKernel(base):
+        def __call__(self, grid, block, args, **options):
+            super().__call__(grid, block, args, **options)
+            size = sum(getattr(a, "nbytes", 0) for a in args)
+            flop = FLOP[self.name](*args) if self.name in FLOP else 0
+            _fake_gpu().cupy_on_cpu_add(ctypes.c_double(size), ctypes.c_double(flop))
+
+    return RawKernel
 
 
 def _refuse_embedded_device_code(cupy):

@@ -39,6 +39,20 @@ def test_a_sampling_step_moves_nothing():
         assert not {what for what in counts() if what.startswith("copy") and "host" in what}
 
 
+def test_each_launch_is_noted_with_its_bytes_and_its_flop():
+    x, row = cupy.ones((4, 3), np.float32), cupy.ones(3, np.float32)
+    own = cupy.RawKernel(KERNEL.replace("BARRIER", ""), "reverse_in_blocks")
+    with simulator.recording({"reverse_in_blocks": lambda x, y: 7}) as notes:
+        y = x + row  # read x, and row once; write y
+        x @ cupy.ones((3, 5), np.float32)
+        own((1,), (4,), (row, row))
+    (what, *added), filled, product, (_, *by_hand) = notes()
+    assert what == "kernel cupy_add__float32_float32_float32" and added == [4 * (12 + 3 + 12), 0]
+    assert filled[1] == 4 * 15 and product == ("matrix product", 4 * (12 + 15 + 20), 2 * 60)
+    assert by_hand == [2 * 12, 7]
+    assert not bool((y == 2).all()) and bool((x + row == 2).all())  # not computed; computed again
+
+
 # ---- the simulated GPU itself --------------------------------------------------------------------
 
 

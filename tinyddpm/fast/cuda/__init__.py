@@ -3,6 +3,8 @@
     norm_silu.py   GroupNorm and SiLU, forward and backward
     columns.py     im2col and its adjoint, for convolution as a matrix product
     add.py         bias, time embedding and residual, added to a convolution's output in one pass
+    attention.py   attention, with its softmax in one kernel
+    parameters.py  c·θ at once, and gradients added to ∇J a few dozen at a time
     ops.py         what takes the place of what, and when
 
 Each function f(...) says what is computed. Its twin f_on_gpu(...) has the same arguments and starts
@@ -10,6 +12,6 @@ the kernel. Kernels read and write contiguous float32 arrays; each function name
 in place. Nothing here adds in an order that depends on timing (there are no atomic operations), so
 a run repeats bit for bit.
 
-The update of θ and its EMA have no kernel: they are 5 of a step's 1,600 launches, and θ ← θ − β∇J
-is to stay a line of `train.py`.
+The update of θ and its EMA have no kernel: they are 5 of a step's launches (docs/gpu.md), and
+θ ← θ − β∇J is to stay a line of `train.py`.
 """

@@ -43,8 +43,8 @@ def forward(
 
 def backward(
     g: Array, x: Array, gain: Array, shift: Array, mean: Array, r: Array, silu: bool
-) -> tuple[Array, Array, Array]:
-    """The gradient of x, and each sample's gradients of gain and shift, (N, C) each.
+) -> tuple[Array, Array]:
+    """The gradient of x, and each sample's gradients of gain and shift: (2, N, C).
 
     g is the gradient of the output (H, W, N, C), contiguous. `forward` returned mean and r; the
     other arguments are as there.
@@ -55,7 +55,7 @@ def backward(
     mean_q = _per_channel(_mean(q * gain, groups), x)
     mean_qx = _per_channel(_mean(q * gain * x_hat, groups), x)
     gx = r_of_channel * (q * gain - mean_q - x_hat * mean_qx)
-    return gx, (q * x_hat).sum((0, 1)), q.sum((0, 1))
+    return gx, np.stack([(q * x_hat).sum((0, 1)), q.sum((0, 1))])
 
 
 def _slope(h: Array) -> Array:
@@ -89,14 +89,14 @@ def forward_on_gpu(
 
 def backward_on_gpu(
     g: Array, x: Array, gain: Array, shift: Array, mean: Array, r: Array, silu: bool
-) -> tuple[Array, Array, Array]:
+) -> tuple[Array, Array]:
     """As `backward`, by the kernel below: one block of threads to a group of a sample."""
     xp, (height, width, n, c) = backend.array_module(x), x.shape
-    gx, g_gain, g_shift = xp.empty_like(x), xp.empty((n, c), x.dtype), xp.empty((n, c), x.dtype)
-    arrays = (g, x, gain, shift, mean, r, gx, g_gain, g_shift)
+    gx, g_gain_shift = xp.empty_like(x), xp.empty((2, n, c), x.dtype)
+    arrays = (g, x, gain, shift, mean, r, gx, *g_gain_shift)
     numbers = (height * width, n, c, mean.shape[1], int(silu))
     backend.kernel("norm_silu_backward", SOURCE)((mean.size,), (THREADS,), (*arrays, *numbers))
-    return gx, g_gain, g_shift
+    return gx, g_gain_shift
 
 
 SOURCE = r"""

@@ -86,8 +86,8 @@ def norm_silu_conv(
         g_hidden, g_weight = conv_backward(g, any(needs[:3]), needs[3])
         gx = g_gain = g_shift = None
         if g_hidden is not None:
-            gx, g_gain, g_shift = backward_on_gpu(g_hidden, x, gain, shift, mean, r, silu=True)
-            g_gain, g_shift = g_gain.sum(0), g_shift.sum(0)
+            gx, of_samples = backward_on_gpu(g_hidden, x, gain, shift, mean, r, silu=True)
+            g_gain, g_shift = of_samples.sum(1)
         return gx, g_gain, g_shift, g_weight, g_row.sum(0), g if ndim == 4 else g_row, None
 
     return y, pullback
@@ -142,8 +142,9 @@ def group_norm(
 
     def pullback(g: Array) -> tuple[Array, Array, Array]:
         (g,) = _contiguous(g)
-        gx, g_gain, g_bias = backward_on_gpu(g, x, gain, bias, mean, r, silu=False)
-        return gx, g_gain.sum(0), g_bias.sum(0)
+        gx, of_samples = backward_on_gpu(g, x, gain, bias, mean, r, silu=False)
+        g_gain, g_bias = of_samples.sum(1)
+        return gx, g_gain, g_bias
 
     return y, pullback
 
