@@ -27,7 +27,7 @@ ROOMS = {
     "distributed": ("nn", "fast"),
     "interop": ("nn", "more"),
     "data": ("noise",),
-    "runs": ("noise", "nn", "more", "fast", "interop", "data"),
+    "runs": ("noise", "nn", "more", "fast", "distributed", "interop", "data"),
     "pictures": ("noise", "nn", "more", "data", "runs"),
     "evaluation": ("noise", "nn", "more", "data", "runs", "pictures"),
     "explore": ("noise", "nn", "more", "fast", "data", "runs", "pictures"),

@@ -1,39 +1,26 @@
 """Ranks: the same bits for any number of ranks and workers, and the same as without MPI."""
 
 import json
-import os
 import re
-import shutil
-import subprocess
 import sys
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 import on_ranks
 import pytest
+from mpi import launch, needs_mpi
 
 from tinyddpm.distributed import world as world_module
 from tinyddpm.distributed.ranks import Ranks
-from tinyddpm.distributed.world import check_same, world
+from tinyddpm.distributed.same import check_same
+from tinyddpm.distributed.world import world
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.schedule import linear
-
-BESIDE = Path(sys.executable).with_name("mpiexec")  # where `pip install mpich` puts it
-MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
-needs_mpi = pytest.mark.skipif(
-    not (find_spec("mpi4py") and MPIEXEC),
-    reason="needs mpi4py and mpiexec: pip install '.[mpi]' mpich",
-)
 
 
 def run(ranks, *args):
     """Each line that a program of so many ranks prints, from JSON. 0 ranks: without mpiexec."""
-    program = [sys.executable, on_ranks.__file__, *map(str, args)]
-    launcher = [MPIEXEC, "-n", str(ranks)] if ranks else []
-    done = subprocess.run(
-        launcher + program, capture_output=True, text=True, timeout=120, env=os.environ
-    )
+    done = launch(ranks, on_ranks.__file__, *args)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
@@ -63,8 +50,7 @@ def test_the_program_of_the_page_runs_on_two_ranks(tmp_path):
     shows = "if ranks.comm.rank == 0:\n    print(step)\n"
     short = program.replace("step.k == 1500", "step.k == 2") + shows
     (tmp_path / "program.py").write_text(short, encoding="utf-8")
-    command = [MPIEXEC, "-n", "2", sys.executable, tmp_path / "program.py"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = launch(2, tmp_path / "program.py")
     assert done.returncode == 0 and done.stdout.startswith("Step(k=2"), done.stderr
 
 

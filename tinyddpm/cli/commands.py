@@ -1,5 +1,6 @@
 """The commands that make a run folder, and what they start from: train, import, data."""
 
+import dataclasses
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +12,7 @@ from .help import Command, grouped
 from .models import draw_pictures
 from .names import Data, Folder, Recipe, did_you_mean, runs
 from .options import groups, of_configuration
+from .ranks import taking_part
 
 PICTURES_TAKE = 0.15  # of the training time, at most
 
@@ -60,11 +62,53 @@ def train(
     from ..runs import training
     from ..runs.training.lines import say
 
+    given = {name: value for name, value in given.items() if value is not None}
+    with taking_part() as comm:
+        # What the machine of rank 0 has counts: another may not have the file, or the folder.
+        planned = None if comm.rank else _planned(out, resume, resume_if_there, recipe, file, given)
+        config, out, go_on, recipe = comm.bcast(planned)
+        own = {name: given[name] for name in training.MAY_DIFFER if name in given}
+        comm.check_same(options={name: given[name] for name in given if name not in own})
+        config = dataclasses.replace(config, **own)
+        summary = training.run(config, out, go_on, recipe, comm)
+        if comm.rank:
+            return
+        for line in (str(summary), training.outcome(summary)):
+            if line:
+                say(line)
+        if summary.signal not in ("", "SIGINT"):
+            pictures = False  # whoever sent it waits for the end
+            say(f"The pictures are left out: tinyddpm plot {out} draws them.")
+        if pictures:
+            say("Drawing pictures. Ctrl-C leaves them out.")
+            try:
+                draw_pictures(out, PICTURES_TAKE)
+            except KeyboardInterrupt:
+                say(f"The other pictures are left out: tinyddpm plot {out} draws them.")
+        say("Next:")
+        for command, use in training.next_commands(summary, out):
+            say(f"  {command}\n      {use}", whole=True)
+
+
+Planned = tuple[configuration.Config, Path, bool | Literal["if there"], str | None]
+
+
+def _planned(
+    out: Path | None,
+    resume: bool,
+    resume_if_there: bool,
+    recipe: str | None,
+    file: Path | None,
+    given: dict[str, Any],
+) -> Planned:
+    """What `train` is to do: the configuration, the run folder, whether to go on, the recipe."""
+    from ..runs import training
+
     if recipe is not None and file:
         raise ValueError("--recipe and --config: expected one of them, not both")
     if recipe is not None:
         file = recipes.path(recipe)
-    given = {name: value for name, value in given.items() if value is not None}
+    given = dict(given)
     if "data" in given:
         given["data"] = _meant(given["data"])
     if "from_run" in given:
@@ -85,22 +129,7 @@ def train(
     go_on: bool | Literal["if there"] = resume or (resume_if_there and "if there")
     config = configuration.from_dict(values | chosen)
     _check_apart(out, config.data)
-    summary = training.run(config, out, go_on, recipe)
-    for line in (str(summary), training.outcome(summary)):
-        if line:
-            say(line)
-    if summary.signal not in ("", "SIGINT"):
-        pictures = False  # whoever sent it waits for the end
-        say(f"The pictures are left out: tinyddpm plot {out} draws them.")
-    if pictures:
-        say("Drawing pictures. Ctrl-C leaves them out.")
-        try:
-            draw_pictures(out, PICTURES_TAKE)
-        except KeyboardInterrupt:
-            say(f"The other pictures are left out: tinyddpm plot {out} draws them.")
-    say("Next:")
-    for command, use in training.next_commands(summary, out):
-        say(f"  {command}\n      {use}", whole=True)
+    return config, out, go_on, recipe
 
 
 def _options_in(folder: Path) -> dict[str, Any]:

@@ -12,8 +12,8 @@ from ..files import in_words
 from ..starting import INTERRUPTED, end_at_ctrl_c, raise_at_ctrl_c
 from . import commands, models, streams
 from .help import WIDEST, Group
+from .ranks import WRONG, speaks
 
-WRONG = 2
 UNREAD = 141  # that of a program which SIGPIPE ends, as in `tinyddpm info RUN | head -1`
 
 
@@ -75,8 +75,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
         cli.main(arguments, prog_name="tinyddpm", standalone_mode=False)
     except click.exceptions.Exit as end:
         return end.exit_code
-    except click.ClickException as error:
-        return _say_line(error.format_message())
+    except click.ClickException as error:  # the command line is that of all ranks
+        return _say_line(error.format_message()) if speaks() else WRONG
     except SystemExit:  # click's answer to a pipe that nobody reads any more
         sys.stdout, sys.stderr = printing
         return UNREAD

@@ -1,7 +1,10 @@
 """`train.gradient` and `UNet.denoise`, computed by all ranks together."""
 
 import hashlib
+import os
 import socket
+import warnings
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,8 +16,9 @@ from ..fast.parallel.part import cut_for_denoising, even_parts
 from ..nn.unet import UNet
 from ..schedule import Schedule
 from ..types import Array, Draw, Gradient
+from .cut import cut, from_zero
+from .same import check_same
 from .tree import tree_sum
-from .world import check_same
 
 
 class Ranks:
@@ -24,14 +28,15 @@ class Ranks:
     must call the same methods in the same order, as they do if they run the same program.
 
     Args:
-        comm: an MPI communicator, as mpi4py has it.
+        comm: a `Team`, or an MPI communicator as mpi4py has it.
         unet: the network, with the same θ on all ranks.
         schedule: the noise schedule.
-        batch_size: images in a mini-batch of all ranks.
+        batch_size: images in a mini-batch of all ranks; None: only to denoise.
         workers: how many processes compute on this rank; None: a fair part of this machine's cores.
         shards: into how many parts a batch is cut. Results depend on it in their last digits.
         ema: as in `Shards`.
         gradient: as in `Shards`.
+        say: as in `Shards`.
 
     Attributes:
         samples: which images of a mini-batch are this rank's: `train`'s argument of that name.
@@ -46,26 +51,20 @@ class Ranks:
         comm: Any,
         unet: UNet,
         schedule: Schedule,
-        batch_size: int,
+        batch_size: int | None = None,
         workers: int | None = None,
         shards: int = 4,
         ema: UNet | None = None,
         gradient: Gradient = train.gradient,
+        say: Callable[[str], object] = warnings.warn,
     ) -> None:
         self.comm, self.batch_size, self.shards = comm, batch_size, shards
-        cut = even_parts(batch_size, max(1, min(shards, batch_size)))
-        if comm.size > len(cut):
-            raise ValueError(
-                f"shards: expected at least one for each of {comm.size} ranks, "
-                f"got {shards} of {batch_size} images"
-            )
-        owned = even_parts(len(cut), comm.size)
-        self.owners = [rank for rank, s in enumerate(owned) for _ in range(s.start, s.stop)]
-        mine = cut[owned[comm.rank]]
-        self.samples = slice(mine[0].start, mine[-1].stop)
-        self.cut = _from_zero(mine)
-        workers = workers or max(1, cores() // _ranks_here(comm))
-        self.own = Shards(unet, schedule, workers, len(mine), ema, gradient)
+        count = shards
+        if batch_size is not None:
+            self.owners, mine = owned = cut(batch_size, shards, comm.rank, comm.size)
+            self.samples, self.cut, count = owned.samples, from_zero(mine), len(mine)
+        workers = workers or max(1, cores() // _sharing(comm))
+        self.own = Shards(unet, schedule, workers, count, ema, gradient, say)
 
     def __enter__(self) -> Self:
         theta = hashlib.sha256(self.own.unet.theta).hexdigest()[:12]
@@ -97,33 +96,35 @@ class Ranks:
 
         Returns J of the whole mini-batch, and the errors of this rank's images.
         """
-        M = batch_size or self.batch_size
+        M = batch_size or self.batch_size or len(x0)
         with self.own.added_to_grad():
             J, errors = self.own.partial_gradients(
                 self.cut, unet, schedule, x0, t, eps, form, M, dropout, cond
             )
+            of_ranks = self.comm.allgather(J)  # before the sum: a rank that has failed says so here
             tree_sum(self.comm, self.own.partials, self.owners)
-        return np.concatenate(self.comm.allgather(J)).sum(), errors
+        return np.concatenate(of_ranks).sum(), errors
 
     def denoise(self, xt: Array, t: Array, cond: Array | None = None) -> Array:
         """As `Shards.denoise`: all ranks get all of xt, compute a part, and have all of x̂_0."""
-        cut = cut_for_denoising(len(xt), self.shards)
-        mine = cut[even_parts(len(cut), self.comm.size)[self.comm.rank]]
-        x0_hat = xt[:0]
+        parts = cut_for_denoising(len(xt), self.shards)
+        of_ranks = [parts[s] for s in even_parts(len(parts), self.comm.size)]
+        mine, x0_hat = of_ranks[self.comm.rank], xt[:0]
         if mine:
             s = slice(mine[0].start, mine[-1].stop)
             given = (xt[s], t[s], None if cond is None else cond[s])
-            x0_hat = self.own.denoise_cut(_from_zero(mine), *given)
-        return np.concatenate(self.comm.allgather(x0_hat))
+            x0_hat = self.own.denoise_cut(from_zero(mine), *given)
+        self.comm.allgather(None)  # a rank that has failed says so here
+        whole, each = np.empty_like(xt), xt[0].size
+        counts = [each * (p[-1].stop - p[0].start) if p else 0 for p in of_ranks]
+        self.comm.Allgatherv(np.ascontiguousarray(x0_hat), (whole, counts))
+        return whole
 
 
-def _from_zero(cut: list[slice]) -> list[slice]:
-    """Neighbouring slices, moved so that the first begins at 0."""
-    start = cut[0].start
-    return [slice(s.start - start, s.stop - start) for s in cut]
-
-
-def _ranks_here(comm: Any) -> int:
-    """How many ranks run on this machine."""
+def _sharing(comm: Any) -> int:
+    """How many ranks share this one's cores: a launcher may give each its own."""
+    own = frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else frozenset()
     here = socket.gethostname()
-    return max(1, comm.allgather(here).count(here))
+    of_ranks = comm.allgather((here, own))
+    cores_here = [theirs for host, theirs in of_ranks if host == here]
+    return sum(own == theirs or not own.isdisjoint(theirs) for theirs in cores_here)

@@ -1,4 +1,4 @@
-"""Where gradients and denoised images are computed: on all cores of this machine, or on a GPU.
+"""Where gradients and denoised images are computed: on all cores, on a GPU, or by many ranks.
 
     with computing(unet, ema, schedule, "cpu", workers=2) as (gradient, denoise):
         train(unet, images, schedule, beta, seed=0, gradient=gradient)
@@ -11,10 +11,12 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from importlib.util import find_spec
+from typing import Any
 
 from autograd import backend
 
 from .. import train
+from ..alone import Alone, Comm
 from ..nn.unet import UNet
 from ..schedule import Schedule
 from ..types import Array, Gradient
@@ -33,6 +35,8 @@ def computing(
     shards: int = 4,
     tf32: bool = False,
     say: Callable[[str], object] = warnings.warn,
+    comm: Comm = Alone(),
+    batch_size: int | None = None,
 ) -> Iterator[tuple[Gradient, Denoise]]:
     """The gradient of `unet`, as `train` takes it, and the denoiser that `ema` is.
 
@@ -45,6 +49,8 @@ def computing(
         shards: on a CPU: into how many parts they cut a batch.
         tf32: on a GPU: see `backend.tf32`.
         say: is told, in words, if a worker is lost; the others go on.
+        comm: the ranks that compute together, each with workers of its own.
+        batch_size: images in a mini-batch of all ranks; None: only to denoise.
     """
     if not find_spec("tinyddpm.fast"):
         yield train.gradient, _from_anywhere(ema.denoise, device)
@@ -59,7 +65,11 @@ def computing(
     from ..fast.parallel import Shards
 
     second = None if ema is unet else ema
-    processes = Shards(unet, schedule, workers, shards, ema=second, say=say)
+    processes: Any = Shards(unet, schedule, workers, shards, ema=second, say=say)
+    if comm.size > 1:
+        from ..distributed.ranks import Ranks
+
+        processes = Ranks(comm, unet, schedule, batch_size, workers, shards, second, say=say)
     with fast.enabled(), processes:
         yield processes.gradient, processes.denoise
 

@@ -23,6 +23,7 @@ from autograd import Tensor, no_grad
 from autograd.backend import array_module, to_numpy
 
 from .. import noise
+from ..alone import Comm
 from ..diffusion import q_sample
 from ..nn.module import Module
 from ..nn.unet import UNet
@@ -57,6 +58,20 @@ class Watched:
         J, errors = self.gradient(unet, schedule, x0, t, eps, *args, **options)
         self.batch = x0, t, eps, errors, dropout, cond
         return J, errors
+
+    def gather(self, comm: Comm) -> None:
+        """Remember the images of all ranks, on all of them."""
+        x0, t, eps, errors, dropout, cond = self.batch
+        if dropout:
+            seed, step, index = dropout.address
+            index = np.concatenate(comm.allgather(to_numpy(index)))
+            dropout = noise.Stream(seed, dropout.purpose, step, index)
+        own = [None if a is None else to_numpy(a) for a in (x0, t, eps, errors, cond)]
+        *arrays, cond = [
+            None if parts[0] is None else array_module(x0).asarray(np.concatenate(parts))
+            for parts in zip(*comm.allgather(own))
+        ]
+        self.batch = *arrays, dropout, cond
 
     def account(self, unet: UNet, schedule: Schedule) -> str:
         """Where the J that is not finite comes from: which t, and which layer first."""

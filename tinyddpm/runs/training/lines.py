@@ -4,7 +4,8 @@ import os
 import shutil
 import sys
 import textwrap
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from typing import TextIO
 
 from tqdm import tqdm
@@ -20,6 +21,17 @@ def say(line: str, whole: bool = False) -> None:
 def tell(line: str) -> None:
     """Write a line to standard error, above the progress bar."""
     _write(wrapped(line), sys.stderr)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Within the block nothing is written to standard output and error, warnings included."""
+    with (
+        open(os.devnull, "w", encoding="utf-8") as null,
+        redirect_stdout(null),
+        redirect_stderr(null),
+    ):
+        yield
 
 
 def _write(line: str, stream: TextIO | None) -> None:

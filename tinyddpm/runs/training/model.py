@@ -1,11 +1,13 @@
 """What a run changes with every step, and a checkpoint keeps."""
 
+import hashlib
 import math
 from pathlib import Path
 from typing import Any
 
 from autograd import backend
 
+from ...alone import Comm
 from ...nn.module import Module
 from .. import checkpoint, config as configuration
 from ..checkpoint import Checkpoint, CheckpointError
@@ -99,6 +101,20 @@ class Model:
                 f"{folder.path / BEST} is not whole: "
                 "the next evaluation will be the best until there is a better one"
             )
+
+    def share(self, comm: Comm) -> None:
+        """Become, on all ranks, what it is on rank 0. Theirs are overwritten."""
+        state = self.step, self.progress, self.from_step
+        self.step, self.progress, self.from_step = comm.bcast(state)
+        for net in (self.unet, self.ema):
+            comm.Bcast(net.theta)
+
+    def digest(self) -> str:
+        """The beginning of the sha256 of θ and its EMA."""
+        found = hashlib.sha256()
+        for net in (self.unet, self.ema):
+            found.update(backend.to_numpy(net.theta).data)
+        return found.hexdigest()[:12]
 
     def _check_same_run(self, saved: Checkpoint) -> None:
         """Only a run that is the same in all that its numbers depend on may go on.

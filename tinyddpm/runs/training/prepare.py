@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from autograd import backend
 
 from ... import data
+from ...alone import Alone, Comm
 from ...data import labels
 from ...more.classes import dropped
 from ...schedule import Schedule
@@ -26,6 +27,8 @@ class Setup:
         cond: the classes of a mini-batch's images, for `train`; None: the network takes none.
         draws: the held-out draws.
         found: what the data are, in words.
+        comm: the ranks that train together.
+        samples: the places in a mini-batch whose images this rank draws.
     """
 
     config: Config
@@ -35,14 +38,19 @@ class Setup:
     cond: Cond | None
     draws: Draws
     found: str
+    comm: Comm
+    samples: slice
 
 
-def prepare(config: Config) -> Setup:
+def prepare(config: Config, comm: Comm = Alone()) -> Setup:
     """Load the data and make the rest for them. Writes nothing.
 
     Raises:
         ValueError: the data or the configuration are bad, or do not fit each other.
     """
+    if comm.size > 1 and config.device != "cpu":
+        raise ValueError(f"device: expected cpu on several ranks, got {config.device}")
+    samples = comm.samples(config.batch_size, config.shards)  # soon: there may be too few shards
     dataset, names = config.load_data()
     training, held_out = config.split_data(dataset)
     found = data.report(dataset, config.data, config.split).text()
@@ -52,6 +60,7 @@ def prepare(config: Config) -> Setup:
     images, cond = backend.to_device(training.images, config.device), None
     if training.labels is not None:  # they are loaded only where the network is to see them
         classes = backend.to_device(training.labels, config.device)
-        cond = dropped(classes, len(names), config.class_dropout, config.seed)
+        first = samples.start or 0
+        cond = dropped(classes, len(names), config.class_dropout, config.seed, first)
     draws = Draws(held_out.images, schedule, labels=held_out.labels)
-    return Setup(config, model, schedule, images, cond, draws, found)
+    return Setup(config, model, schedule, images, cond, draws, found, comm, samples)

@@ -3,7 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 
 import numpy as np
 from tqdm import tqdm
@@ -11,7 +11,7 @@ from tqdm import tqdm
 from ... import train
 from ...objective import factor
 from ...train import Step
-from ...types import Gradient
+from ...types import Array, Gradient
 from .. import ema
 from ..computing import Denoise, computing
 from ..divergence import Divergence, Watched
@@ -40,6 +40,7 @@ class Trainer:
 
     def __init__(self, setup: Setup, folder: RunFolder, curve: Curve | None) -> None:
         config = setup.config
+        self.comm = setup.comm
         self.setup, self.config, self.model, self.folder = setup, config, setup.model, folder
         self.start, self.said_how_long = self.model.step, False
         self.narrow = shutil.get_terminal_size((NARROW, 0)).columns < NARROW
@@ -64,7 +65,7 @@ class Trainer:
             self.progress_bar() as bar,
         ):
             steps = self.steps(gradient)
-            stop = self.limits.reached(model.step, 0.0, model.progress.waited)
+            stop, signal = self.limits.reached(model.step, 0.0, model.progress.waited), ""
             while not stop:
                 step = next(steps)
                 seconds = time.monotonic() - began
@@ -74,14 +75,14 @@ class Trainer:
                 # not cause one.
                 if step.k % self.config.every == 0:
                     self.evaluate(step, denoise, record)
+                seconds, signal = self.agreed(seconds, interrupted())
                 stop = self.limits.reached(model.step, seconds, model.progress.waited)
-                if signal := interrupted():
+                if signal:
                     stop = "interrupted" + (f" by {signal}" if signal != "SIGINT" else "")
             if self.folder.held != model.step:
-                record.sync()
-                self.folder.save(model.checkpoint(), best=False)
-            held_out = float(self.setup.draws.evaluate(denoise).mean())
-            signal = interrupted()
+                self.save(record, best=False)
+            held_out = float(self.held_out(denoise).mean())
+            signal = interrupted() or signal
         last = self.config.steps is not None and model.step >= self.config.steps
         converged = stop.startswith(CONVERGED)
         J = held_out, self.mean
@@ -102,6 +103,7 @@ class Trainer:
             start=self.start,
             gradient=watched,
             cond=setup.cond,
+            samples=setup.samples,
         )
         for step in self.or_kept(algorithm, watched):
             model.step = step.k
@@ -112,26 +114,38 @@ class Trainer:
     def or_kept(self, algorithm: Iterator[Step], watched: Watched) -> Iterator[Step]:
         """The steps. If one cannot be taken, the state before it is saved: θ has not changed."""
         try:
-            yield from algorithm
+            with self.keeping():
+                yield from algorithm
         except FloatingPointError as error:
+            watched.gather(self.comm)
             account = watched.account(self.model.unet, self.setup.schedule)
             kept = self.keep_last_good()
             raise FloatingPointError(f"{error}. {account}. {kept}. {self.advice()}") from error
-        except (RuntimeError, MemoryError) as error:  # a worker's error; no memory for a step
+
+    @contextmanager
+    def keeping(self, save: bool = True) -> Iterator[None]:
+        """If what is done in the block fails, say which state is kept, and save it before that.
+
+        Rank 0 does that for all. What a worker, the memory or another rank causes leaves θ whole.
+        """
+        try:
+            yield
+        except (RuntimeError, MemoryError) as error:
+            if self.comm.rank:
+                raise
             kind = MemoryError if isinstance(error, MemoryError) else RuntimeError
-            kept = self.keep_last_good()
+            kept = self.keep_last_good(save)
             go_on = "" if self.folder.whole is None else ": --resume goes on from it"
             raise kind(f"{error}. {kept}{go_on}") from error
 
     def evaluate(self, step: Step, denoise: Denoise, record: Record) -> None:
         """Measure the held-out J, record and save it, and say how it compares."""
         model = self.model
-        bands = self.setup.draws.evaluate(denoise)
+        bands = self.held_out(denoise)
         J = float(bands.mean())
         record({"k": step.k, "held_out": J, "bands": bands.tolist()})
         best = model.progress.see(J, step.k)
-        record.sync()
-        self.folder.save(model.checkpoint(), best)
+        self.save(record, best)
 
         expected, off_track = self.comparison.see(step.k, J)
         held_out = held_out_in_words(J, self.mean)
@@ -141,28 +155,52 @@ class Trainer:
         if diverges := self.divergence.see(J):
             tell(f"{diverges}. {self.advice()}")
 
+    def held_out(self, denoise: Denoise) -> Array:
+        """The held-out J in each band of t. All ranks compute it together."""
+        with self.keeping(save=False):  # a state saved now would never be evaluated
+            return self.setup.draws.evaluate(denoise)
+
+    def save(self, record: Record, best: bool) -> None:
+        """Save the model, if all ranks have the same."""
+        try:
+            self.comm.check_same(theta=self.model.digest() if self.comm.size > 1 else "")
+        except ValueError as error:
+            kept = self.keep_last_good(save=False)
+            raise ValueError(f"{error}, after step {self.model.step}. {kept}") from None
+        record.sync()
+        self.folder.save(self.model.checkpoint(), best)
+
+    def agreed(self, seconds: float, signal: str) -> tuple[float, str]:
+        """The seconds of rank 0, and a signal that any rank got: all must decide alike."""
+        with self.keeping():
+            of_ranks = self.comm.allgather((seconds, signal))
+        return of_ranks[0][0], next((name for _, name in of_ranks if name), "")
+
     def advice(self) -> str:
         """What to do if the run diverges."""
         learned = self.model.progress.best < self.mean
         return try_a_smaller_beta(self.folder.path, self.config.beta, learned)
 
-    def keep_last_good(self) -> str:
+    def keep_last_good(self, save: bool = True) -> str:
         """Save the model if θ is finite. Says which state is kept."""
         try:
-            if self.folder.held != self.model.step:
+            if self.folder.held != self.model.step and save:
                 self.folder.save(self.model.checkpoint(), best=False)
-            return f"The state after step {self.model.step} is kept"
+            if self.folder.held == self.model.step:
+                return f"The state after step {self.model.step} is kept"
         # It is lost, or no memory is left to save it: so are all steps since the last checkpoint.
         except (FloatingPointError, RuntimeError, MemoryError):
-            if self.folder.whole is None:
-                return "No checkpoint was written yet"
-            return f"The checkpoint of step {self.folder.whole} is kept"
+            pass
+        if self.folder.whole is None:
+            return "No checkpoint was written yet"
+        return f"The checkpoint of step {self.folder.whole} is kept"
 
     def computing(self) -> AbstractContextManager[tuple[Gradient, Denoise]]:
         """The gradient of the U-Net and the denoiser of its EMA, where the configuration says."""
         config, model, schedule = self.config, self.model, self.setup.schedule
         where = config.device, config.workers, config.shards, config.tf32
-        return computing(model.unet, model.ema, schedule, *where, tell)
+        ranks = self.comm, config.batch_size
+        return computing(model.unet, model.ema, schedule, *where, tell, *ranks)
 
     def progress_bar(self) -> tqdm:
         """A progress bar, if standard error is a terminal."""

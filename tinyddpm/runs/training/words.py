@@ -29,14 +29,17 @@ def opening(setup: Setup) -> list[str]:
     if config.from_run and not step:
         start = f" It starts as {config.from_run} was after {setup.model.from_step:,} steps."
     return [
-        f"The network has {size:,} parameters. It trains {_where(config)}, "
+        f"The network has {size:,} parameters. It trains {_where(config, setup.comm.size)}, "
         f"from step {step + 1:,} on, with {config.batch_size} images in a step.{start}",
         f"{stops} and keeps the run: --resume goes on with it.",
     ]
 
 
-def _where(config: Config) -> str:
+def _where(config: Config, ranks: int) -> str:
     """The device, and how many processes."""
+    if ranks > 1:
+        n = config.workers
+        return f"on {ranks} ranks" + (f" with {n} worker{'s' * (n > 1)} each" if n else "")
     if config.device != "cpu":
         return f"on {config.device}"
     count = 1
