@@ -33,7 +33,7 @@ def draw_families(path, kept):
     axes.set(xscale="log", xlabel="β", ylabel="validation J, fraction of predict-the-mean's")
     title = "8×8 digits, 600 steps: each update with each set of multipliers"
     axes.set_title(title, loc="left", fontsize=10.5)
-    axes.legend(frameon=False, fontsize=9, ncols=2)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     save_figure(figure, path)
 
 

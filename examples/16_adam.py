@@ -47,7 +47,7 @@ COLOUR = {"plain": GREY, "measured": BLUE, "measured + mean": PURPLE, "Adam": RE
 SEEDS, SEED_OF_TRIALS = (0, 1, 2), 3
 BETAS = {"plain": (0.2, 0.4, 0.8, 1.6)} | dict.fromkeys([*RULES][1:], (0.005, 0.01, 0.02, 0.04))
 FULL = SimpleNamespace(steps=400, trial=120, grid=slice(0, 4), images=300)
-QUICK = SimpleNamespace(steps=80, trial=20, grid=slice(1, 3), images=60)
+QUICK = SimpleNamespace(steps=100, trial=30, grid=slice(0, 2), images=60)
 
 
 def learn(rule, images, steps, beta, seed):
