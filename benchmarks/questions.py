@@ -49,14 +49,14 @@ def make(rows, processes):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("questions", nargs="*", metavar="a|b|c|d")
+    parser.add_argument("questions", nargs="*", metavar="a|b|c|d|e")
     parser.add_argument("--processes", type=int, default=cores())
     parser.add_argument("--tables", action="store_true", help="only print tables")
     parser.add_argument("--pictures", action="store_true", help="only draw the pictures")
     options = parser.parse_args()
     if unknown := set(options.questions) - set(STAGES):
         got = ", ".join(sorted(unknown))
-        parser.error(f"questions: expected some of a, b, c and d, got {got}")
+        parser.error(f"questions: expected some of a, b, c, d and e, got {got}")
     if options.pictures:
         folder = results.RESULTS.parent
         draw_families(folder / "sgd.png", read(results.RESULTS))

@@ -145,6 +145,51 @@ def with_cosine(row):
     return dataclasses.replace(row, noise="cosine")
 
 
+# ---- question e: multipliers that are measured ---------------------------------------------------
+
+MEASURED = Row(c="measured", beta=0.004, warmup=300)
+EARLY = Row(c="measured", beta=0.002)  # frozen at step 100, as few steps ask for
+AVERAGED = Row(c="measured", beta=0.004, optimiser="momentum")
+ADAMS = Row(c="ones", beta=4e-3, optimiser="adam")
+HELD_OUT = {"steps": 300, "judges": 600}  # of Fashion-MNIST
+
+
+def measured_grids():
+    """What is compared, 600 steps, seed 0 -> rows."""
+    frozen_at_300 = [dataclasses.replace(MEASURED, beta=b) for b in (2e-3, 4e-3, 8e-3)]
+    return {
+        "by hand, warm-up 300": [Row(beta=b, warmup=300) for b in (1.4, 2.0)],
+        "measured, frozen at 300": frozen_at_300,
+        "measured, frozen at 100": [EARLY],
+        "measured, frozen at 100, mean of gradients": [AVERAGED],
+        "Adam": [dataclasses.replace(ADAMS, beta=b) for b in ADAM],
+    }
+
+
+def measured_seeds():
+    """Lists of one row for each seed: what is measured, after Adam."""
+    adam_long = dataclasses.replace(ADAMS, beta=8e-3, decay="linear", steps=LONG)
+    rows = (ADAMS, Row(beta=2.0, warmup=300), MEASURED, AVERAGED)
+    short = [[dataclasses.replace(row, seed=seed) for seed in SEEDS] for row in rows]
+    rows = (adam_long, dataclasses.replace(MEASURED, steps=LONG))
+    return short, [[dataclasses.replace(row, seed=seed) for seed in SEEDS] for row in rows]
+
+
+def measured_elsewhere():
+    """(setting, what trains) -> row."""
+    changed = {
+        "batch 16": {"batch": 16, "steps": 300},
+        "cosine noise schedule": {"noise": "cosine", "steps": 300},
+        "Fashion-MNIST, 600 held-out images": {"data": "fashion-mnist"} | HELD_OUT,
+    }
+    trains = {"measured": EARLY, "measured, mean of gradients": AVERAGED, "Adam": ADAMS}
+    return {
+        (setting, name): dataclasses.replace(row, **change)
+        for setting, change in changed.items()
+        for name, row in trains.items()
+    }
+
+
 # question -> its stages, functions kept -> rows. A stage may depend on what the one before found.
 STAGES = {
     "a": [
@@ -157,5 +202,10 @@ STAGES = {
     "d": [
         lambda kept: flat(targets("linear").values()),
         lambda kept: [with_cosine(best(rows, kept)) for rows in targets("linear").values()],
+    ],
+    "e": [
+        lambda kept: flat(measured_grids().values()),
+        lambda kept: flat(flat(measured_seeds())),
+        lambda kept: list(measured_elsewhere().values()),
     ],
 }

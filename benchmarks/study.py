@@ -19,12 +19,14 @@ import sys
 import numpy as np
 from filelock import FileLock
 
+from autograd.backend import expect
 from tinyddpm import data, fast, noise, train
 from tinyddpm.evaluation import features, metrics
 from tinyddpm.fast.parallel import Shards
 from tinyddpm.more import curvature, predictions
 from tinyddpm.more.schedules import SCHEDULES
 from tinyddpm.more.solvers import ddim
+from tinyddpm.more.training.calibration import Measured
 from tinyddpm.more.training.optimisers import Adam, Momentum
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.nn.multipliers import ONES, Multipliers
@@ -50,8 +52,11 @@ class Row:
     predicts: x0, eps or v; "head" is x_0 through c_skip and c_out (head.py).
     weight: of the squared error of x̂_0 (more/predictions.py).
     c: multipliers. ones; hand: those of nn/multipliers.py; derived1, derived2, …: from measured
-        curvature, in so many rounds; width: hand, with the last scaled by its fan-in.
+        curvature, in so many rounds; width: hand, with the last scaled by its fan-in; measured:
+        for each number of θ, during the warm-up (more/training/calibration.py). Its momentum is a
+        mean of gradients, not a sum.
     decay: β after the warm-up. constant, or linear or cosine down to 0 at the last step.
+    judges: at most so many validation images, and so many test images, have their J computed.
     """
 
     data: str = "digits"
@@ -68,6 +73,7 @@ class Row:
     average: float = 0.995  # decay of the EMA of θ that we evaluate (the name stands in study.csv)
     steps: int = 600
     seed: int = 0
+    judges: int = 10_000
 
     def __str__(self):
         named = []
@@ -136,7 +142,7 @@ class Row:
             # their number.
             last = Multipliers.last * (16 / self.base) ** 0.5
             return dataclasses.replace(Multipliers(), last=last)
-        return {"ones": ONES, "hand": Multipliers()}[self.c]
+        return {"ones": ONES, "measured": ONES, "hand": Multipliers()}[self.c]
 
 
 def split(source):
@@ -185,7 +191,8 @@ def run(row):
     fast.enable()
     images, validation, test = split(row.data)
     schedule = SCHEDULES[row.noise](1000)
-    judge = Judge(schedule, images, validation=validation, test=test)
+    held_out = {"validation": validation[: row.judges], "test": test[: row.judges]}
+    judge = Judge(schedule, images, **held_out)
     unet = UNet(row.config(images.shape[1:]), row.multipliers()).initialise(row.seed)
     averaged = UNet(unet.config, unet.c).bind(unet.theta.copy())
     gradient, to_x0 = gradient_and_denoiser(row, images, schedule)
@@ -217,6 +224,10 @@ def run(row):
 def steps(row, unet, images, schedule, gradient):
     """The steps of `train` that the row asks for."""
     update = OPTIMISERS[row.optimiser]()
+    if row.c == "measured":
+        fits = row.optimiser in ("sgd", "momentum")
+        expect(fits, "optimiser", "sgd or momentum with c=measured", row.optimiser)
+        update = Measured(row.warmup, momentum=0.9 if row.optimiser == "momentum" else 0.0)
     how = {"seed": row.seed, "batch_size": row.batch, "gradient": gradient, "update": update}
     endless = train.train(unet, images, schedule, row.step_size, **how)
     return itertools.islice(endless, row.steps)

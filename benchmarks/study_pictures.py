@@ -6,12 +6,13 @@ from tinyddpm.more import curvature
 from tinyddpm.nn.multipliers import ONES, Multipliers
 from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
 
-from .rows import families, score
+from .rows import families, measured_grids, score
 from .study import Row, measured
 
 ROUNDS = 5  # of deriving multipliers
 COLOURS = {"sgd": BLUE, "momentum": ORANGE, "adam": RED}
 MARKS = {"ones": ("o", ":"), "hand": ("s", "-"), "derived1": ("v", "--"), "derived5": ("^", "--")}
+MARKS["measured"] = ("D", "-")
 KINDS = [*curvature.KINDS, curvature.REST]
 KIND_COLOURS = (BLUE, RED, ORANGE, PURPLE, "#3f8f5f", "#c080a0", INK, GREY)
 
@@ -21,7 +22,8 @@ def draw_families(path, kept):
     figure = Figure(figsize=(8.6, 4.6), dpi=110, layout="constrained")
     axes = figure.subplots()
     tidy(axes)
-    for (update, c), rows in families().items():
+    measured = measured_grids()["measured, frozen at 300"]
+    for (update, c), rows in (families() | {("sgd", "measured"): measured}).items():
         points = sorted((row.beta, J) for row in rows if (J := score(row, kept)) < 1)
         if points:
             marker, dashes = MARKS[c]
@@ -31,7 +33,7 @@ def draw_families(path, kept):
     axes.set(xscale="log", xlabel="β", ylabel="validation J, fraction of predict-the-mean's")
     title = "8×8 digits, 600 steps: each update with each set of multipliers"
     axes.set_title(title, loc="left", fontsize=10.5)
-    axes.legend(frameon=False, fontsize=9, ncols=2)
+    axes.legend(frameon=False, fontsize=9, loc="upper left", bbox_to_anchor=(1, 1))
     save_figure(figure, path)
 
 

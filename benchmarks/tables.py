@@ -10,6 +10,9 @@ from .rows import (
     elsewhere,
     families,
     long_rows,
+    measured_elsewhere,
+    measured_grids,
+    measured_seeds,
     score,
     targets,
     variations,
@@ -24,7 +27,9 @@ T_975 = 4.303
 
 def tables(question, kept):
     """Yields the tables of a question."""
-    yield from {"a": tables_a, "b": tables_b, "c": tables_c, "d": tables_d}[question](kept)
+    yield from {"a": tables_a, "b": tables_b, "c": tables_c, "d": tables_d, "e": tables_e}[
+        question
+    ](kept)
 
 
 def table(head, lines):
@@ -132,3 +137,21 @@ def tables_d(kept):
                 lines.append([*setting, shown(row, kept, "test"), *found, f"`{row}`"])
     head = ["predicts", "weight", "update", "noise", "β", "test J", "Fréchet", "coverage"]
     yield table([*head, "settings"], lines)
+
+
+def tables_e(kept):
+    lines = []
+    for name, rows in measured_grids().items():
+        chosen = best(rows, kept)
+        found = [shown(chosen, kept, column) for column in ("test", "frechet", "coverage")]
+        lines.append([name, grid(rows, kept), *found, f"`{chosen}`"])
+    head = ["multipliers", "β: validation J", "test J", "Fréchet", "coverage", "settings"]
+    yield table(head, lines)
+    for groups in measured_seeds():
+        yield seeds_table(groups, kept)
+    lines = [
+        [setting, name, shown(row, kept, "validation_3"), shown(row, kept, "test"), f"`{row}`"]
+        for (setting, name), row in measured_elsewhere().items()
+        if str(row) in kept
+    ]
+    yield table(["setting", "multipliers", "validation J", "test J", "settings"], lines)

@@ -1,5 +1,7 @@
 """The runs of docs/sgd.md: settings, the files of results, and the one network of its own."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -12,7 +14,7 @@ from tinyddpm import data, schedule
 
 @given(
     beta=st.sampled_from([0.0005, 0.1, 1.4]),
-    c=st.sampled_from(["ones", "hand"]),
+    c=st.sampled_from(["ones", "hand", "measured"]),
     steps=st.integers(1, 3000),
     noise=st.sampled_from(["linear", "cosine"]),
 )
@@ -25,6 +27,20 @@ def test_a_row_is_what_its_words_say(beta, c, steps, noise):
 def test_words_that_are_no_settings_are_refused(word):
     with pytest.raises(ValueError, match="^settings: expected words NAME=VALUE"):
         Row.of(word)
+
+
+@pytest.mark.parametrize("optimiser, momentum", [("sgd", 0.0), ("momentum", 0.9)])
+def test_measured_multipliers_are_frozen_when_the_warm_up_ends(optimiser, momentum, monkeypatch):
+    updates = []
+    monkeypatch.setattr(study.train, "train", lambda *a, update, **k: updates.append(update) or [])
+    study.steps(Row(c="measured", warmup=70, optimiser=optimiser), None, None, None, None)
+    (update,) = updates
+    assert (update.steps, update.momentum) == (70, momentum)
+
+
+def test_adam_measures_its_own():
+    with pytest.raises(ValueError, match="^optimiser: expected sgd or momentum with c=measured"):
+        study.steps(Row(c="measured", optimiser="adam"), None, None, None, None)
 
 
 def test_the_step_size_rises_and_falls():
@@ -57,9 +73,10 @@ def test_a_run_is_not_made_twice(tmp_path, monkeypatch):
     assert tables.shown(bad, kept, "test") == "diverged"
 
 
-def test_what_a_run_finds_has_its_place_in_the_file():
+@pytest.mark.parametrize("row", [Row(beta=1.0), Row(beta=0.002, c="measured")])
+def test_what_a_run_finds_has_its_place_in_the_file(row):
     """Also where the steps are no multiple of 3."""
-    found = study.run(Row(beta=1.0, warmup=10, steps=50))
+    found = study.run(dataclasses.replace(row, warmup=10, steps=50, judges=100))
     thirds = {"validation_1", "validation_2", "validation_3"}
     assert set(found) == thirds | {"test", "test_last_theta"}
     assert set(found) <= set(results.COLUMNS[results.RESULTS])

@@ -15,6 +15,7 @@ from autograd import backend
 from autograd.backend import to_device, to_numpy
 from tinyddpm import noise, schedule
 from tinyddpm.more.solvers import ddim
+from tinyddpm.more.training.calibration import Measured, by_kind
 from tinyddpm.nn import UNet
 from tinyddpm.runs import checkpoint, ema, folder as run_folder, opening, training
 from tinyddpm.runs.computing import computing
@@ -45,6 +46,34 @@ def steps_on(device, steps=3, dropout=0.0):
         ema.update(ema_theta, unet.theta, 0.99, step.k)
         done.append(step)
     return unet, ema_theta, done
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+def test_measured_multipliers(momentum):
+    """Measured on one device for two steps of three, and continued on the other."""
+    unet, rng = UNet(SMALL).initialise(0), np.random.default_rng(1)
+    gradients = rng.normal(size=(5, unet.theta_size())).astype(np.float32)
+    gradients[:, unet.slices()["first.weight"]] = 0
+    results = []
+    for first, second in (("cuda", "cuda"), ("cpu", "cpu"), ("cuda", "cpu"), ("cpu", "cuda")):
+        bound(unet, UNet(SMALL).initialise(0).theta, first)
+        measured = Measured(3, momentum=momentum)
+        for k, g in enumerate(gradients, 1):
+            if k == 3 and first != second:
+                state = {name: to_numpy(array) for name, array in measured.state().items()}
+                bound(unet, to_numpy(unet.theta), second)
+                measured = Measured(3, momentum=momentum)
+                measured.load(state)
+            unet.grad[...] = to_device(g, second if k >= 3 else first)
+            measured(unet, 0.01, k)
+        results.append((unet.theta, measured.c2))
+    (gpu, gpu_c2), (cpu, cpu_c2), (on_cpu, _), (on_gpu, _) = results
+    assert_same(gpu, cpu, "θ")
+    assert_same(gpu_c2, cpu_c2, "c²")
+    assert_same(gpu, on_cpu, "θ, continued on the CPU")
+    assert_same(on_gpu, cpu, "θ, continued on the GPU")
+    for kind, found in by_kind(unet, gpu_c2).items():
+        assert found == pytest.approx(by_kind(unet, cpu_c2)[kind], rel=1e-4)
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.3])

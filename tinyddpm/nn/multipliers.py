@@ -10,7 +10,7 @@ written in θ. In effect each kind of layer has its own fixed step size, c²β. 
 optimiser, finds such step sizes while it runs; here they are seven numbers in plain sight.
 
 We found the values by trial, on the 8×8 digits with base 16 and batch 64, so the digits are no
-independent test of them. `more/curvature.py` measures such values (docs/sgd.md). With c = 1
+independent test of them. `more/training/calibration.py` measures better ones. With c = 1
 everywhere β must be about 0.1 instead of 1.4. A theory: Yang & Hu 2021, "Feature learning in
 infinite-width neural networks".
 """

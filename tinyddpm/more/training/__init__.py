@@ -1,4 +1,4 @@
-"""Other ways to train than the lecture's θ ← θ − β∇J: optimisers, to compare with it.
+"""Other updates than θ ← θ − β∇J: measured multipliers, and optimisers to compare with.
 
 Each plugs into `train` as its argument `update`.
 """
