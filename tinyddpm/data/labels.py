@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from . import loading, values
-from .array_files import read_labels
+from .asked import Size
 from .dataset import Dataset
 from .folders import as_seen
 from .image_files import MEGAPIXELS, DataError, bad
-from .loading import Size
 from .origin import Origin
+from .stored.array_files import read_labels
 
 
 class NoLabels(DataError):
