@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 
 from tinyddpm.data import image_files, load, split
+from tinyddpm.data.stored import decoder
 
 
 @many(max_examples=15)
@@ -183,11 +184,11 @@ def test_a_picture_bomb(megapixels, tmp_path):
 
 def test_pictures_beyond_the_limit(tmp_path, monkeypatch):
     folder_of(tmp_path, x=noise(4, 4))
-    monkeypatch.setattr(image_files, "MAX_BYTES", 63)
-    refused(tmp_path, "64 bytes of memory", "or set TINYDDPM_MAX_GB, in gigabytes")
+    monkeypatch.setattr(image_files, "MAX_BYTES", 15)
+    refused(tmp_path, "16 bytes of memory", "or set TINYDDPM_MAX_GB, in gigabytes")
     # A size that is too large is refused before anything is resized.
-    monkeypatch.setattr(image_files, "eight_bits", None)
-    refused(tmp_path, "(1, 9, 9, 1) would take 324 bytes", "MAX_BYTES = 63", size=9, channels=1)
+    monkeypatch.setattr(decoder, "eight_bits", None)
+    refused(tmp_path, "(1, 9, 9, 1) would take 81 bytes", "MAX_BYTES = 15", size=9, channels=1)
 
 
 def test_the_limit_can_be_raised_by_a_user(monkeypatch):

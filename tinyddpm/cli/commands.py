@@ -136,7 +136,7 @@ def _check_apart(out: Path, source: str) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="NAME|PATH", type=Data())
+@click.argument("source", metavar="[NAME|PATH]", type=Data(), required=False)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
@@ -146,13 +146,17 @@ def _check_apart(out: Path, source: str) -> None:
 @click.option("--channels", type=int, help="1: greyscale, 3: RGB; default: as the images are")
 @click.option("--megapixels", default=180.0, help="pictures of more are refused [180]")
 @click.option("--classes/--no-classes", default=True, help="use labels if there are any [true]")
+@click.option(
+    "--clear-cache", is_flag=True, help="remove what is kept of your files, to open them at once"
+)
 def data(
-    source: str,
+    source: str | None,
     folder: Path | None,
     size: int | None,
     channels: int | None,
     megapixels: float,
     classes: bool,
+    clear_cache: bool,
 ) -> None:
     """Say what is found at PATH and how it is read, or get the data set NAME.
 
@@ -161,7 +165,15 @@ def data(
     """
     from ..data import DataError, datasets, has_test_set, labels, load, load_test, report
     from ..data.image_files import DifferentSizes
+    from ..data.stored import cached
 
+    if clear_cache:
+        count, size = cached.clear()
+        click.echo(f"{cached.folder()}: {count:,} files removed, {size / 1e6:,.1f} MB")
+        if source is None:
+            return
+    if source is None:
+        raise click.UsageError("Missing argument 'NAME|PATH'.")
     source = _meant(source)
     if source in datasets.SOURCES:
         for path in datasets.fetch(source, folder):

@@ -34,13 +34,13 @@ from .image_files import (
     bad,
     blaming,
     printable,
-    read_pictures,
 )
 from .origin import Origin, first_line
 from .stored import Facts
 from .stored.array_files import Labels, read_file
 from .stored.doubles import doubles
 from .stored.facts import facts_of
+from .stored.kept import pictures as kept_pictures
 from .values import classes, how_to_shape, pixels, second_meaning
 
 # assets/README.md says where the digits come from.
@@ -195,7 +195,7 @@ def _from_pictures(
     megapixels: float,
 ) -> Dataset:
     try:
-        pictures = read_pictures(list(files.values()), size, channels, megapixels)
+        pictures, facts = kept_pictures(list(files.values()), size, channels, megapixels)
     except DifferentSizes as error:
         error.found = f"{printable(first_line(path, len(files), passed))}\n{error.found}"
         raise
@@ -208,7 +208,8 @@ def _from_pictures(
     if len(parts := [name for name in tops if name.lower() in PARTS]) > 1:
         note = f"{' and '.join(parts)} look like parts of a data set, and all are used: give one"
         origin = dataclasses.replace(origin, notes=(note, *origin.notes))
-    dataset = _from_array(path, pictures.array, None, origin, list(files).__getitem__)
+    names = list(files)
+    dataset = _from_array(path, pictures.array, None, origin, names.__getitem__, facts)
     stored = f"{dataset.origin.stored} ({pictures.stored})"
     origin = dataclasses.replace(dataset.origin, stored=stored)
     return dataclasses.replace(dataset, origin=origin)

@@ -5,6 +5,8 @@
 
     array_files.py IDX, .npy and .npz: read, or mapped
     images.py      Stored: what `train` takes in place of an array
+    decoding.py    pictures, decoded by all cores; decoder.py is one of their processes
+    kept.py        decoded pictures, kept in the cache
     chosen.py      a part of them, such as all but the held-out ones
     mapped.py      files that are mapped into memory, and what is done if one changes
     doubles.py     which images are equal to another
@@ -12,7 +14,7 @@
     facts.py       what is computed once for a large file, and kept in the cache
     cached.py      the place of the cache, and how to remove it
 
-It imports nothing of tinyddpm but `files`, and nothing of `data/` but `image_files`.
+Of `data/` it imports `image_files` and `converting` alone.
 """
 
 from .facts import Facts

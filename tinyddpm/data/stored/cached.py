@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 VERSION = 1  # of what lies there; another one finds nothing
+UNFINISHED = ".writing"  # how the names of unfinished files end
 
 
 def folder() -> Path:
@@ -30,6 +31,11 @@ def key_of(paths: Iterable[Path], *besides: object) -> str:
         state = found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
         digest.update(repr((os.path.abspath(path), state)).encode("utf-8", "surrogateescape"))
     return digest.hexdigest()[:32]
+
+
+def newest(paths: Iterable[Path]) -> float:
+    """When the last of the files was written to, or changed in another way."""
+    return max(max(found.st_mtime, found.st_ctime) for found in map(os.stat, paths))
 
 
 def clear() -> tuple[int, int]:

@@ -27,6 +27,7 @@ from ..image_files import bad
 # Smaller files are read at once. They may then be overwritten while a run goes on.
 MAPPED_FROM = 2**26  # bytes
 PIECE = 2**22  # bytes that a pass over everything takes at a time
+DENSE = 2  # rows that lie this near to each other are read with all that is between them
 
 
 class File:
@@ -113,6 +114,8 @@ class Reader:
                 self.file.fill(buffer.data, self.start + numbers.start * self.row)
                 return self._rows(buffer)
             key = np.array(numbers, np.int64)
+        if len(key) and (low := int(key.min())) + DENSE * len(key) > (high := int(key.max())):
+            return self.read(slice(low, high + 1))[key - low]
         buffer = np.empty(len(key) * self.row, np.uint8)
         into = buffer.data
         for place, number in enumerate(key.tolist()):
