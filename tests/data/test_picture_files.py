@@ -50,6 +50,7 @@ def test_resizing_crops_around_the_centre(tmp_path):
     images = load(tmp_path, size=4).images
     assert images.shape == (2, 1, 4, 4) and (images == 1).all()
     assert load(tmp_path, size=(2, 6)).images.shape == (2, 1, 2, 6)
+    assert load(tmp_path, size="2x6").fingerprint() == load(tmp_path, size=(2, 6)).fingerprint()
 
 
 def test_a_single_picture_is_a_data_set_of_one(tmp_path):

@@ -10,7 +10,7 @@ from ..runs.folder import RunFolder
 from .help import Command, grouped
 from .models import draw_pictures
 from .names import Data, Folder, Recipe, did_you_mean, runs
-from .options import groups, of_configuration
+from .options import Size, groups, of_configuration
 
 PICTURES_TAKE = 0.15  # of the training time, at most
 
@@ -142,7 +142,9 @@ def _check_apart(out: Path, source: str) -> None:
     type=click.Path(path_type=Path),
     help="where the files of NAME lie already; they are copied into the cache",
 )
-@click.option("--size", type=int, help="side to which pictures are resized and cropped")
+@click.option(
+    "--size", type=Size(), help="side to which pictures are resized and cropped, or HEIGHTxWIDTH"
+)
 @click.option("--channels", type=int, help="1: greyscale, 3: RGB; default: as the images are")
 @click.option("--megapixels", default=180.0, help="pictures of more are refused [180]")
 @click.option("--classes/--no-classes", default=True, help="use labels if there are any [true]")
@@ -152,7 +154,7 @@ def _check_apart(out: Path, source: str) -> None:
 def data(
     source: str | None,
     folder: Path | None,
-    size: int | None,
+    size: int | str | None,
     channels: int | None,
     megapixels: float,
     classes: bool,

@@ -1,15 +1,17 @@
 """What a caller asks for: the size and the channels of the images.
 
-shape, channels = request(32, 1)      # (32, 32), 1
+shape, channels = request(32, 1)           # (32, 32), 1
+shape, channels = request("48x64", None)   # (48, 64), None: height x width
 """
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
 from .dataset import Dataset
 from .image_files import DataError, bad
 
-Size = int | Sequence[int] | None  # as a caller gives it: a side, or (H, W)
+Size = int | str | Sequence[int] | None  # as a caller gives it: a side, (H, W), or "HxW"
 Shape = tuple[int, int]  # (H, W)
 
 
@@ -21,10 +23,13 @@ def request(size: Size, channels: int | None) -> tuple[Shape | None, int | None]
     return shape, channels
 
 
-def _height_and_width(size: int | Sequence[int]) -> Shape:
-    pair = (size, size) if isinstance(size, int) else size
+def _height_and_width(size: int | str | Sequence[int]) -> Shape:
+    pair: object = (size, size) if isinstance(size, int) else size
+    if isinstance(size, str) and (sides := re.fullmatch(r"(\d{1,9})[x×](\d{1,9})", size)):
+        pair = tuple(map(int, sides.groups()))
     if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(map(_is_side, pair)):
-        raise DataError(f"size: expected a positive int or a pair (H, W) of them, got {size!r}")
+        pairs = "a pair (H, W) of them, or a text such as 48x64 (height x width)"
+        raise DataError(f"size: expected a positive int or {pairs}, got {size!r}")
     height, width = pair
     return height, width
 

@@ -1,4 +1,4 @@
-"""Other ways to train than the lecture's θ ← θ − β∇J: optimisers, to compare with it.
+"""Other ways to train than the lecture's: optimisers and augmentation.
 
-Each plugs into `train` as its argument `update`.
+An optimiser plugs into `train` as its argument `update`, augmentation as `gradient`.
 """
