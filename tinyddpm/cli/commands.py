@@ -147,6 +147,7 @@ def _check_apart(out: Path, source: str) -> None:
 )
 @click.option("--channels", type=int, help="1: greyscale, 3: RGB; default: as the images are")
 @click.option("--megapixels", default=180.0, help="pictures of more are refused [180]")
+@click.option("--max-memory", type=float, help="gigabytes that images may take in memory [2]")
 @click.option("--classes/--no-classes", default=True, help="use labels if there are any [true]")
 @click.option(
     "--clear-cache", is_flag=True, help="remove what is kept of your files, to open them at once"
@@ -157,6 +158,7 @@ def data(
     size: int | str | None,
     channels: int | None,
     megapixels: float,
+    max_memory: float | None,
     classes: bool,
     clear_cache: bool,
 ) -> None:
@@ -186,7 +188,7 @@ def data(
     elif folder:
         raise ValueError(f"--folder: expected one of {', '.join(datasets.SOURCES)}, got {source!r}")
     try:
-        found = load(source, size, channels, megapixels)
+        found = load(source, size, channels, megapixels, max_memory)
     except DifferentSizes as error:  # even without a size there is something to say
         click.echo(error.found)
         raise

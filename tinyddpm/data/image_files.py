@@ -25,19 +25,19 @@ from .converting import Tally, in_our_words, unknown
 T = TypeVar("T")
 
 
-def limit(gigabytes: str) -> int:
-    """Bytes, from what a user set. ValueError if it is no positive number."""
+def limit(gigabytes: str | float, name: str = "TINYDDPM_MAX_GB") -> int:
+    """Bytes, from what a user set. ValueError, with the name, if it is no positive number."""
     try:
         found = float(gigabytes)
     except ValueError:
         found = 0
     if not 0 < found < 2**20:
-        raise ValueError(f"{LIMIT}: expected a positive number of gigabytes, got {gigabytes!r}")
+        raise ValueError(f"{name}: expected a positive number of gigabytes, got {gigabytes!r}")
     return int(found * 2**30)
 
 
-# The most memory that one data set may take, as stored and as float32. A gzip file of 2 MB can
-# unpack to 2 GB, so compressed files need a limit of their own. Raise it if the data are larger.
+# The most memory that one data set may take, as it is stored. A gzip file of 2 MB can unpack to
+# 2 GB, so compressed files need a limit of their own. Raise it if the data are larger.
 LIMIT = "TINYDDPM_MAX_GB"
 MAX_BYTES = limit(os.environ.get(LIMIT) or "2")
 
@@ -129,8 +129,22 @@ def within_limit(path: str | Path, shape: Sequence[int], itemsize: int) -> None:
 
 def how_to_raise() -> str:
     """What the limit is, and how to raise it."""
-    largest = f"the limit is tinyddpm.data.image_files.MAX_BYTES = {MAX_BYTES}"
-    return f"{largest}: take fewer or smaller images, or set {LIMIT}, in gigabytes"
+    return (
+        f"the limit is {MAX_BYTES} bytes ({MAX_BYTES / 2**30:.3g} GB): raise it with --max-memory "
+        f"(or {LIMIT}), in gigabytes, or take fewer or smaller images"
+    )
+
+
+@contextlib.contextmanager
+def at_most(gigabytes: float | None) -> Iterator[None]:
+    """Within the block this is the limit; None: it stays what it is."""
+    global MAX_BYTES
+    before = MAX_BYTES
+    MAX_BYTES = before if gigabytes is None else limit(gigabytes, "max_memory")
+    try:
+        yield
+    finally:
+        MAX_BYTES = before
 
 
 # ---- pictures ------------------------------------------------------------------------------------

@@ -44,13 +44,14 @@ def load(
     classes: bool = False,
     megapixels: float = MEGAPIXELS,
     known: Sequence[str] = (),
+    max_memory: float | None = None,
 ) -> tuple[Dataset, tuple[str, ...]]:
     """The data set at `source`, and the names of its classes.
 
     Unless `classes` is true, there are no labels and no names. For the other arguments see
     `loading.load`, and `labelled` for `known`.
     """
-    dataset = loading.load(source, size, channels, megapixels)
+    dataset = loading.load(source, size, channels, megapixels, max_memory)
     if classes:
         return labelled(dataset, source, known)
     return dataclasses.replace(dataset, labels=None), ()

@@ -31,6 +31,7 @@ from .image_files import (
     DataError,
     DifferentSizes,
     Packed,
+    at_most,
     bad,
     blaming,
     printable,
@@ -70,6 +71,7 @@ def load(
     size: Size = None,
     channels: int | None = None,
     megapixels: float = MEGAPIXELS,
+    max_memory: float | None = None,
 ) -> Dataset:
     """The data set at `source`; the top of this file has examples.
 
@@ -95,6 +97,8 @@ def load(
         channels: 1 (grey) or 3 (RGB). Pictures are converted; by default to 1 if every picture is
             grey, else to 3. Arrays are never converted: they must have these channels.
         megapixels: pictures of more are refused.
+        max_memory: gigabytes that the images may take in memory, as they are stored. What stays in
+            its file, or in the cache, is not counted. None: image_files.MAX_BYTES.
 
     Raises:
         DataError: for anything else.
@@ -108,7 +112,8 @@ def load(
         return _known(source, "train", shape, channels)
     if not str(source):
         raise DataError('source: expected "digits" or a path, got an empty string')
-    return _from_path(Path(source), shape, channels, megapixels)
+    with at_most(max_memory):
+        return _from_path(Path(source), shape, channels, megapixels)
 
 
 def load_test(
@@ -116,6 +121,7 @@ def load_test(
     size: Size = None,
     channels: int | None = None,
     megapixels: float = MEGAPIXELS,
+    max_memory: float | None = None,
 ) -> Dataset:
     """Pictures that no training sees, to measure samples against.
 
@@ -126,7 +132,7 @@ def load_test(
     if isinstance(source, str) and has_test_set(source):
         shape, channels = request(size, channels)
         return _known(source, "test", shape, channels)
-    return split(load(source, size, channels, megapixels))[1]
+    return split(load(source, size, channels, megapixels, max_memory))[1]
 
 
 def has_test_set(source: str | Path) -> bool:

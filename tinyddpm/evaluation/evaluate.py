@@ -152,7 +152,8 @@ def evaluate(
     if out is None and not Path(folder).is_dir():
         fix = "for a model without one, name a folder with --out"
         raise ValueError(f"{folder}: expected a run folder, to write the tables to; {fix}")
-    source = run.config.data, run.config.size, run.config.channels, run.config.megapixels
+    asked = run.config.size, run.config.channels, run.config.megapixels, run.config.max_memory
+    source = run.config.data, *asked
     dataset = data.load(*source)
     training, held_out = run.config.split_data(run.config.load_data()[0])
     known_test = data.has_test_set(run.config.data)

@@ -26,10 +26,11 @@ def cached(name: str) -> Path:
 def key_of(paths: Iterable[Path], *besides: object) -> str:
     """A name for files as they are now, and whatever else the result depends on."""
     digest = hashlib.sha256(repr((VERSION, besides)).encode())
-    for path in paths:
+    here = os.getcwd()
+    for path in map(str, paths):
         found = os.stat(path)
         state = found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-        digest.update(repr((os.path.abspath(path), state)).encode("utf-8", "surrogateescape"))
+        digest.update(f"{os.path.join(here, path)!a} {state}".encode())
     return digest.hexdigest()[:32]
 
 

@@ -32,8 +32,9 @@ def pictures(
     files: Sequence[File], size: tuple[int, int] | None, channels: int | None, megapixels: float
 ) -> tuple[Pictures, Facts]:
     """What `read_pictures` gives, decoded now or before, and what is known of it."""
-    paths = list(dict.fromkeys(f.archive if isinstance(f, Packed) else f for f in files))
     places = [file.place for file in files if isinstance(file, Packed)]
+    paths = [file for file in files if not isinstance(file, Packed)]
+    paths += {file.archive for file in files if isinstance(file, Packed)}  # there is one
     try:
         key = key_of(paths, places, size, channels, megapixels, PIL.__version__)
     except OSError:  # the reading will say what is wrong
