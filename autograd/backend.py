@@ -30,10 +30,17 @@ Forward: TypeAlias = tuple[Array, Pullback]
 underflow_is_zero = np.errstate(under="ignore")
 
 
+class AnswersOnGPU:
+    """A base for what is no array, but gives arrays on a GPU, such as a data set too large for it.
+
+    `array_module` takes it for one of CuPy's.
+    """
+
+
 def array_module(*arrays: object) -> Any:
     """`cupy` if any of the arrays lives on a GPU, else `numpy`."""
     cupy = sys.modules.get("cupy")  # nobody can hold a CuPy array before CuPy is imported
-    if cupy is not None and any(isinstance(a, cupy.ndarray) for a in arrays):
+    if cupy is not None and any(isinstance(a, (cupy.ndarray, AnswersOnGPU)) for a in arrays):
         return cupy
     return np
 
@@ -89,6 +96,12 @@ def to_device(array: Array, device: str = "cpu") -> Array:
     cupy.cuda.Device(index).use()
     moved: Array = cupy.asarray(array)
     return moved
+
+
+def memory_of(device: str) -> int:
+    """Bytes of memory of a GPU, in all. Raises as `to_device` does."""
+    cupy, index = _cuda(device)
+    return int(cupy.cuda.Device(index).mem_info[1])
 
 
 def constant(table: Array, like: Any) -> Array:

@@ -31,7 +31,7 @@ from .nn.module import Module
 from .nn.unet import UNet
 from .objective import objective
 from .schedule import Schedule
-from .types import Array, Cond, Draw, Gradient, StepSize, Update
+from .types import Array, Cond, Draw, Gradient, Images, StepSize, Update
 
 
 class Step(NamedTuple):
@@ -73,7 +73,7 @@ def gradient_descent(unet: Module, beta: float, k: int) -> None:
 
 def train(
     unet: UNet,
-    images: Array,
+    images: Images,
     schedule: Schedule,
     beta: float | StepSize,
     *,

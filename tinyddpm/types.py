@@ -9,7 +9,17 @@ from typing import Any, Protocol
 
 from autograd.backend import Array
 
-__all__ = ["Array", "Cond", "Denoiser", "Draw", "Gradient", "Noise", "StepSize", "Update"]
+__all__ = [
+    "Array",
+    "Cond",
+    "Denoiser",
+    "Draw",
+    "Gradient",
+    "Images",
+    "Noise",
+    "StepSize",
+    "Update",
+]
 
 # noise(t): standard normal numbers of the shape of x_t, for step t of a sampler.
 Noise = Callable[[int], Array]
@@ -22,6 +32,27 @@ Cond = Callable[[int, Array], Array]
 
 # beta(k): the step size of step k.
 StepSize = Callable[[int], float]
+
+
+class Images(Protocol):
+    """Images (n, C, H, W) to take some of: an array, or what becomes one (`data/stored/`)."""
+
+    @property
+    def dtype(self) -> Any: ...
+
+    @property
+    def shape(self) -> tuple[Any, ...]: ...
+
+    @property
+    def ndim(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: Any, /) -> Array: ...
+
+    def __array__(self) -> Array: ...
+
+    def mean(self, axis: Any = None, dtype: Any = None) -> Any: ...
 
 
 class Denoiser(Protocol):

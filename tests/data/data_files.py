@@ -55,11 +55,12 @@ def as_float(array):
 
 def check(dataset, expected, grey_levels):
     """The invariants of every Dataset, and these pixels."""
-    assert dataset.images.dtype == np.float32 and dataset.images.flags.c_contiguous
-    assert dataset.images.min() >= -1 and dataset.images.max() <= 1
+    images = dataset.images[:]
+    assert dataset.images.dtype == images.dtype == np.float32 and images.flags.c_contiguous
+    assert images.min() >= -1 and images.max() <= 1
     assert dataset.grey_levels == grey_levels
-    assert dataset.images.shape == expected.shape
-    np.testing.assert_allclose(dataset.images, expected, rtol=0, atol=2e-7)
+    assert dataset.images.shape == images.shape == expected.shape
+    np.testing.assert_allclose(images, expected, rtol=0, atol=2e-7)
 
 
 def folder_of(tmp_path, **pictures):

@@ -84,7 +84,9 @@ def test_paths_that_lead_nowhere(tmp_path):
     refused(tmp_path / "empty", "is empty")
 
 
-@pytest.mark.parametrize("size", [0, (8, -1), (8, 8, 8), 8.0, True, "8"])
+@pytest.mark.parametrize(
+    "size", [0, (8, -1), (8, 8, 8), 8.0, True, "8", "8x", "8x-1", "0x8", "1x2x3"]
+)
 def test_sizes_that_make_no_sense(size):
     with pytest.raises(DataError, match="size: expected a positive int .* got"):
         load("digits", size=size)

@@ -100,7 +100,7 @@ def test_train_and_info_say_it(tmp_path, capsys, monkeypatch):
     assert line in capsys.readouterr().out
     assert (tmp_path / "run/data.txt").read_text().startswith(line)
     with monkeypatch.context() as patch:
-        patch.setattr("tinyddpm.data.image_files.eight_bits", None)  # many photos take minutes
+        patch.setattr("tinyddpm.data.stored.decoder.eight_bits", None)  # many photos take minutes
         assert cli.main(["info", str(tmp_path / "run")]) == 0
     said = capsys.readouterr().out
     assert line in said and "cannot be read" not in said

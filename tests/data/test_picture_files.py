@@ -10,6 +10,7 @@ from hypothesis import given, strategies as st
 from PIL import Image
 
 from tinyddpm.data import image_files, load, split
+from tinyddpm.data.stored import decoder
 
 
 @many(max_examples=15)
@@ -49,6 +50,7 @@ def test_resizing_crops_around_the_centre(tmp_path):
     images = load(tmp_path, size=4).images
     assert images.shape == (2, 1, 4, 4) and (images == 1).all()
     assert load(tmp_path, size=(2, 6)).images.shape == (2, 1, 2, 6)
+    assert load(tmp_path, size="2x6").fingerprint() == load(tmp_path, size=(2, 6)).fingerprint()
 
 
 def test_a_single_picture_is_a_data_set_of_one(tmp_path):
@@ -183,11 +185,13 @@ def test_a_picture_bomb(megapixels, tmp_path):
 
 def test_pictures_beyond_the_limit(tmp_path, monkeypatch):
     folder_of(tmp_path, x=noise(4, 4))
-    monkeypatch.setattr(image_files, "MAX_BYTES", 63)
-    refused(tmp_path, "64 bytes of memory", "or set TINYDDPM_MAX_GB, in gigabytes")
+    monkeypatch.setattr(image_files, "MAX_BYTES", 15)
+    refused(tmp_path, "16 bytes of memory", "--max-memory (or TINYDDPM_MAX_GB), in gigabytes")
     # A size that is too large is refused before anything is resized.
-    monkeypatch.setattr(image_files, "eight_bits", None)
-    refused(tmp_path, "(1, 9, 9, 1) would take 324 bytes", "MAX_BYTES = 63", size=9, channels=1)
+    monkeypatch.setattr(decoder, "eight_bits", None)
+    refused(
+        tmp_path, "(1, 9, 9, 1) would take 81 bytes", "the limit is 15 bytes", size=9, channels=1
+    )
 
 
 def test_the_limit_can_be_raised_by_a_user(monkeypatch):
@@ -200,3 +204,16 @@ def test_the_limit_can_be_raised_by_a_user(monkeypatch):
     monkeypatch.setenv("TINYDDPM_MAX_GB", "12")
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert int(said) == 12 * 2**30
+
+
+def test_the_limit_is_an_option_and_counts_what_is_in_memory(tmp_path):
+    folder_of(tmp_path, x=noise(200, 200))
+    np.savez_compressed(tmp_path / "x.npz", noise(1, 200, 200, dtype=np.uint16))
+    for path, size in ((tmp_path / "x.png", 40_000), (tmp_path / "x.npz", 80_000)):
+        enough = (size + 0.5) / 2**30
+        assert load(path, max_memory=enough).images.shape == (1, 1, 200, 200)
+        refused(path, f"{size} bytes of memory", "--max-memory", max_memory=(size - 0.5) / 2**30)
+    for wrong in (0, -1, float("nan"), float("inf")):
+        with pytest.raises(ValueError, match="^max_memory: expected a positive number of gig"):
+            load(tmp_path, max_memory=wrong)
+    assert load(tmp_path).images.size and image_files.MAX_BYTES == 2**31

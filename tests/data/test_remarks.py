@@ -13,6 +13,7 @@ from PIL import Image
 
 from tinyddpm import cli, data
 from tinyddpm.data import DataError, image_files, labels
+from tinyddpm.data.stored import decoding
 
 
 def text(source, **request):
@@ -92,7 +93,7 @@ def test_names_that_do_not_print_leave_one_line(tmp_path, capsys):
 
 
 def test_where_nothing_can_be_used_we_soon_give_up(tmp_path, monkeypatch):
-    monkeypatch.setattr(image_files, "MOST_UNUSABLE", 3)
+    monkeypatch.setattr(decoding, "MOST_UNUSABLE", 3)
     for i in range(9):
         (tmp_path / f"{i}.png").write_bytes(b"\0")
     refused(tmp_path, "0.png: expected a picture", "; at least 2 more cannot be used")

@@ -56,7 +56,7 @@ BUGS = [
     ),
     Bug(
         "pixels end up in [−½, ½]",
-        "tinyddpm/data/values.py",
+        "tinyddpm/data/stored/images.py",
         "images /= white / 2",
         "images /= white",
         DATA + "test_every_uint8_lands_where_it_should",

@@ -41,7 +41,11 @@ def test_every_option_has_a_help_text_and_the_names_of_run_and_network_do_not_me
 
 def test_the_types_and_the_help_texts_are_those_of_the_fields():
     types, texts = configuration.option_types(), configuration.option_help()
-    assert (types["beta"], types["size"], types["levels"]) == (float, int | None, tuple[int, ...])
+    assert (types["beta"], types["size"], types["levels"]) == (
+        float,
+        int | str | None,
+        tuple[int, ...],
+    )
     assert texts["beta"].startswith("learning rate β") and texts["heads"] == "heads of attention"
 
 

@@ -142,3 +142,33 @@ def test_a_run_that_was_ended_before_its_first_checkpoint_begins_again(
     run(config, folder, resume=True)
     assert "holds no checkpoint yet: the run begins at its first step" in capsys.readouterr().err
     assert records(folder) == records(unbroken)
+
+
+# ---- rectangles and flips ------------------------------------------------------------------------
+
+
+def test_a_run_on_flipped_rectangles_goes_on_exactly(pics, capsys):
+    shape = "--data", "pics", "--size", "4x8", "--flip"
+    assert train(*shape, "--out", "runs/whole", "--steps", 6, *TINY) == 0
+    assert train(*shape, "--out", "runs/parts", "--steps", 3, *TINY) == 0
+    assert train("--out", "runs/parts", "--resume", "--steps", 6) == 0
+    assert_same_run(pics / "runs/parts", pics / "runs/whole")
+    written = configuration.read(Path("runs/whole", CONFIG))
+    assert (written["size"], written["image"], written["flip"]) == ("4x8", [1, 4, 8], True)
+    *_, (_, x0, _) = Run("runs/whole").sample(n=1, steps=2, sampler="ddim")
+    assert x0.shape == (1, 1, 4, 8)
+    assert train("--out", "runs/parts", "--resume", "--steps", 8, "--no-flip") == 2
+    assert "flip: the run to resume has True, not False" in capsys.readouterr().err
+    assert (
+        train(*shape[:2], "--no-flip", "--size", "4x8", "--out", "runs/y", "--steps", 6, *TINY) == 0
+    )
+    assert [r["J"] for r in records(pics / "runs/y") if "J" in r][1:] != [
+        r["J"] for r in records(pics / "runs/whole") if "J" in r
+    ][1:]
+
+
+@pytest.mark.parametrize("size", ["4x", "x4", "4x8x8", "0x4", "-4", "many", "0"])
+def test_sizes_that_are_none(size, pics, capsys):
+    assert train("--data", "pics", "--size", size, "--out", "runs/z", "--steps", 1, *TINY) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("tinyddpm: size: expected") and not Path("runs/z").exists()

@@ -11,7 +11,7 @@ from ..runs.folder import RunFolder
 from .help import Command, grouped
 from .models import draw_pictures
 from .names import Data, Folder, Recipe, did_you_mean, runs
-from .options import groups, of_configuration
+from .options import Size, groups, of_configuration
 from .ranks import taking_part
 
 PICTURES_TAKE = 0.15  # of the training time, at most
@@ -165,23 +165,31 @@ def _check_apart(out: Path, source: str) -> None:
 
 
 @click.command(cls=Command)
-@click.argument("source", metavar="NAME|PATH", type=Data())
+@click.argument("source", metavar="[NAME|PATH]", type=Data(), required=False)
 @click.option(
     "--folder",
     type=click.Path(path_type=Path),
     help="where the files of NAME lie already; they are copied into the cache",
 )
-@click.option("--size", type=int, help="side to which pictures are resized and cropped")
+@click.option(
+    "--size", type=Size(), help="side to which pictures are resized and cropped, or HEIGHTxWIDTH"
+)
 @click.option("--channels", type=int, help="1: greyscale, 3: RGB; default: as the images are")
 @click.option("--megapixels", default=180.0, help="pictures of more are refused [180]")
+@click.option("--max-memory", type=float, help="gigabytes that images may take in memory [2]")
 @click.option("--classes/--no-classes", default=True, help="use labels if there are any [true]")
+@click.option(
+    "--clear-cache", is_flag=True, help="remove what is kept of your files, to open them at once"
+)
 def data(
-    source: str,
+    source: str | None,
     folder: Path | None,
-    size: int | None,
+    size: int | str | None,
     channels: int | None,
     megapixels: float,
+    max_memory: float | None,
     classes: bool,
+    clear_cache: bool,
 ) -> None:
     """Say what is found at PATH and how it is read, or get the data set NAME.
 
@@ -190,7 +198,15 @@ def data(
     """
     from ..data import DataError, datasets, has_test_set, labels, load, load_test, report
     from ..data.image_files import DifferentSizes
+    from ..data.stored import cached
 
+    if clear_cache:
+        count, size = cached.clear()
+        click.echo(f"{cached.folder()}: {count:,} files removed, {size / 1e6:,.1f} MB")
+        if source is None:
+            return
+    if source is None:
+        raise click.UsageError("Missing argument 'NAME|PATH'.")
     source = _meant(source)
     if source in datasets.SOURCES:
         for path in datasets.fetch(source, folder):
@@ -201,7 +217,7 @@ def data(
     elif folder:
         raise ValueError(f"--folder: expected one of {', '.join(datasets.SOURCES)}, got {source!r}")
     try:
-        found = load(source, size, channels, megapixels)
+        found = load(source, size, channels, megapixels, max_memory)
     except DifferentSizes as error:  # even without a size there is something to say
         click.echo(error.found)
         raise

@@ -16,7 +16,6 @@ ALIASES = {
     "ema_decay": ["--ema"],
     "from_run": ["--from"],
 }
-OWN_TYPES = {"data": Data, "from_run": RunName}  # names that the shell completes
 LONGEST_CHOICES = 25  # characters; more of them stand in the text
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -95,6 +94,21 @@ class Numbers(click.ParamType):
             self.fail(f"expected whole numbers with commas between them, got {value!r}", param, ctx)
 
 
+class Size(click.ParamType):
+    """A side, such as 32, or height x width, such as 48x64."""
+
+    name = "N|HxW"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> int | str:
+        """The side, or the text."""
+        return int(value) if isinstance(value, int) or value.isdecimal() else str(value)
+
+
+OWN_TYPES = {"data": Data, "from_run": RunName, "size": Size}
+
+
 def of_configuration(command: Command) -> Command:
     """Add an option for every field of the configuration. One that is not given stays None."""
     types, texts = configuration.option_types(), configuration.option_help()
@@ -128,7 +142,7 @@ def groups() -> dict[str, list[str]]:
             *("recipe", "data", "size", "classes", "out"),
             *("steps", "minutes", "resume", "device", "base"),
         ],
-        "Data": ["channels", "class_dropout"],
+        "Data": ["channels", "flip", "max_memory", "class_dropout"],
         "Network": [*(name for name in fields if name != "base"), "multipliers"],
         "Training": [],
         "Where it runs": ["workers", "shards", "tf32"],

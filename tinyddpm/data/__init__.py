@@ -6,16 +6,17 @@
 
     data.report(data.load("pictures/"), "pictures/").text()   # what was found, and how it was read
 
-This room imports nothing of tinyddpm but `files` and `noise`.
+This room imports nothing of tinyddpm but `files`, `noise` and `types`.
 """
 
-from .dataset import Dataset, report, split
+from .dataset import Dataset, at_most, report, split
 from .image_files import DataError
 from .loading import digits, has_test_set, is_there, load, load_test, meant
 
 __all__ = [
     "DataError",
     "Dataset",
+    "at_most",
     "digits",
     "has_test_set",
     "is_there",

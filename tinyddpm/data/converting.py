@@ -9,7 +9,6 @@ import contextlib
 import dataclasses
 import struct
 from collections import Counter
-from collections.abc import Sequence
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -166,24 +165,6 @@ def not_srgb(profile: object) -> str:
     if profile[16:20] == b"CMYK":
         return "CMYK with a colour profile, which is not applied: colours will differ"
     return ""
-
-
-def doubles(images: np.ndarray, names: Sequence[str]) -> str:
-    """What to say of images that are equal, (n, ...); names: what to call each of them."""
-    first: dict[int, int] = {}
-    equal = []
-    for i, image in enumerate(images):
-        other = first.setdefault(hash(image.tobytes()), i)
-        if other != i and (images[other] == image).all():
-            equal.append((other, i))
-    if not equal:
-        return ""
-    a, b = equal[0]
-    count = f"{len(equal):,} image{'s are' if len(equal) > 1 else ' is'}"
-    return (
-        f"{count} equal to another, such as {names[b]} to {names[a]}: "
-        "what is held out may be trained on too"
-    )
 
 
 def unknown(head: bytes) -> str:

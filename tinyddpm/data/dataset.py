@@ -1,6 +1,7 @@
 """A data set, which of its images are held out, and the report of what was found.
 
     training, held_out = split(dataset, "stratified")
+    at_most(training)                  # some of them, if all would fill the memory
     print(report(dataset, "pets/").text())
 
 There are two ways to split. "stratified" is that of new runs. "every_sixth" is the older one, which
@@ -9,16 +10,21 @@ the recipes, the models that ship and the runs of older versions keep.
 
 import dataclasses
 import hashlib
+import math
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
 from .. import noise
+from ..types import Images
 from .origin import Origin, Report
+from .stored import Stored
+from .stored.chosen import AllBut, Chosen
 
 SplitKind = Literal["stratified", "every_sixth"]
 PART, SEED = 6, 0  # one of six is held out; the seed is not the run's, so that runs compare
+MOST, SOME = 2**23, 2**20  # of more images than MOST, a sixth of SOME is held out
 
 
 @dataclasses.dataclass(frozen=True, eq=False)  # no ==: arrays compare by element; use fingerprints
@@ -26,7 +32,8 @@ class Dataset:
     """Pictures, with what the rest of the program needs to know about them.
 
     Attributes:
-        images: float32 (n, C, H, W) in [-1, 1]; n, H, W >= 1 and C is 1 or 3.
+        images: float32 (n, C, H, W) in [-1, 1]; n, H, W >= 1 and C is 1 or 3. An array, or
+            images that become one a few at a time (stored/).
         labels: int64 (n,) from 0 to classes - 1, or None if the source has none.
         name: "digits", or the last part of the path.
         grey_levels: how many values a pixel can take: 17 for the digits, 256 or 65536 for 8 or 16
@@ -35,7 +42,7 @@ class Dataset:
         origin: which files, and how they were read.
     """
 
-    images: np.ndarray
+    images: Images
     labels: np.ndarray | None
     name: str
     grey_levels: int
@@ -47,6 +54,8 @@ class Dataset:
 
         The same pictures in the same order have the same fingerprint, on any machine.
         """
+        if isinstance(self.images, Stored):
+            return self.images.fingerprint()
         digest = hashlib.sha256(repr(self.images.shape).encode())
         digest.update(np.ascontiguousarray(self.images, dtype="<f4").data)
         return digest.hexdigest()
@@ -95,12 +104,26 @@ def split(dataset: Dataset, how: SplitKind = "every_sixth") -> tuple[Dataset, Da
     return _select(dataset, rest), _select(dataset, chosen)
 
 
-def _parts(dataset: Dataset, how: SplitKind) -> tuple[np.ndarray, np.ndarray]:
+def at_most(dataset: Dataset, values: int = 2**27) -> Dataset:
+    """The data set; if it has more than this many values in all, evenly many of its images.
+
+    For what looks at all images at once, as float64. CIFAR-10 has 2^27 values to train on.
+    """
+    n, per_image = len(dataset.images), math.prod(dataset.images.shape[1:])
+    if (most := max(1, values // per_image)) >= n:
+        return dataset
+    return _select(dataset, np.arange(most) * n // most)
+
+
+def _parts(dataset: Dataset, how: SplitKind) -> tuple[Chosen, Chosen]:
     """The numbers of the images in both parts; all of them twice where none can be spared."""
-    everything = np.arange(len(dataset.images))
-    chosen = held_out_indices(len(everything), dataset.labels, how)
-    rest = np.setdiff1d(everything, chosen)
-    return (rest, chosen) if len(rest) and len(chosen) else (everything, everything)
+    n, labels = len(dataset.images), dataset.labels
+    stride = 1 if n <= MOST else -(-n // SOME)  # every so many may be held out
+    some = None if labels is None else labels[::stride]
+    chosen = stride * held_out_indices(len(range(0, n, stride)), some, how)
+    if 0 < len(chosen) < n:
+        return AllBut(n, chosen), chosen
+    return (np.arange(n),) * 2
 
 
 def report(dataset: Dataset, source: str | Path, how: SplitKind = "stratified") -> Report:
@@ -122,6 +145,8 @@ def report(dataset: Dataset, source: str | Path, how: SplitKind = "stratified") 
     )
 
 
-def _select(dataset: Dataset, chosen: np.ndarray) -> Dataset:
-    labels = None if dataset.labels is None else dataset.labels[chosen]
-    return dataclasses.replace(dataset, images=dataset.images[chosen], labels=labels)
+def _select(dataset: Dataset, chosen: Chosen) -> Dataset:
+    images, labels = dataset.images, dataset.labels
+    some = images.part(chosen) if isinstance(images, Stored) else images[chosen[:]]
+    labels = None if labels is None else labels[chosen[:]]
+    return dataclasses.replace(dataset, images=some, labels=labels)

@@ -1,6 +1,6 @@
-"""Reading pictures from files that nobody vouches for; the errors and the limit of all data files.
+"""One picture from a file that nobody vouches for; the errors and the limit of all data files.
 
-    images = read_pictures(paths).array     # uint8 (n, H, W, C)
+    opened(path, use, most=180e6)           # use(image), for Pillow's image of the file
 
 No size in a header is believed before the bytes are there, and no other program is run. Whatever is
 wrong with a file raises DataError: one line with the file's name, what was expected and what came.
@@ -15,39 +15,34 @@ import re
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, NamedTuple, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
-import numpy as np
 from PIL import Image, UnidentifiedImageError
-from tqdm import tqdm
 
-from .converting import Tally, eight_bits, height_and_width, in_our_words, is_grey, unknown
+from .converting import Tally, in_our_words, unknown
 
 T = TypeVar("T")
 
 
-def limit(gigabytes: str) -> int:
-    """Bytes, from what a user set. ValueError if it is no positive number."""
+def limit(gigabytes: str | float, name: str = "TINYDDPM_MAX_GB") -> int:
+    """Bytes, from what a user set. ValueError, with the name, if it is no positive number."""
     try:
         found = float(gigabytes)
     except ValueError:
         found = 0
     if not 0 < found < 2**20:
-        raise ValueError(f"{LIMIT}: expected a positive number of gigabytes, got {gigabytes!r}")
+        raise ValueError(f"{name}: expected a positive number of gigabytes, got {gigabytes!r}")
     return int(found * 2**30)
 
 
-# The most memory that one data set may take, as stored and as float32. A gzip file of 2 MB can
-# unpack to 2 GB, so compressed files need a limit of their own. Raise it if the data are larger.
+# The most memory that one data set may take, as it is stored. A gzip file of 2 MB can unpack to
+# 2 GB, so compressed files need a limit of their own. Raise it if the data are larger.
 LIMIT = "TINYDDPM_MAX_GB"
 MAX_BYTES = limit(os.environ.get(LIMIT) or "2")
 
 # A small file can unpack to any number of pixels: pictures of more are refused.
 MEGAPIXELS = 180.0
-
-MOST_UNUSABLE = 20  # pictures: then we give up
 
 # The picture formats that we open. Left out on purpose: EPS, which Pillow hands to Ghostscript to
 # run; formats that need a plug-in of the system; and TGA, which has no signature, so that any bytes
@@ -121,21 +116,35 @@ def blaming(path: str | Path) -> Iterator[None]:
         raise bad(path, f"cannot be read: {what}") from error
 
 
-def within_limit(path: str | Path, shape: Sequence[int], itemsize: int = 4) -> None:
+def within_limit(path: str | Path, shape: Sequence[int], itemsize: int) -> None:
     """DataError unless an array of this shape has elements and fits MAX_BYTES.
 
-    It must fit both as stored (`itemsize` bytes per element) and as float32.
+    Elements of more than 4 bytes become float32 once they are read, so there is need of both.
     """
     if min(shape, default=0) < 1:
         raise bad(path, f"expected at least one element along every axis, got shape {shape}")
-    if (need := math.prod(shape) * max(itemsize, 4)) > MAX_BYTES:
+    if (need := math.prod(shape) * (itemsize + 4 * (itemsize > 4))) > MAX_BYTES:
         raise bad(path, f"shape {shape} would take {need} bytes of memory; {how_to_raise()}")
 
 
 def how_to_raise() -> str:
     """What the limit is, and how to raise it."""
-    largest = f"the limit is tinyddpm.data.image_files.MAX_BYTES = {MAX_BYTES}"
-    return f"{largest}: take fewer or smaller images, or set {LIMIT}, in gigabytes"
+    return (
+        f"the limit is {MAX_BYTES} bytes ({MAX_BYTES / 2**30:.3g} GB): raise it with --max-memory "
+        f"(or {LIMIT}), in gigabytes, or take fewer or smaller images"
+    )
+
+
+@contextlib.contextmanager
+def at_most(gigabytes: float | None) -> Iterator[None]:
+    """Within the block this is the limit; None: it stays what it is."""
+    global MAX_BYTES
+    before = MAX_BYTES
+    MAX_BYTES = before if gigabytes is None else limit(gigabytes, "max_memory")
+    try:
+        yield
+    finally:
+        MAX_BYTES = before
 
 
 # ---- pictures ------------------------------------------------------------------------------------
@@ -159,100 +168,7 @@ class Packed:
         return f"{self.archive}[{self.place}]"
 
 
-class Pictures(NamedTuple):
-    """What `read_pictures` gives.
-
-    Attributes:
-        array: uint8 (n, H, W, C).
-        stored: how the files store them, such as "PNG L 3, JPEG RGB 200".
-        notes: what the user should know of them.
-    """
-
-    array: np.ndarray
-    stored: str
-    notes: tuple[str, ...]
-
-
-def read_pictures(
-    files: Sequence[Path | Packed],
-    size: tuple[int, int] | None = None,
-    channels: int | None = None,
-    megapixels: float = MEGAPIXELS,
-) -> Pictures:
-    """The pictures, upright, their first frame, on white where they are transparent.
-
-    Args:
-        files: at least one.
-        size: (H, W): each picture is cropped to this aspect ratio around its centre, then resized
-            (bicubic). None: all must have the same size.
-        channels: 1 or 3. None: 1 if every picture is grey, else 3.
-        megapixels: larger pictures are refused, before they are unpacked.
-
-    Raises:
-        DifferentSizes: they have several, and none was asked for.
-        DataError: naming the first pictures that cannot be used.
-    """
-    tally = Tally()
-    opened = partial(_opened, most=megapixels * 1e6)
-    if free := channels is None:
-        channels = 1 if all(_grey_or_unusable(file, opened) for file in files) else 3
-    if size is not None:  # refuse it before Pillow makes room for the first one
-        within_limit(str(files[0]), (len(files), *size, channels))
-    convert = partial(eight_bits, size=size, channels=channels, tally=tally)
-    pictures, unusable = np.empty((0, 0, 0, 0), np.uint8), []
-    bar = tqdm(files, "reading pictures", leave=False, disable=None, delay=2)
-    for i, file in enumerate(bar):
-        try:
-            picture = opened(file, convert, tally=tally)
-        except DataError as error:  # one after another would cost as many tries
-            unusable.append((file, error))
-            if len(unusable) == MOST_UNUSABLE:
-                break
-            continue
-        if not pictures.size:
-            first, shape = file, (len(files), *picture.shape)
-            within_limit(str(first), shape)
-            pictures = np.empty(shape, np.uint8)
-        if picture.shape != pictures.shape[1:]:
-            raise DifferentSizes(file, first, _sizes(files, opened))
-        pictures[i] = picture
-    if unusable:
-        raise _of_all(unusable)
-    notes = tally.notes()
-    if free and channels == 3 and all((p == p[..., :1]).all() for p in pictures):
-        notes += ("every picture is grey, but stored in colour: --channels 1 reads them as grey",)
-    stored = ", ".join(f"{kind} {count:,}" for kind, count in tally.kinds.most_common())
-    return Pictures(pictures, stored, notes)
-
-
-def _of_all(unusable: Sequence[tuple[Path | Packed, DataError]]) -> DataError:
-    """One error for all."""
-    (_, first), *others = unusable
-    if not others:
-        return first
-    some = "at least " * (len(unusable) == MOST_UNUSABLE)
-    names = ", ".join(str(file) for file, _ in others[:3]) + ", …" * (len(others) > 3)
-    return DataError(printable(f"{first}; {some}{len(others)} more cannot be used: {names}"))
-
-
-def _grey_or_unusable(file: Path | Packed, opened: Callable[..., bool]) -> bool:
-    with contextlib.suppress(DataError):  # the same comes again, and is counted then
-        return opened(file, is_grey)
-    return True
-
-
-def _sizes(
-    files: Sequence[Path | Packed], opened: Callable[..., tuple[int, int]]
-) -> dict[Path | Packed, tuple[int, int]]:
-    """(H, W) of each picture that can be opened, upright, without unpacking it."""
-    sizes = {}
-    for file in files:
-        with contextlib.suppress(DataError):
-            sizes[file] = opened(file, height_and_width)
-    return sizes
-
-
-def _opened(
+def opened(
     file: Path | Packed,
     use: Callable[[Image.Image], T],
     most: float,

@@ -25,12 +25,12 @@ from pathlib import Path
 import numpy as np
 
 from . import loading, values
-from .array_files import read_labels
+from .asked import Size
 from .dataset import Dataset
 from .folders import as_seen
 from .image_files import MEGAPIXELS, DataError, bad
-from .loading import Size
 from .origin import Origin
+from .stored.array_files import read_labels
 
 
 class NoLabels(DataError):
@@ -44,13 +44,14 @@ def load(
     classes: bool = False,
     megapixels: float = MEGAPIXELS,
     known: Sequence[str] = (),
+    max_memory: float | None = None,
 ) -> tuple[Dataset, tuple[str, ...]]:
     """The data set at `source`, and the names of its classes.
 
     Unless `classes` is true, there are no labels and no names. For the other arguments see
     `loading.load`, and `labelled` for `known`.
     """
-    dataset = loading.load(source, size, channels, megapixels)
+    dataset = loading.load(source, size, channels, megapixels, max_memory)
     if classes:
         return labelled(dataset, source, known)
     return dataclasses.replace(dataset, labels=None), ()

@@ -8,22 +8,22 @@
     train, held_out = split(dataset)
     test = load_test("fashion-mnist")              # pictures that no training sees
 
-Whatever the source, the pictures come out as float32 (n, C, H, W) in [-1, 1]. A file that cannot be
-used raises DataError: one line with the file's name, what was expected and what came. Files are
-data: nothing in them is run.
+Whatever the source, the pictures come out as float32 (n, C, H, W) in [-1, 1]. They are kept as they
+are stored, and converted when someone takes some of them (stored/). A file that cannot be used
+raises DataError: one line with the file's name, what was expected and what came. Files are data:
+nothing in them is run.
 """
 
 import dataclasses
 import gzip
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from . import archives, datasets
-from .array_files import Labels, read_file
-from .converting import doubles
+from .asked import Shape, Size, as_requested, request
 from .dataset import Dataset, split
 from .folders import as_seen, is_run_folder, listing, visible_folders
 from .image_files import (
@@ -31,12 +31,17 @@ from .image_files import (
     DataError,
     DifferentSizes,
     Packed,
+    at_most,
     bad,
     blaming,
     printable,
-    read_pictures,
 )
 from .origin import Origin, first_line
+from .stored import Facts
+from .stored.array_files import Labels, read_file
+from .stored.doubles import doubles
+from .stored.facts import facts_of
+from .stored.kept import pictures as kept_pictures
 from .values import classes, how_to_shape, pixels, second_meaning
 
 # assets/README.md says where the digits come from.
@@ -45,9 +50,6 @@ DIGITS = Path(__file__).parent.parent / "assets" / "digits.csv.gz"
 
 # Sub-folders of these names are no classes.
 PARTS = {"train", "training", "test", "testing", "val", "valid", "validation", "dev", "eval"}
-
-Size = int | Sequence[int] | None  # as a caller gives it: a side, or (H, W)
-Shape = tuple[int, int]  # (H, W)
 
 
 def digits() -> Dataset:
@@ -69,6 +71,7 @@ def load(
     size: Size = None,
     channels: int | None = None,
     megapixels: float = MEGAPIXELS,
+    max_memory: float | None = None,
 ) -> Dataset:
     """The data set at `source`; the top of this file has examples.
 
@@ -84,7 +87,8 @@ def load(
             - an IDX file of unsigned bytes, (n, H, W) or four axes, plain or gzipped, recognised by
               its content;
             - an .npy file, or an .npz. Its pictures are its only array, the only one of three or
-              four axes, or named as in `array_files.IMAGE_KEYS`, its labels as in LABEL_KEYS;
+              four axes, or named as in IMAGE_KEYS of `stored/array_files.py`, its labels as in
+              LABEL_KEYS;
             - a picture (a data set of one), or a folder or archive (.zip, .tar.gz) of pictures,
               searched at every depth and read in the order of names.
         size: int or (H, W). Pictures are cropped to this aspect ratio around their centre, then
@@ -93,20 +97,23 @@ def load(
         channels: 1 (grey) or 3 (RGB). Pictures are converted; by default to 1 if every picture is
             grey, else to 3. Arrays are never converted: they must have these channels.
         megapixels: pictures of more are refused.
+        max_memory: gigabytes that the images may take in memory, as they are stored. What stays in
+            its file, or in the cache, is not counted. None: image_files.MAX_BYTES.
 
     Raises:
         DataError: for anything else.
     """
-    shape, channels = _request(size, channels)
+    shape, channels = request(size, channels)
     if not megapixels > 0:
         raise DataError(f"megapixels: expected a positive number, got {megapixels}")
     if source == DIGITS_NAME:
-        return _as_requested(digits(), source, shape, channels)
+        return as_requested(digits(), source, shape, channels)
     if isinstance(source, str) and source in datasets.SOURCES:
         return _known(source, "train", shape, channels)
     if not str(source):
         raise DataError('source: expected "digits" or a path, got an empty string')
-    return _from_path(Path(source), shape, channels, megapixels)
+    with at_most(max_memory):
+        return _from_path(Path(source), shape, channels, megapixels)
 
 
 def load_test(
@@ -114,6 +121,7 @@ def load_test(
     size: Size = None,
     channels: int | None = None,
     megapixels: float = MEGAPIXELS,
+    max_memory: float | None = None,
 ) -> Dataset:
     """Pictures that no training sees, to measure samples against.
 
@@ -122,9 +130,9 @@ def load_test(
     pictures give the held-out J, which decides when training stops.)
     """
     if isinstance(source, str) and has_test_set(source):
-        shape, channels = _request(size, channels)
+        shape, channels = request(size, channels)
         return _known(source, "test", shape, channels)
-    return split(load(source, size, channels, megapixels))[1]
+    return split(load(source, size, channels, megapixels, max_memory))[1]
 
 
 def has_test_set(source: str | Path) -> bool:
@@ -160,7 +168,7 @@ def _known(name: str, part: str, size: Shape | None, channels: int | None) -> Da
     if labels is not None:  # both parts number the classes alike, whichever occur
         names = tuple(map(str, range(int(labels.max()) + 1)))
         dataset = dataclasses.replace(dataset, labels=labels.astype(np.int64), class_names=names)
-    return _as_requested(dataset, name, size, channels)
+    return as_requested(dataset, name, size, channels)
 
 
 def _from_path(path: Path, size: Shape | None, channels: int | None, megapixels: float) -> Dataset:
@@ -178,9 +186,9 @@ def _from_path(path: Path, size: Shape | None, channels: int | None, megapixels:
             notes = [f"arrays that are not used: {', '.join(unused)}"] if unused else []
             if path.name.startswith("emnist-"):
                 notes.append("EMNIST's own files store rows as columns: x.transpose(0, 2, 1)")
-            called = [f"image {i}" for i in range(len(array))]
-            dataset = _from_array(path, array, labels, Origin(files=1, notes=tuple(notes)), called)
-            return _as_requested(dataset, path, size, channels)
+            origin = Origin(files=1, notes=tuple(notes))
+            dataset = _from_array(path, array, labels, origin, "image {}".format, facts_of(path))
+            return as_requested(dataset, path, size, channels)
         return _from_pictures(path, {"": path}, {}, size, channels, megapixels)
 
 
@@ -193,7 +201,7 @@ def _from_pictures(
     megapixels: float,
 ) -> Dataset:
     try:
-        pictures = read_pictures(list(files.values()), size, channels, megapixels)
+        pictures, facts = kept_pictures(list(files.values()), size, channels, megapixels)
     except DifferentSizes as error:
         error.found = f"{printable(first_line(path, len(files), passed))}\n{error.found}"
         raise
@@ -206,16 +214,32 @@ def _from_pictures(
     if len(parts := [name for name in tops if name.lower() in PARTS]) > 1:
         note = f"{' and '.join(parts)} look like parts of a data set, and all are used: give one"
         origin = dataclasses.replace(origin, notes=(note, *origin.notes))
-    dataset = _from_array(path, pictures.array, None, origin, list(files))
+    names = list(files)
+    dataset = _from_array(path, pictures.array, None, origin, names.__getitem__, facts)
     stored = f"{dataset.origin.stored} ({pictures.stored})"
     origin = dataclasses.replace(dataset.origin, stored=stored)
     return dataclasses.replace(dataset, origin=origin)
 
 
 def _from_array(
-    path: Path, array: np.ndarray, labels: Labels, origin: Origin, called: Sequence[str] = ()
+    path: Path,
+    array: np.ndarray,
+    labels: Labels,
+    origin: Origin,
+    called: Callable[[int], str] | None = None,
+    facts: Facts | None = None,
 ) -> Dataset:
-    """The data set of these images; `called`: a name of each, if equal ones are to be said."""
+    """The data set of these images.
+
+    Args:
+        path: what to call them in an error.
+        array: as they are stored.
+        labels: as they are stored.
+        origin: what is known so far.
+        called: the name of image i, if equal ones are to be said.
+        facts: what is known of the array.
+    """
+    facts = facts or Facts()
     notes = list(origin.notes)
     shape = array.shape
     if array.ndim == 3:
@@ -227,7 +251,7 @@ def _from_array(
         raise bad(path, f"expected shape {layouts}, got {shape}{how_to_shape(shape)}")
     if note := second_meaning(shape):
         notes.append(note)
-    reading = pixels(path, array)
+    reading = pixels(path, array, facts)
     numbers, problem = None, ""
     names: tuple[str, ...] = ()
     if isinstance(labels, DataError):
@@ -242,7 +266,7 @@ def _from_array(
     if "-1" in names and len(names) > 2:
         notes.append("the label -1 is taken for a class")
     notes += reading.notes
-    if called and (equal := doubles(array, called)):
+    if called and (equal := facts.get("equal", lambda: doubles(array, called))):
         notes.append(equal)
     origin = dataclasses.replace(
         origin,
@@ -253,37 +277,3 @@ def _from_array(
     )
     name = as_seen(path.name or str(path))
     return Dataset(reading.images, numbers, name, reading.grey_levels, names, origin)
-
-
-def _request(size: Size, channels: int | None) -> tuple[Shape | None, int | None]:
-    """((H, W) or None, channels), checked."""
-    shape = None if size is None else _height_and_width(size)
-    if channels not in (None, 1, 3):
-        raise DataError(f"channels: expected 1 (grey) or 3 (RGB), got {channels!r}")
-    return shape, channels
-
-
-def _height_and_width(size: int | Sequence[int]) -> Shape:
-    pair = (size, size) if isinstance(size, int) else size
-    if not isinstance(pair, (tuple, list)) or len(pair) != 2 or not all(map(_is_side, pair)):
-        raise DataError(f"size: expected a positive int or a pair (H, W) of them, got {size!r}")
-    height, width = pair
-    return height, width
-
-
-def _is_side(value: object) -> bool:
-    return type(value) is int and value >= 1  # no bool
-
-
-def _as_requested(
-    dataset: Dataset, path: str | Path, size: Shape | None, channels: int | None
-) -> Dataset:
-    """The data set, if it has the size and channels asked for: arrays are not resized."""
-    _, c, h, w = dataset.images.shape
-    if size not in (None, (h, w)):
-        held = f"this array holds {h} x {w} pictures and is not resized"
-        raise bad(path, f"size: {held}, got a request for {size}")
-    if channels not in (None, c):
-        held = f"this array holds {c} and is not converted"
-        raise bad(path, f"channels: {held}, got a request for {channels}")
-    return dataset

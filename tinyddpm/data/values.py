@@ -1,6 +1,6 @@
 """What stored values mean: the numbers of pixels, and the labels of classes.
 
-reading = pixels(path, array)         # float32 in [−1, 1], and how it was read
+reading = pixels(path, array)         # images in [−1, 1], and how they were read
 numbers, names = classes(labels, n)   # numbers 0..k−1 of the values that occur, and their names
 """
 
@@ -12,6 +12,9 @@ import numpy as np
 
 from .folders import as_seen
 from .image_files import bad
+from .stored import Facts, Stored
+from .stored.images import as_float
+from .stored.mapped import pieces
 
 # Floats may leave their range by half a step of 8 bits: that is rounding, and is cut off.
 ROUNDING = 1 / 510
@@ -26,43 +29,51 @@ class Reading(NamedTuple):
     """Pixels, and what was made of them.
 
     Attributes:
-        images: float32, C-contiguous, in [-1, 1], of the array's shape.
+        images: float32 in [-1, 1], of the array's shape; it is kept as stored.
         grey_levels: as in Dataset.
         stored: "uint8 from 0 to 255".
         how: "x / 127.5 - 1".
         notes: what the user should know besides.
     """
 
-    images: np.ndarray
+    images: Stored
     grey_levels: int
     stored: str
     how: str
     notes: tuple[str, ...] = ()
 
 
-def pixels(path: str | Path, array: np.ndarray) -> Reading:
+def pixels(path: str | Path, array: np.ndarray, facts: Facts | None = None) -> Reading:
     """The array as float32 in [-1, 1]. The value of white becomes exactly +1.
 
     Read are bool, and integers that are all 0 or 1; integers from 0 to 255 or 65535; and floats in
     [0, 1], [-1, 1] or [0, 255].
+
+    Args:
+        path: what to call the array in an error.
+        array: (n, C, H, W), in memory or mapped.
+        facts: what is known of it already.
 
     Raises:
         DataError: the values mean nothing clear.
     """
     if array.dtype.kind not in "fiub":
         raise bad(path, f"expected an array of numbers, got dtype {array.dtype}")
-    low, high = array.min().item(), array.max().item()  # NaN if there is any
+    facts = facts or Facts()
+    low, high = facts.get("range", lambda: _range(array))
     white, grey_levels = _white(path, array, low, high)
     stored = f"{array.dtype.name} from {_short(low)} to {_short(high)}"
-    images = array.astype(np.float32, order="C")
     how = "x, unchanged"
     if white:
-        images /= white / 2
-        images -= 1
         how = "2x - 1" if white == 1 else f"x / {white / 2:g} - 1"
-    notes = []
-    if array.dtype.kind == "f" and (outside := int((np.abs(images) > 1).sum())):
-        np.clip(images, -1, 1, out=images)
+    notes, outside = [], 0
+    # The conversion keeps the order of numbers: if both ends are inside, so are all.
+    if (
+        array.dtype.kind == "f"
+        and (np.abs(as_float(np.array([low, high], array.dtype), white)) > 1).any()
+    ):
+        outside = facts.get("outside", lambda: _outside(array, white))
+    if outside:
         few = "value is" if outside == 1 else "values are"
         notes.append(f"{outside:,} {few} outside the range by a rounding error, and cut off")
     if not white and low > -0.5:
@@ -76,7 +87,22 @@ def pixels(path: str | Path, array: np.ndarray) -> Reading:
             f"the brightest value is {_short(high)} where white is {white}, so the images are "
             f"dark: if {_short(high)} is white, divide by it and save floats"
         )
+    if array.itemsize > 4 and not isinstance(array, np.memmap):  # float32 takes less memory
+        array, white, outside = as_float(array, white, outside > 0), 0, 0
+    images = Stored(array, white, outside > 0, facts=facts)
     return Reading(images, grey_levels, stored, how, tuple(notes))
+
+
+def _range(array: np.ndarray) -> tuple[float, float]:
+    """The smallest and the largest value, both NaN if there is any."""
+    ends = [(piece.min(), piece.max()) for piece in pieces(array, "reading values")]
+    low, high = zip(*ends)
+    return np.min(low).item(), np.max(high).item()
+
+
+def _outside(array: np.ndarray, white: int) -> int:
+    """How many of the values leave [-1, 1]."""
+    return sum(int((np.abs(as_float(piece, white)) > 1).sum()) for piece in pieces(array))
 
 
 def _white(path: str | Path, array: np.ndarray, low: float, high: float) -> tuple[int, int]:

@@ -25,6 +25,7 @@ from ..more.ideal import ideal_denoiser
 from ..pictures.images import samples_beside_real
 from ..runs.heldout import Draws, mean_image
 from ..runs.opening import Run, said
+from ..types import Images
 from . import features, metrics
 from .baselines import baselines
 
@@ -151,11 +152,13 @@ def evaluate(
     if out is None and not Path(folder).is_dir():
         fix = "for a model without one, name a folder with --out"
         raise ValueError(f"{folder}: expected a run folder, to write the tables to; {fix}")
-    source = run.config.data, run.config.size, run.config.channels, run.config.megapixels
+    asked = run.config.size, run.config.channels, run.config.megapixels, run.config.max_memory
+    source = run.config.data, *asked
     dataset = data.load(*source)
     training, held_out = run.config.split_data(run.config.load_data()[0])
     known_test = data.has_test_set(run.config.data)
-    train, test = training.images, (data.load_test(*source) if known_test else held_out).images
+    parts = training, data.load_test(*source) if known_test else held_out
+    train, test = (data.at_most(part).images[:] for part in parts)
     n = min(n, len(test), len(train))
     if n < FEWEST:
         expected = f"at least {FEWEST} images to measure, and as many to measure against"
@@ -190,7 +193,8 @@ def evaluate(
         "samples": f"{run.called}, step {run.step}: {said(**how)}, seed {seed}",
         "reference": reference,
         "features": space,
-        "remark": too_few(n, real.shape[1], len(test), known_test),
+        "remark": _looked_at(train, training.images)
+        + too_few(n, real.shape[1], len(test), known_test),
     }
     neighbours = samples[:SHOWN], train[nearest.ravel()]
     return Evaluation(Path(out or folder), about, rows, bands, neighbours)
@@ -220,6 +224,13 @@ def too_few(n: int, d: int, there: int, known_test: bool = False) -> str:
     elif not known_test:
         said.append(f"A new run holds out a sixth of its images: train on {6 * needed:,} or more.")
     return "\n".join(said)
+
+
+def _looked_at(some: Images, images: Images) -> str:
+    """What to say if not all training images are looked at."""
+    if len(some) == len(images):
+        return ""
+    return f"Of the {len(images):,} training images, {len(some):,} are looked at.\n"
 
 
 def _order(n: int, purpose: str) -> np.ndarray:

@@ -153,7 +153,8 @@ def load(source: str | Path, dataset: Dataset) -> tuple[Features, str]:
 
 
 def _principal_components(dataset: Dataset) -> tuple[Features, str]:
-    flat = data.split(dataset)[0].images.reshape(-1, dataset.images[0].size)
+    seen = data.at_most(data.split(dataset)[0]).images
+    flat = seen[:].reshape(len(seen), -1)
     mean, axes, _ = principal(flat, min(COMPONENTS, *flat.shape))
 
     def coordinates(images: np.ndarray) -> np.ndarray:

@@ -184,12 +184,12 @@ class Explorer:
         if self.training is None:
             return None
         images, labels = self.training.images, self.training.labels
+        some = images[:MOST]
         if label is not None and labels is not None and (labels == label).any():
-            images = images[labels == label]
-        images = images[:MOST]
-        mean = images.mean(axis=0)
-        denoise = ideal_denoiser(images, self.schedule)
-        return Ideal(denoise, images, mean, float(np.square(images - mean).mean()))
+            some = images[np.flatnonzero(labels == label)[:MOST]]
+        mean = some.mean(axis=0)
+        denoise = ideal_denoiser(some, self.schedule)
+        return Ideal(denoise, some, mean, float(np.square(some - mean).mean()))
 
     # ---- one image -------------------------------------------------------------------------------
 

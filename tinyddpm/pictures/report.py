@@ -27,7 +27,7 @@ from ..runs.folder import METRICS, read_metrics
 from ..runs.heldout import Draws, mean_image
 from ..runs.opening import Run
 from ..schedule import Schedule
-from ..types import Array
+from ..types import Array, Images
 from . import images as pictures, plots
 from .unet_walk import unet_walk
 
@@ -161,20 +161,24 @@ def _reference(
     training: data.Dataset, config: Config, schedule: Schedule, draws: Draws
 ) -> Reference:
     """J of the mean image and of the ideal denoiser, conditioned as the model is."""
-    images = training.images
-    ideal = _conditioned(training, config, lambda images: ideal_denoiser(images, schedule))
-    mean = _conditioned(training, config, mean_image)
+    known = data.at_most(training)
+    images = known.images
+    ideal = _conditioned(known, config, lambda images: ideal_denoiser(images, schedule))
+    mean = _conditioned(known, config, mean_image)
     mean_J, ideal_J = draws.evaluate(mean), draws.evaluate(ideal)
 
     # (fraction of the draws, their labels): in training a fraction of the labels is dropped.
     parts: list[tuple[float, Array | None]] = [(1, None)]
     if config.classes:
-        parts = [(1 - config.class_dropout, training.labels), (config.class_dropout, None)]
+        parts = [(1 - config.class_dropout, known.labels), (config.class_dropout, None)]
     floor = sum(
         fraction * Draws(images, schedule, purpose="training", labels=cond).evaluate(ideal).mean()
         for fraction, cond in parts
     )
-    return Reference(mean_J, ideal_J, floor, ", all conditioned on the class" * config.classes)
+    note = ", all conditioned on the class" * config.classes
+    if len(images) < len(training.images):
+        note = f" of {len(images):,} training images{note}"
+    return Reference(mean_J, ideal_J, floor, note)
 
 
 def _conditioned(
@@ -185,7 +189,7 @@ def _conditioned(
     Where the network is conditioned on the class, so is this denoiser: it is one of the images of
     each class, and one of all images for the null class.
     """
-    images = training.images
+    images = training.images[:]
     if not config.classes:
         return make(images)
     of_class = [images[training.labels == c] for c in range(len(config.class_names))]
@@ -250,7 +254,7 @@ def _sampled(
     return to_numpy(xt), film
 
 
-def _samples(folder: Path, samples: Array, real: Array, name: str) -> Path:
+def _samples(folder: Path, samples: Array, real: Images, name: str) -> Path:
     """The samples beside as many real images, evenly chosen: some data sets are sorted."""
     path, n = folder / "samples.png", min(len(samples), len(real))
     chosen = np.linspace(0, len(real) - 1, n).astype(int)

@@ -24,6 +24,7 @@ from typing import Annotated, Any, Literal
 import tomli_w
 
 from ..data import Dataset, labels, split
+from ..data.asked import request
 from ..data.dataset import SplitKind
 from ..data.folders import as_path, as_seen
 from ..data.image_files import MAX_BYTES, MEGAPIXELS
@@ -35,7 +36,10 @@ from ..schedule import Schedule
 from .values import checked
 
 # What may change when a run is resumed. Everything else would make it another run.
-MAY_CHANGE = ("steps", "minutes", "patience", "keep", "device", "tf32", "workers", "megapixels")
+MAY_CHANGE = (
+    *("steps", "minutes", "patience", "keep", "device", "tf32", "workers"),
+    *("megapixels", "max_memory"),
+)
 # These may change too, if the images are still the same: their fingerprint says so.
 WHERE_THE_DATA_ARE = ("data", "size", "channels")
 # Names that are no options of the command line, because the data decide them.
@@ -78,13 +82,12 @@ class Config:
         "digits, fashion-mnist, mnist, cifar-10, emoji-16 or emoji-32 (see `tinyddpm data`), "
         "an IDX, .npy or .npz file, or a folder or archive of images",
     ] = "digits"
-    size: Annotated[int | None, "side to which a folder's images are resized and cropped"] = None
+    size: Annotated[int | str | None, "side or HxW to crop and resize a folder's images to"] = None
     megapixels: Annotated[float, "pictures of more are refused"] = MEGAPIXELS
-    split: Annotated[
-        SplitKind,
-        "which images are held out: a sixth of each class at random, or every_sixth in order",
-    ] = "stratified"
+    max_memory: Annotated[float | None, "gigabytes that images may take in memory, or 2"] = None
+    split: Annotated[SplitKind, "held out: a sixth of each class, or every_sixth"] = "stratified"
     channels: Annotated[int | None, "1: greyscale, 3: RGB; default: as the images are"] = None
+    flip: Annotated[bool, "train on each image flipped from left to right half of the time"] = False
     noise_schedule: Annotated[NoiseSchedule, "how much noise each of the T steps adds"] = "linear"
     T: Annotated[int, "number of noise steps"] = 1000
     beta: Annotated[float, "learning rate β in θ ← θ − β∇J (for --objective mse)"] = 1.4
@@ -132,6 +135,8 @@ class Config:
         values = vars(self) | vars(self.unet)
         for name, (least, most) in BOUNDS.items():
             value = values[name]
+            if isinstance(value, str):
+                continue  # a size such as 48x64
             if value is not None and value < least:
                 raise ValueError(f"{name}: expected at least {least}, got {value}")
             if value is not None and value > most:
@@ -150,6 +155,7 @@ class Config:
             if not holds:
                 raise ValueError(f"{name}: expected {expected}, got {values[name]}")
 
+        request(self.size, self.channels)
         image = self.unet.image
         if 4 * self.batch_size * math.prod(image) > MAX_BYTES:
             raise ValueError(
@@ -173,7 +179,8 @@ class Config:
         # Older runs had a class for every number up to the largest label.
         known = self.class_names if self.split == "every_sixth" else ()
         return labels.load(
-            self.data, self.size, self.channels, self.classes, self.megapixels, known
+            *(self.data, self.size, self.channels, self.classes, self.megapixels, known),
+            max_memory=self.max_memory,
         )
 
     def split_data(self, dataset: Dataset) -> tuple[Dataset, Dataset]:

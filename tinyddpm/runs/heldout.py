@@ -18,7 +18,7 @@ from autograd.backend import alike, to_numpy
 from .. import noise
 from ..diffusion import q_sample
 from ..schedule import Schedule
-from ..types import Array
+from ..types import Array, Images
 
 BANDS = 10
 SEED = 0  # not the run's: runs of different seeds are compared on the same draws
@@ -44,22 +44,22 @@ class Draws:
 
     def __init__(
         self,
-        images: Array,
+        images: Images,
         schedule: Schedule,
         most: int = 300,
         purpose: str = "held out",
         labels: Array | None = None,
     ) -> None:
-        images = images[:most]
-        sample = np.arange(len(images) * BANDS)
+        x0 = images[:most]
+        sample = np.arange(len(x0) * BANDS)
         self.band = band = sample % BANDS
         self.edges = edges = schedule.T * np.arange(BANDS + 1) // BANDS
         place = noise.uniform(SEED, f"{purpose} t", 0, sample, dtype=np.float64)
         within = (place * (edges[band + 1] - edges[band])).astype(np.int64)
-        eps = noise.normal(SEED, f"{purpose} eps", 0, sample, images.shape[1:], images.dtype)
+        eps = noise.normal(SEED, f"{purpose} eps", 0, sample, x0.shape[1:], x0.dtype)
 
         self.t = 1 + np.minimum(edges[band] + within, schedule.T - 1)
-        self.x0 = np.repeat(images, BANDS, axis=0)
+        self.x0 = np.repeat(x0, BANDS, axis=0)
         self.xt = q_sample(schedule, self.x0, self.t, eps)
         self.cond = [] if labels is None else [np.repeat(labels[:most], BANDS)]
 
@@ -80,7 +80,7 @@ class Draws:
         return np.bincount(self.band, np.concatenate(J), BANDS) / counts
 
 
-def mean_image(images: Array) -> Callable[..., Array]:
+def mean_image(images: Images) -> Callable[..., Array]:
     """The denoiser that always answers with the mean of `images`, which may lie on any device.
 
     It is the best denoiser that does not look at x_t.

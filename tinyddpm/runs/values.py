@@ -20,8 +20,8 @@ def checked(name: str, value: Any, kind: Any) -> Any:
     Args:
         name: the option, for the message.
         value: anything that TOML, JSON or a command line can hold.
-        kind: the option's type: bool, int, float, str, one of them `| None`, a tuple of int or
-            str, or a Literal of texts.
+        kind: the option's type: bool, int, float, str, one of them `| None` or `| str | None`, a
+            tuple of int or str, or a Literal of texts.
 
     Raises:
         ValueError: `value` is of another type. True is no whole number, and 16.0 is none either.
@@ -35,7 +35,9 @@ def checked(name: str, value: Any, kind: Any) -> Any:
         if value in options:
             return value
         _refuse(name, " or ".join(options), value)
-    return _checked_scalar(name, value, options[0] if options else kind)  # `int | None` is an int
+    kinds = [option for option in options or (kind,) if option is not type(None)]
+    # `int | None` is an int; of `int | str | None` it is what the value is.
+    return _checked_scalar(name, value, type(value) if type(value) in kinds else kinds[0])
 
 
 def _checked_list(name: str, value: Any, item: type) -> tuple[Any, ...]:

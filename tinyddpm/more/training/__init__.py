@@ -1,4 +1,5 @@
-"""Other updates than θ ← θ − β∇J: measured multipliers, and optimisers to compare with.
+"""Other ways to train than the lecture's: measured multipliers, optimisers and augmentation.
 
-Each plugs into `train` as its argument `update`.
+Measured multipliers and optimisers plug into `train` as its argument `update`, augmentation as
+`gradient`.
 """

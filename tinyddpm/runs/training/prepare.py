@@ -7,9 +7,10 @@ from autograd import backend
 from ... import data
 from ...alone import Alone, Comm
 from ...data import labels
+from ...data.stored.on_device import on_device
 from ...more.classes import dropped
 from ...schedule import Schedule
-from ...types import Array, Cond
+from ...types import Cond, Images
 from ..config import Config
 from ..heldout import Draws
 from .model import Model
@@ -34,7 +35,7 @@ class Setup:
     config: Config
     model: Model
     schedule: Schedule
-    images: Array
+    images: Images
     cond: Cond | None
     draws: Draws
     found: str
@@ -57,7 +58,7 @@ def prepare(config: Config, comm: Comm = Alone()) -> Setup:
     config = config.for_images(training.images.shape[1:], names)
     schedule = config.make_schedule()
     model = Model(config, labels.fingerprint(dataset))
-    images, cond = backend.to_device(training.images, config.device), None
+    images, cond = on_device(training.images, config.device), None
     if training.labels is not None:  # they are loaded only where the network is to see them
         classes = backend.to_device(training.labels, config.device)
         first = samples.start or 0

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ... import train
+from ...more.training.augmenting import flipped
 from ...objective import factor
 from ...train import Step
 from ...types import Array, Gradient
@@ -101,7 +102,7 @@ class Trainer:
             batch_size=config.batch_size,
             form=config.objective,
             start=self.start,
-            gradient=watched,
+            gradient=flipped(watched) if config.flip else watched,
             cond=setup.cond,
             samples=setup.samples,
         )

@@ -3,12 +3,14 @@
     images, labels, unused = read_file(path)     # as the file stores them; labels may be None
 
 No size in a header is believed before the bytes are there, and nothing is unpickled. Whatever is
-wrong with a file raises DataError.
+wrong with a file raises DataError. A large array that lies in its file as it would in memory is
+mapped (mapped.py) and not read.
 """
 
 import gzip
 import math
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Sequence
 from io import BufferedIOBase
 from pathlib import Path
@@ -16,7 +18,9 @@ from typing import cast
 
 import numpy as np
 
-from .image_files import DataError, bad, blaming, within_limit
+from ..image_files import DataError, bad, blaming, within_limit
+from . import mapped
+from .facts import facts_of
 
 # Names of the pictures in an .npz, and of their labels, best first. Capitals do not matter.
 IMAGE_KEYS = ("images", "x", "arr_0", "x_train", "train_images", "train_x")
@@ -30,6 +34,7 @@ IDX_TYPES = [b"\x08", b"\x09", b"\x0b", b"\x0c", b"\x0d", b"\x0e"]
 NUMBERS, LABELS = "fiub", "fiubUS"
 
 Unused = tuple[str, ...]
+Place = tuple[Path, int]  # a file, and where in it a stream begins: it could be mapped
 Labels = np.ndarray | DataError | None  # the error says why the labels cannot be read
 
 
@@ -54,7 +59,8 @@ def read_file(path: Path) -> tuple[np.ndarray, Labels, Unused] | None:
             raise bad(path, "the file is empty")
         if head == b"\x93NUM":
             with path.open("rb") as stream:
-                return _read_npy(path, stream, path.stat().st_size), None, ()
+                place = path, 0
+                return _read_npy(path, stream, path.stat().st_size, place=place), None, ()
         if head in (b"PK\x03\x04", b"PK\x05\x06"):
             return _read_npz(path)
         gzipped = head[:2] == b"\x1f\x8b"
@@ -80,6 +86,7 @@ def _read_array(
     shape: Sequence[int],
     dtype: np.dtype,
     available: int | None = None,
+    place: Place | None = None,
 ) -> np.ndarray:
     """A flat array from the rest of the stream, which must have exactly its length.
 
@@ -89,9 +96,12 @@ def _read_array(
         shape: as the header states it.
         dtype: as the header states it.
         available: the bytes left in the stream, if known.
+        place: of the stream; None: the array cannot be mapped.
     """
-    within_limit(path, shape, dtype.itemsize)
     need = math.prod(shape) * dtype.itemsize
+    if place and available == need >= mapped.MAPPED_FROM and min(shape) > 0:
+        return mapped.mapped(place[0], dtype, place[1] + stream.tell(), (math.prod(shape),))
+    within_limit(path, shape, dtype.itemsize)
     promise = f"the header promises shape {shape}, {need} bytes, but the file holds"
     if available not in (None, need):
         raise bad(path, f"{promise} {available}")
@@ -111,7 +121,9 @@ def _read_idx(path: Path, gzipped: bool, of_labels: bool = False) -> np.ndarray:
         shape = _idx_shape(path, stream, of_labels)
         header = 4 + 4 * len(shape)
         available = None if gzipped else path.stat().st_size - header
-        return _read_array(path, stream, shape, np.dtype(np.uint8), available).reshape(shape)
+        place = None if gzipped else (path, 0)
+        flat = _read_array(path, stream, shape, np.dtype(np.uint8), available, place)
+        return flat.reshape(shape)
 
 
 def _idx_shape(path: Path, stream: BufferedIOBase, of_labels: bool) -> tuple[int, ...]:
@@ -137,7 +149,11 @@ def _idx_shape(path: Path, stream: BufferedIOBase, of_labels: bool) -> tuple[int
 
 
 def _read_npy(
-    path: str | Path, stream: BufferedIOBase, length: int, kinds: str = NUMBERS
+    path: str | Path,
+    stream: BufferedIOBase,
+    length: int,
+    kinds: str = NUMBERS,
+    place: Place | None = None,
 ) -> np.ndarray:
     """The array in an .npy stream of `length` bytes. (np.load allocates what the header states.)"""
     version = np.lib.format.read_magic(stream)
@@ -153,7 +169,8 @@ def _read_npy(
         raise bad(path, f"expected an array of numbers, got {pickled}: {fix}")
     if dtype.kind not in kinds:
         raise bad(path, f"expected an array of numbers, got dtype {dtype}")
-    flat = _read_array(path, stream, shape, dtype, length - stream.tell())
+    place = None if fortran else place
+    flat = _read_array(path, stream, shape, dtype, length - stream.tell(), place)
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
@@ -167,12 +184,13 @@ def _read_npz(path: Path) -> tuple[np.ndarray, Labels, Unused]:
         files = [name for name in names if name.endswith(".npy")]
         members = {name.removesuffix(".npy"): name for name in files}
 
-        def read(key: str, kinds: str = NUMBERS) -> np.ndarray:
+        def read(key: str, kinds: str = NUMBERS, may_map: bool = False) -> np.ndarray:
             info = archive.getinfo(members[key])
             with archive.open(info) as stream:
                 # Types call it IO[bytes]; it is a ZipExtFile, which is buffered.
                 buffered = cast(BufferedIOBase, stream)
-                return _read_npy(f"{path}[{key}]", buffered, info.file_size, kinds)
+                place = _place(path, info) if may_map else None
+                return _read_npy(f"{path}[{key}]", buffered, info.file_size, kinds, place)
 
         def shape(key: str) -> tuple[int, ...]:
             with archive.open(members[key]) as stream:
@@ -181,7 +199,7 @@ def _read_npz(path: Path) -> tuple[np.ndarray, Labels, Unused]:
                 return np.lib.format.read_array_header_1_0(stream)[0]
 
         name = _images_key(path, list(members), shape)
-        images = read(name)
+        images = read(name, may_map=True)
         keys = [key for known in LABEL_KEYS for key in _called(known, members)]
         if not keys:
             maybe = [key for known in MAYBE for key in _called(known, members) if key != name]
@@ -194,6 +212,26 @@ def _read_npz(path: Path) -> tuple[np.ndarray, Labels, Unused]:
                 return images, read(keys[0], LABELS) if keys else None, unused
         except DataError as error:
             return images, error, unused
+
+
+def _place(path: Path, info: zipfile.ZipInfo) -> Place | None:
+    """Where a member's bytes lie, if they are large and stored as they are, and have their sum."""
+    if info.compress_type != zipfile.ZIP_STORED or info.file_size < mapped.MAPPED_FROM:
+        return None
+    with path.open("rb") as file:
+        file.seek(info.header_offset + 26)  # of 30 bytes: the last two are the lengths of …
+        name, extra = np.frombuffer(file.read(4), "<u2").tolist()  # … what stands between
+    start = info.header_offset + 30 + name + extra
+
+    def crc() -> int:
+        found = 0
+        for piece in mapped.pieces(mapped.mapped(path, "u1", start, (info.file_size,)), "checking"):
+            found = zlib.crc32(piece.data, found)
+        return found
+
+    if facts_of(path).get(f"crc {info.filename}", crc) != info.CRC:
+        raise zipfile.BadZipFile(f"Bad CRC-32 for file {info.filename!r}")
+    return path, start
 
 
 def _images_key(path: Path, members: list[str], shape: Callable[[str], tuple[int, ...]]) -> str:
