@@ -246,21 +246,43 @@ def kernel(name: str, source: str) -> Callable[..., None]:
     return function
 
 
+def has_tensor_cores(array: object) -> bool:
+    """Does it lie on a GPU whose tensor cores multiply float32 numbers cut to TF32?
+
+    They came with compute capability 8.0.
+    """
+    if array_module(array) is np:
+        return False
+    on_gpu: Any = array
+    return int(on_gpu.device.compute_capability) >= 80
+
+
+_tf32 = False  # are we within `tf32`?
+
+
+def is_tf32() -> bool:
+    """May products of float32 numbers round their factors to TF32? Kernels ask: see `tf32`."""
+    return _tf32
+
+
 @contextmanager
 def tf32() -> Iterator[None]:
-    """A context in which products of float32 GPU arrays may use the tensor cores.
+    """A context in which products of float32 GPU arrays may round their factors to TF32.
 
-    That is faster, but rounds the factors to 10 bits after the point. It needs a GPU of compute
-    capability 8.0 or later. On older ones CuPy warns, and without CuPy nothing changes.
+    That is 10 bits after the point: faster, and less exact. It needs a GPU of compute capability
+    8.0 or later. On older ones CuPy warns, and without CuPy nothing changes.
     """
+    global _tf32
     try:
         from cupy._core import get_compute_type, set_compute_type
     except ImportError:
         yield
         return
-    before = get_compute_type("f")
+    before, was = get_compute_type("f"), _tf32
     set_compute_type("f", 7)  # COMPUTE_TYPE_TF32, which CUPY_TF32=1 in the environment sets too
+    _tf32 = True
     try:
         yield
     finally:
         set_compute_type("f", before)
+        _tf32 = was

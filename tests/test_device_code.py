@@ -43,6 +43,9 @@ ON_THE_HOST = {
     "tinyddpm/noise/box_muller.py": dict.fromkeys(["box_muller", "cosine_and_sine"], TWIN),
     "tinyddpm/fast/cuda/attention.py": {"softmax": TWIN},
     "tinyddpm/fast/cuda/columns.py": dict.fromkeys(["col2im", "_pad"], TWIN),
+    "tinyddpm/fast/cuda/convolution.py": dict.fromkeys(
+        ["convolve", "weight_gradient", "_under_tap"], TWIN
+    ),
     "tinyddpm/fast/cuda/norm_silu.py": dict.fromkeys(
         ["forward", "backward", "_slope", "_per_channel"], TWIN
     ),

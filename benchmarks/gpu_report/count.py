@@ -21,6 +21,7 @@ from .model import COLUMNS, COUNTS, OURS, PEER, Launch, table
 FLOP = {
     "convolve": lambda x, w, y, *_: 2 * y.size * w.size // w.shape[3],
     "convolve_weight": lambda x, g, parts, *_: 2 * g.size * math.prod(parts.shape[-4:-1]),
+    "product": lambda a, b, c, *_: 2 * c.size * a.shape[-1],
 }
 
 

@@ -15,25 +15,30 @@ import numpy as np
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tile_cases import tile_cases
+
 from autograd import backend
-from tinyddpm.fast.cuda import add, attention, columns, norm_silu, parameters
+from tinyddpm.fast.cuda import add, attention, columns, convolution, norm_silu, parameters, product
 from tinyddpm.noise import box_muller, philox
 from tools.kernel_on_cpu import Kernel
 
-MODULES = (philox, box_muller, norm_silu, columns, add, attention, parameters)
+MODULES = (philox, box_muller, norm_silu, columns, add, convolution, attention, parameters, product)
 SOURCES = {module.__name__.split(".")[-1]: module.SOURCE for module in MODULES}
 
 # height, width, n, channels, groups: a group of one channel, of one number, of more channels than
-# a block has threads
+# a block has threads; several groups in a block, and more than it can take
 NORMS = [
     (8, 8, 3, 8, 4),
     (5, 7, 2, 6, 3),
     (1, 1, 3, 4, 2),
     (3, 3, 1, 5, 5),
-    (2, 3, 2, 600, 2),
+    (2, 3, 2, 1200, 2),
     (1, 1, 2, 3, 3),
     (9, 31, 1, 33, 1),
     (1, 2, 1, 129, 1),
+    (4, 5, 2, 24, 12),
+    (3, 2, 2, 37, 37),
+    (2, 2, 1, 34, 17),
 ]
 # height, width, n, channels, kernel, stride, corner, output size, rows
 GEOMETRIES = [
@@ -85,6 +90,7 @@ def check(case, kernel, monkeypatch):
     """
     with monkeypatch.context() as patch:
         patch.setattr(backend, "kernel", kernel)
+        patch.setattr(backend, "has_tensor_cores", lambda array: True)
         patch.setattr(np, "empty", nan_filled(np.empty))
         patch.setattr(np, "empty_like", nan_filled(np.empty_like))
         got = case.run(case.on_gpu)
@@ -123,6 +129,7 @@ def cases():
     yield from norm_cases(normal)
     yield from column_cases(normal)
     yield from add_cases(normal)
+    yield from (Case(*row) for row in tile_cases(normal))
     yield from softmax_cases(normal)
     yield from head_cases(normal)
     yield from part_cases(normal)

@@ -6,6 +6,9 @@
                 a sum that became one
     sanitizer   a read or write outside of an array
     call        the call does not fit the kernel's signature
+    copy        a copy in the background whose addresses are not multiples of its size
+    shared      a read of shared memory that nobody wrote, or of a copy not waited for
+    banks       reads of a warp that wait for each other
     order       the result depends on the order of threads, or barriers do not match
     twin        the numbers differ from the NumPy twin's
 """
@@ -22,10 +25,20 @@ if __name__ == "__main__":
 
 from kernel_cases import SOURCES, cases, check
 from mutant_gallery import MUTANTS
+from tile_mutants import TILE_MUTANTS
 
 from tinyddpm.noise.box_muller import LOG_2_HIGH
 from tools.kernel_on_cpu import Kernel, KernelError, nvrtc
 from tools.kernel_on_cpu.kernel import sanitizer_environment
+
+ALL = MUTANTS + TILE_MUTANTS
+# In what a KernelError says, and which layer has found it; any other is of the call.
+LAYERS = {
+    "order of threads": "order",
+    "not reached": "order",
+    "nobody wrote": "shared",
+    "not aligned": "copy",
+}
 
 
 def planted(mutant):
@@ -78,25 +91,28 @@ def try_on_cpu(mutant):
     source = planted(mutant)
     own = [case for case in cases() if case.on_gpu.__module__.endswith(f".{mutant.source}")]
     for sanitize in (True, False):
+        kernels = []
 
-        def kernel(name, _, sanitize=sanitize):
-            return Kernel(name, source, mutant.options, sanitize)
+        def kernel(name, _, sanitize=sanitize, kernels=kernels):
+            kernels.append(Kernel(name, source, mutant.options, sanitize))
+            return kernels[-1]
 
         for case in own:
             try:
                 check(case, kernel, pytest.MonkeyPatch)
             except KernelError as error:
-                by_order = any(words in str(error) for words in ("order of threads", "not reached"))
-                return "order" if by_order else "call"
+                return next((LAYERS[words] for words in LAYERS if words in str(error)), "call")
             except AssertionError:
                 if not sanitize:
                     return "twin"
+        if any(made.bank_conflicts for made in kernels):
+            return "banks"
     return ""
 
 
 if __name__ == "__main__":
     if len(sys.argv) > 1:
-        print(try_on_cpu(next(m for m in MUTANTS if m.name == sys.argv[1])))
+        print(try_on_cpu(next(m for m in ALL if m.name == sys.argv[1])))
     else:
-        for m in MUTANTS:
+        for m in ALL:
             print(f"{found_by(m) or 'LIVES':18} {m.source:11} {m.name}", flush=True)

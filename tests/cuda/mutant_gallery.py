@@ -14,76 +14,55 @@ class Mutant(NamedTuple):
     options: tuple = backend.KERNEL_OPTIONS
 
 
-BARRIER = "    __syncthreads();"
-SUM_OF_WARP = "if (lane == 0) sum_of_warp[warp] = value;"
-HALVES = """for (int offset = {}; offset > 0; offset /= 2)
-        value += __shfl_xor_sync(0xFFFFFFFFu, value, offset);
-"""
-FOR_SUM = "for (int i = threadIdx.x; i {}; i += THREADS)\n        sum +="
 SIZES = "long long size, long long n, "
+TREE = "        __syncthreads();\n        if (team + half < left) sums["
+PIXELS = "pixel {} pixels{}; pixel += teams) {{\n                    const float d"
+READY = "__syncthreads();  // the mean and the totals are there; nobody reads the sums any more"
 
 NORM_SILU = [
     Mutant(
-        "no barrier after the sums of warps",
+        "no barrier after the sums of teams",
         "norm_silu",
-        f"{SUM_OF_WARP}\n{BARRIER}",
-        SUM_OF_WARP,
+        "    __syncthreads();\n}\n\n// Adds to each",
+        "}\n\n// Adds to each",
         "order",
     ),
-    Mutant(
-        "no barrier before they are written again",
-        "norm_silu",
-        f"{BARRIER}  // nobody still reads the sums of the call before\n",
-        "",
-        "order",
-    ),
-    Mutant(
-        "no barrier in the tree",
-        "norm_silu",
-        "            __syncthreads();\n            if (team + half",
-        "            if (team + half",
-        "order",
-    ),
+    Mutant("no barrier before sums are written again", "norm_silu", READY, "", "order"),
+    Mutant("no barrier in the tree", "norm_silu", TREE, TREE.split("\n")[1], "order"),
     Mutant(
         "a barrier that not all reach",
         "norm_silu",
-        f"{SUM_OF_WARP}\n{BARRIER}",
-        "if (lane == 0) { sum_of_warp[warp] = value; __syncthreads(); }",
+        TREE,
+        "        if (team + half >= left) continue;\n        __syncthreads();\n        sums[",
         "order",
     ),
-    Mutant(
-        "a warp's sum of 16 lanes only",
-        "norm_silu",
-        HALVES.format(16) + BARRIER,
-        HALVES.format(8) + BARRIER,
-        "twin",
-    ),
-    Mutant("a wrong stride", "norm_silu", "row = n * c;  // from", "row = c;  // from", "order"),
+    Mutant("a warp's sum of 16 lanes only", "norm_silu", "offset = 16;", "offset = 8;", "twin"),
+    Mutant("a wrong stride", "norm_silu", "(int)(n * c)};", "(int)c};", "order"),
     Mutant(
         "a group begins one channel late",
         "norm_silu",
-        "const int start = sample * c + group * width;",
-        "const int start = sample * c + group * width + 1;",
+        "const int at = sample * c + first_group * width;",
+        "const int at = sample * c + first_group * width + 1;",
         "sanitizer",
     ),
     Mutant(
-        "the last number of a group is left out",
+        "the last pixel of a group is left out",
         "norm_silu",
-        FOR_SUM.format("< count"),
-        FOR_SUM.format("< count - 1"),
+        PIXELS.format("<", ""),
+        PIXELS.format("<", " - 1"),
         "twin",
     ),
     Mutant(
-        "a group's sum takes one number of the next",
+        "a sum takes one pixel of the next row",
         "norm_silu",
-        FOR_SUM.format("< count"),
-        FOR_SUM.format("<= count"),
+        PIXELS.format("<", ""),
+        PIXELS.format("<=", ""),
         "sanitizer",
     ),
     Mutant(
         "the gradient reads one channel too far",
         "norm_silu",
-        "if (team < teams && first + lane < width)",
+        "if (team < teams && inside)",
         "if (team < teams)",
         "sanitizer",
     ),
@@ -94,6 +73,14 @@ NORM_SILU = [
         "const int half = left / 2;",
         "order",
     ),
+    Mutant(
+        "every group has the first one's mean",
+        "norm_silu",
+        "middle = mean[channel / block.width]",
+        "middle = mean[0]",
+        "twin",
+    ),
+    Mutant("only the last channels count", "norm_silu", "totals[g] += v", "totals[g] = v", "twin"),
     Mutant(
         "silu' without the slope of the sigmoid",
         "norm_silu",

@@ -10,13 +10,28 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from image_draws import attentions, convolutions, group_norms, norm_silu_convs
+from hypothesis import strategies as st
+from image_draws import (
+    attentions,
+    convolutions,
+    group_norms,
+    linears,
+    norm_silu_convs,
+    of_kernel,
+)
 
 from autograd import Tensor, backend, leaf
 from autograd.testing import gradient_test
 from tinyddpm import fast, schedule
-from tinyddpm.fast.cuda import add, attention as gpu_attention, columns, norm_silu, ops as gpu_ops
-from tinyddpm.nn import UNet, UNetConfig, attention, block, conv, norm
+from tinyddpm.fast.cuda import (
+    add,
+    attention as gpu_attention,
+    columns,
+    convolution,
+    norm_silu,
+    ops as gpu_ops,
+)
+from tinyddpm.nn import UNet, UNetConfig, attention, block, conv, linear, norm
 from tinyddpm.runs.computing import computing
 
 TWINS = {
@@ -25,7 +40,10 @@ TWINS = {
     "add_on_gpu": add.add,
     "im2col_on_gpu": columns.im2col,
     "col2im_on_gpu": columns.col2im,
+    "convolve_on_gpu": convolution.convolve,
+    "weight_gradient_on_gpu": convolution.weight_gradient,
 }
+TENSOR_CORES = pytest.mark.parametrize("tensor_cores", [False, True])
 
 
 @pytest.fixture
@@ -36,6 +54,7 @@ def with_twins(monkeypatch):
     """
     for name, twin in TWINS.items():
         monkeypatch.setattr(gpu_ops, name, twin)
+    monkeypatch.setattr(convolution, "convolve_on_gpu", convolution.convolve)
 
 
 def draw(*shapes, seed=0):
@@ -52,6 +71,23 @@ def is_its_definition(op, definition, drawn):
 def test_convolution(with_twins, monkeypatch, most):
     monkeypatch.setattr(gpu_ops, "COLUMNS", most)
     is_its_definition(gpu_ops.conv2d, conv.conv2d, convolutions())
+
+
+def test_convolution_by_tensor_cores(with_twins, monkeypatch):
+    monkeypatch.setattr(gpu_ops, "has_tensor_cores", lambda x: True)
+    is_its_definition(gpu_ops.conv2d, conv.conv2d, convolutions())
+
+
+@TENSOR_CORES
+def test_convolution_and_bias(with_twins, monkeypatch, tensor_cores):
+    monkeypatch.setattr(gpu_ops, "has_tensor_cores", lambda x: tensor_cores)
+    drawn = of_kernel(3, bias=True, stride=st.integers(1, 2), padding=st.just(1))
+    is_its_definition(gpu_ops.conv2d_bias, conv.conv2d_bias, drawn)
+
+
+def test_linear(with_twins, monkeypatch):
+    monkeypatch.setattr(gpu_ops, "has_tensor_cores", lambda x: True)
+    is_its_definition(gpu_ops.linear, linear.linear, linears())
 
 
 def test_attention(monkeypatch):
@@ -81,8 +117,23 @@ def test_group_norm(with_twins):
     is_its_definition(gpu_ops.group_norm, norm.group_norm, group_norms())
 
 
-def test_norm_silu_conv(with_twins):
+@TENSOR_CORES
+def test_norm_silu_conv(with_twins, monkeypatch, tensor_cores):
+    monkeypatch.setattr(gpu_ops, "has_tensor_cores", lambda x: tensor_cores)
     is_its_definition(gpu_ops.norm_silu_conv, block.norm_silu_conv, norm_silu_convs())
+
+
+@pytest.mark.parametrize("channels", [16, 24, 32, 64, 128, 512])
+@pytest.mark.parametrize("groups", [1, 2, 4, 8])
+def test_a_block_of_a_norm_reads_whole_sectors(channels, groups):
+    together = norm_silu.bundle(groups, channels // groups)
+    assert groups % together == 0
+    assert together * channels // groups % norm_silu.SECTOR == 0
+
+
+def test_a_block_of_a_norm_takes_no_more_groups_than_it_can():
+    found = {norm_silu.bundle(groups, width) for groups in range(1, 200) for width in range(1, 9)}
+    assert max(found) <= norm_silu.MOST_GROUPS
 
 
 # ---- what goes to the GPU's ops, and what does not ----------------------------------------------
@@ -94,6 +145,8 @@ def arguments(dtype=np.float32):
     return {
         "norm_silu_conv": ((x, gain, shift, w, b, row, None), {"groups": 2}),
         "conv2d": ((x, w), {}),
+        "conv2d_bias": ((x, w, b), {"stride": 1, "padding": 1}),
+        "linear": ((x, w[0, 0], b), {}),
         "group_norm": ((x, gain, shift), {"groups": 2}),
     }
 
@@ -104,6 +157,7 @@ def as_on_a_gpu(monkeypatch):
     for module in (gpu_ops, fast):
         gpu = SimpleNamespace(__name__="cupy")
         monkeypatch.setattr(module, "array_module", lambda *arrays: gpu)
+    monkeypatch.setattr(gpu_ops, "has_tensor_cores", lambda x: True)
 
 
 @pytest.mark.parametrize("name", arguments())
@@ -143,6 +197,21 @@ def test_which_convolution_is_accepted_of_a_gpu(as_on_a_gpu):
     assert accepts(x, np.zeros((3, 3, 6, 4), np.float32), stride=2)
 
 
+def test_without_tensor_cores_cublas_multiplies(as_on_a_gpu, monkeypatch):
+    call, options = arguments()["linear"]
+    monkeypatch.setattr(gpu_ops, "has_tensor_cores", lambda x: False)
+    assert not fast.EQUIVALENTS["linear"][0](*call, **options)
+
+
+@pytest.mark.parametrize("capability, answer", [("75", False), ("80", True), ("100", True)])
+def test_which_gpu_has_tensor_cores(monkeypatch, capability, answer):
+    gpu = SimpleNamespace(ndarray=SimpleNamespace)
+    monkeypatch.setitem(sys.modules, "cupy", gpu)
+    array = SimpleNamespace(device=SimpleNamespace(compute_capability=capability))
+    assert backend.has_tensor_cores(array) is answer
+    assert not backend.has_tensor_cores(np.zeros(1, np.float32))
+
+
 def test_which_attention_is_accepted_of_a_gpu(as_on_a_gpu):
     accepts = fast.EQUIVALENTS["attention"][0]
     (x, *_), _ = arguments()["conv2d"]
@@ -156,9 +225,9 @@ def test_tf32_is_set_and_put_back(monkeypatch):
     core = SimpleNamespace(get_compute_type=now.get, set_compute_type=now.__setitem__)
     monkeypatch.setitem(sys.modules, "cupy._core", core)
     with pytest.raises(ZeroDivisionError), backend.tf32():
-        assert now == {"f": 7}
+        assert now == {"f": 7} and backend.is_tf32()
         1 / 0
-    assert now == {"f": 1}
+    assert now == {"f": 1} and not backend.is_tf32()
     monkeypatch.setitem(sys.modules, "cupy._core", None)  # not installed
     with backend.tf32():
         assert now == {"f": 1}

@@ -5,13 +5,13 @@ So what they launch, and in which sizes, is tested too.
 
 import numpy as np
 import pytest
-from image_draws import attentions, convolutions, group_norms, norm_silu_convs
+from image_draws import attentions, convolutions, group_norms, linears, norm_silu_convs
 
-from autograd import backend
+from autograd import backend, leaf
 from autograd.testing import RULES, gradient_test
 from tinyddpm import noise
-from tinyddpm.fast.cuda import attention as gpu_attention, ops as gpu_ops
-from tinyddpm.nn import attention, block, conv, norm
+from tinyddpm.fast.cuda import attention as gpu_attention, convolution, ops as gpu_ops
+from tinyddpm.nn import attention, block, conv, linear, norm
 from tinyddpm.noise import addressed, box_muller, philox
 from tools.kernel_on_cpu import Kernel
 
@@ -44,16 +44,61 @@ def test_convolution(monkeypatch, most):
     float32_is_its_definition(gpu_ops.conv2d, conv.conv2d, convolutions())
 
 
+def test_convolution_by_tensor_cores(monkeypatch):
+    monkeypatch.setattr(gpu_ops, "has_tensor_cores", lambda x: True)
+    float32_is_its_definition(gpu_ops.conv2d, conv.conv2d, convolutions())
+
+
+def test_linear(monkeypatch):
+    monkeypatch.setattr(gpu_ops, "has_tensor_cores", lambda x: True)
+    float32_is_its_definition(gpu_ops.linear, linear.linear, linears())
+
+
+def test_both_ways_to_convolve_are_the_same(monkeypatch):
+    """With tensor cores and without, to float32's last digits: output and both gradients."""
+    random = np.random.default_rng(0)
+    shapes = (9, 8, 3, 20), (3, 3, 20, 36)
+    x, w = (random.standard_normal(shape).astype(np.float32) for shape in shapes)
+    for stride in (1, 2):
+        found = []
+        for tensor_cores in (False, True):
+            monkeypatch.setattr(gpu_ops, "has_tensor_cores", lambda x, yes=tensor_cores: yes)
+            leaves = leaf(x), leaf(w)
+            y = gpu_ops.conv2d(*leaves, stride=stride)
+            (y * y).sum().backward()
+            found.append([y.data, *(a.grad for a in leaves)])
+        for columns, tiles in zip(*found):
+            np.testing.assert_allclose(tiles, columns, rtol=0, atol=2e-6 * np.abs(columns).max())
+
+
+def test_a_view_that_begins_at_any_number():
+    """Copies of four numbers at once need addresses that are multiples of 16 bytes."""
+    random = np.random.default_rng(0)
+    x = random.standard_normal(1 + 3 * 3 * 4).astype(np.float32)[1:].reshape(3, 3, 1, 4)
+    w = random.standard_normal(1 + 9 * 4 * 4).astype(np.float32)[1:].reshape(3, 3, 4, 4)
+    arguments = 1, (1, 1), (3, 3)
+    y = convolution.convolve_on_gpu(x, w, *arguments)
+    expected = convolution.convolve(x, w, *arguments)
+    np.testing.assert_allclose(y, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    gw = convolution.weight_gradient_on_gpu(x, y, (3, 3), 1, (1, 1))
+    expected = convolution.weight_gradient(x, y, (3, 3), 1, (1, 1))
+    np.testing.assert_allclose(gw, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+
+
 def test_group_norm():
     float32_is_its_definition(gpu_ops.group_norm, norm.group_norm, group_norms())
 
 
-def test_attention():
-    float32_is_its_definition(gpu_attention.attention, attention.attention, attentions())
-
-
-def test_norm_silu_conv():
+@pytest.mark.parametrize("tensor_cores", [False, True])
+def test_norm_silu_conv(monkeypatch, tensor_cores):
+    monkeypatch.setattr(gpu_ops, "has_tensor_cores", lambda x: tensor_cores)
     float32_is_its_definition(gpu_ops.norm_silu_conv, block.norm_silu_conv, norm_silu_convs())
+
+
+@pytest.mark.parametrize("tensor_cores", [False, True])
+def test_attention(monkeypatch, tensor_cores):
+    monkeypatch.setattr(backend, "has_tensor_cores", lambda x: tensor_cores)
+    float32_is_its_definition(gpu_attention.attention, attention.attention, attentions())
 
 
 DRAWS = [

@@ -14,11 +14,16 @@ import pytest
 from kernel_cases import SOURCES, cases, check
 
 from autograd import backend
+from tinyddpm.fast.cuda import convolution, product
 from tools.kernel_on_cpu import Kernel, nvrtc
 from tools.kernel_on_cpu.kernel import kernels_of, sanitizer_environment
 
 pytestmark = pytest.mark.gpu_sim
 CASES = list(cases())
+IN_TF32 = {
+    "convolution, TF32": convolution.SOURCE_TF32,
+    "product, TF32": product.SOURCE_TF32,
+}
 ARCHITECTURES = ["sm_80", "sm_90"]
 ARITHMETIC = ("add", "sub", "mul", "div", "sqrt", "fma", "mad", "rcp")
 # With or without .rn, PTX rounds these to the nearest.
@@ -34,7 +39,14 @@ def on_cpu(name, source):
 
 @pytest.mark.parametrize("case", CASES, ids=lambda case: case.label)
 def test_a_kernel_does_what_its_twin_does(case, monkeypatch):
-    check(case, on_cpu, monkeypatch)
+    kernels = []
+
+    def noted(name, source):
+        kernels.append(on_cpu(name, source))
+        return kernels[-1]
+
+    check(case, noted, monkeypatch)
+    assert not any(kernel.bank_conflicts for kernel in kernels)
 
 
 def test_every_kernel_has_cases():
@@ -46,6 +58,7 @@ def test_every_kernel_has_cases():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(backend, "kernel", note)
+        patch.setattr(backend, "has_tensor_cores", lambda array: True)
         for case in CASES:
             case.run(case.on_gpu)
     assert seen == {name for source in SOURCES.values() for name in kernels_of(source)}
@@ -72,6 +85,26 @@ def test_nvidias_compiler_takes_it(name, architecture):
     assert binary[:4] == b"\x7fELF"
     for kernel in kernels_of(SOURCES[name]):
         assert f".visible .entry {kernel}(" in ptx
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("name", [*SOURCES, *IN_TF32])
+def test_a_kernel_has_room_in_registers(name, architecture, capsys):
+    """What does not fit there would lie in memory, hundreds of times further away."""
+    source = SOURCES[name] if name in SOURCES else IN_TF32[name]
+    found = nvrtc.resources(source, architecture, backend.KERNEL_OPTIONS)
+    assert found.keys() == set(kernels_of(source))
+    for kernel, takes in found.items():
+        with capsys.disabled():
+            print(f"\n{architecture} {name} {kernel}: {takes}", end="")
+        assert takes.spilled == takes.stack == 0 and takes.shared <= 48 << 10
+
+
+def test_an_array_in_memory_is_seen():
+    """Registers have no numbers that a loop could count: an array needs loops that are unrolled."""
+    source = SOURCES["convolution"].replace("#pragma unroll", "")
+    found = nvrtc.resources(source, "sm_90", backend.KERNEL_OPTIONS)
+    assert found["convolve"].stack > 0 and found["sum_of_parts"].stack == 0
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

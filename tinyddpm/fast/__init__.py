@@ -52,7 +52,7 @@ NAMES = (
     "group_norm",
     "attention",
 )
-ON_GPU = ("norm_silu_conv", "conv2d", "group_norm")
+ON_GPU = ("norm_silu_conv", "conv2d", "conv2d_bias", "linear", "group_norm")
 
 
 def _pair(module: Any, name: str) -> Pair:

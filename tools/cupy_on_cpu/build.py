@@ -57,8 +57,9 @@ def main(venv):
 
 
 def fingerprint():
-    """Of the sources in this folder."""
+    """Of the sources in this folder, and of the tensor cores, which are in another one."""
     ours = sorted(path for path in HERE.glob("*.*") if path.suffix in (".py", ".cpp", ".h"))
+    ours.append(HERE.parent / "kernel_on_cpu" / "tensor_cores.h")
     return hashlib.sha256(b"".join(path.read_bytes() for path in ours)).hexdigest()
 
 

@@ -14,6 +14,9 @@ from functools import cache
 from pathlib import Path
 
 FOLDER = Path(sys.prefix) / "cupy_on_cpu"  # what build.py made
+HERE = Path(__file__).parent
+TENSOR_CORES = HERE.parent / "kernel_on_cpu" / "tensor_cores.h"
+OURS = HERE / "compiler.py", HERE / "device_code.h", TENSOR_CORES
 GXX = [
     "g++",
     "-std=c++17",
@@ -106,10 +109,10 @@ def for_gxx(source):
 
 
 def includes():
-    """Where the CUDA headers are: those of the package nvidia-cuda-runtime."""
+    """Where headers are: CUDA's, from the package nvidia-cuda-runtime, and that of tensor cores."""
     import nvidia.cu13
 
-    return [f"-I{Path(nvidia.cu13.__path__[0]) / 'include'}"]
+    return [f"-I{Path(nvidia.cu13.__path__[0]) / 'include'}", f"-I{TENSOR_CORES.parent}"]
 
 
 @cache
@@ -118,10 +121,8 @@ def fingerprint():
     command = ["g++", "--version"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     version = result.stdout.splitlines()[0]
-    ours = [
-        (Path(__file__).parent / name).read_bytes() for name in ("compiler.py", "device_code.h")
-    ]
-    return f"{version} {hashlib.sha256(b''.join(ours)).hexdigest()[:16]}"
+    ours = b"".join(path.read_bytes() for path in OURS)
+    return f"{version} {hashlib.sha256(ours).hexdigest()[:16]}"
 
 
 def precompile_prelude():
@@ -131,7 +132,7 @@ def precompile_prelude():
     """
     from cupy._core import core
 
-    device_code = (Path(__file__).parent / "device_code.h").read_text(encoding="utf-8")
+    device_code = (HERE / "device_code.h").read_text(encoding="utf-8")
     headers = "".join(f"#include <{name}>\n" for name in core._cupy_header_list)
     (FOLDER / PRELUDE).write_text(device_code + headers, encoding="utf-8")
     options = [o for o in core.assemble_cupy_compiler_options(()) if o.startswith("-I")]

@@ -44,6 +44,23 @@ static dim3 blockDim, gridDim;
 static const int warpSize = 32;
 
 namespace simulator {
+static unsigned current;
+static bool failed;  // something that a GPU would not do, or would do wrong
+static void wait_for_the_warp();
+}
+
+namespace tensor_cores {
+static const bool IN_DETAIL = false;  // tools/kernel_on_cpu looks closer
+static unsigned thread_number() { return simulator::current; }
+static void wait_for_the_warp() { simulator::wait_for_the_warp(); }
+static void fail(const char* what) {
+    if (!simulator::failed) fprintf(stderr, "cupy_on_cpu: %s\n", what);
+    simulator::failed = true;
+}
+}
+#include "tensor_cores.h"
+
+namespace simulator {
 
 typedef void (*Kernel)(void** arguments);
 enum State { READY, AT_BARRIER, AT_WARP_BARRIER, FINISHED };
@@ -60,7 +77,6 @@ static const size_t STACK = 128 << 10;
 static std::vector<Fibre> fibres;
 static jmp_buf scheduler;
 static ucontext_t first_context;
-static unsigned current;
 static Kernel kernel;
 static void** arguments;
 static char* dynamic_shared;
@@ -75,6 +91,8 @@ static void wait(State state) {
     fibres[current].state = state;
     if (!_setjmp(fibres[current].registers)) _longjmp(scheduler, 1);
 }
+
+static void wait_for_the_warp() { wait(AT_WARP_BARRIER); }
 
 static void life_of_a_fibre() {
     for (;;) {  // one round for every block
@@ -113,6 +131,7 @@ static void open_warp_barriers(unsigned threads) {
 static bool run_block_of_fibres(unsigned threads, bool descending) {
     if (fibres.size() < threads) fibres.resize(threads);
     for (unsigned i = 0; i < threads; i++) fibres[i].state = READY;
+    tensor_cores::begin_block(threads);
     for (;;) {
         unsigned ran = 0, at_barrier = 0, finished = 0;
         for (unsigned i = 0; i < threads; i++) {
@@ -124,7 +143,7 @@ static bool run_block_of_fibres(unsigned threads, bool descending) {
             at_barrier += fibres[i].state == AT_BARRIER;
             finished += fibres[i].state == FINISHED;
         }
-        if (finished == threads) return true;
+        if (finished == threads) return !failed;
         if (at_barrier == threads)
             for (unsigned i = 0; i < threads; i++) fibres[i].state = READY;
         else if (!ran) {
@@ -158,7 +177,7 @@ static bool launch(
     bool has_barriers) {
     const char* order = getenv("CUPY_ON_CPU_ORDER");
     bool descending = order && !strcmp(order, "descending");
-    kernel = to_run, arguments = with;
+    kernel = to_run, arguments = with, failed = false;
     gridDim = dim3(grid[0], grid[1], grid[2]), blockDim = dim3(block[0], block[1], block[2]);
     unsigned threads = block[0] * block[1] * block[2];
     for (unsigned z = 0; z < grid[2]; z++)

@@ -23,6 +23,7 @@
 #define __global__
 #define __device__
 #define __forceinline__ inline
+#define __align__(n) __attribute__((aligned(n)))
 // Blocks run one after another, so one copy of shared variables serves them all.
 #define __shared__ static __attribute__((section("shared_memory")))
 
@@ -33,6 +34,20 @@ static Index threadIdx, blockIdx, blockDim, gridDim;
 // source without such variables.
 extern "C" char __start_shared_memory[] __attribute__((weak, visibility("hidden")));
 extern "C" char __stop_shared_memory[] __attribute__((weak, visibility("hidden")));
+
+namespace on_cpu {
+static unsigned current;
+static const char* failure;
+static void wait_for_the_warp();
+}
+
+namespace tensor_cores {
+static const bool IN_DETAIL = true;
+static unsigned thread_number() { return on_cpu::current; }
+static void wait_for_the_warp() { on_cpu::wait_for_the_warp(); }
+static void fail(const char* what) { on_cpu::failure = what; }
+}
+#include "tensor_cores.h"
 
 namespace on_cpu {
 
@@ -51,10 +66,9 @@ static const size_t STACK = 32 << 10;
 static const unsigned WARP = 32;
 static std::vector<Fibre> fibres;
 static ucontext_t scheduler;
-static unsigned current, threads;
+static unsigned threads;
 static Body body;
 static void** arguments;
-static const char* failure;
 
 static void life() {
     body(arguments);
@@ -73,6 +87,8 @@ static void wait(State state) {
     fibres[current].state = state;
     swapcontext(&fibres[current].context, &scheduler);
 }
+
+static void wait_for_the_warp() { wait(AT_WARP_BARRIER); }
 
 static void resume(unsigned thread) {
     current = thread;
@@ -127,7 +143,7 @@ static void run_warp(unsigned from, unsigned to, Order order, std::mt19937& rand
             if (fibres[from + i].state == READY) resume(from + i);
         const unsigned waiting = count(AT_WARP_BARRIER, from, to);
         if (waiting && waiting < to - from)
-            failure = "a shuffle was not reached by all 32 threads of a warp";
+            failure = "a shuffle or a product was not reached by all 32 threads of a warp";
         release(AT_WARP_BARRIER, from, to);
     } while (order != SHUFFLED && !failure && count(READY, from, to));
 }
@@ -135,6 +151,7 @@ static void run_warp(unsigned from, unsigned to, Order order, std::mt19937& rand
 // All threads of one block, to their ends. Sets `failure` if their barriers do not match.
 static void run_block(Order order, std::mt19937& random) {
     fill_shared_memory_with_nan();
+    tensor_cores::begin_block(threads);
     for (unsigned i = 0; i < threads; i++) start(i);
     while (count(FINISHED, 0, threads) < threads) {
         for (unsigned warp : in_order((threads + WARP - 1) / WARP, order, random)) {
@@ -156,7 +173,7 @@ static const char* launch(
     Body to_run, void** with, const unsigned* grid, const unsigned* block, int order,
     unsigned seed) {
     std::mt19937 random(seed);
-    body = to_run, arguments = with, failure = nullptr;
+    body = to_run, arguments = with, failure = nullptr, tensor_cores::bank_conflicts = 0;
     gridDim = {grid[0], grid[1], grid[2]}, blockDim = {block[0], block[1], block[2]};
     threads = block[0] * block[1] * block[2];
     const unsigned blocks = grid[0] * grid[1] * grid[2];
@@ -210,3 +227,5 @@ static inline T __shfl_xor_sync(unsigned mask, T value, int with) {
 }
 static inline long long __double_as_longlong(double x) { return on_cpu::same_bits<long long>(x); }
 static inline double __longlong_as_double(long long x) { return on_cpu::same_bits<double>(x); }
+static inline float __uint_as_float(unsigned x) { return on_cpu::same_bits<float>(x); }
+static inline unsigned __float_as_uint(float x) { return on_cpu::same_bits<unsigned>(x); }

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 
 HEADER = Path(__file__).with_name("cuda_on_cpu.h")
+TENSOR_CORES = HEADER.with_name("tensor_cores.h")  # which it includes
 CACHE = Path(sys.prefix) / "kernel_on_cpu"  # compiled kernels, in the virtual environment
 GXX = ["g++", "-std=c++17", "-O1", "-g", "-fPIC", "-shared", "-w"]
 SANITIZE = ["-fsanitize=address", "-fsanitize-sections=shared_memory"]
@@ -44,6 +45,8 @@ class Kernel:
         library = _library(source, "-fmad=false" not in options, sanitize)
         self.function = getattr(library, f"on_cpu_{name}")
         self.function.restype = ctypes.c_char_p
+        self.count, self.bank_conflicts = library.on_cpu_bank_conflicts, 0
+        self.count.restype = ctypes.c_long
 
     def __call__(self, grid, block, arguments):
         values = self.c_values(arguments)
@@ -58,6 +61,7 @@ class Kernel:
                 if a.flags.writeable:
                     a[...] = original
             failure = self.function(pointers, grid, block, ORDERS[order], 1)
+            self.bank_conflicts = self.count()
             if failure:
                 raise KernelError(f"{self.name}: {failure.decode()}")
             results[order] = [a.tobytes() for a in arrays]
@@ -128,15 +132,19 @@ extern "C" const char* on_cpu_NAME(
         [](void** v) { on_cpu::call(&NAME, v); }, values, grid, block, order, seed);
 }
 """
+COUNT = """
+extern "C" long on_cpu_bank_conflicts() { return tensor_cores::bank_conflicts; }
+"""
 
 
 @cache
 def _library(source, contract, sanitize):
     entries = "".join(ENTRY.replace("NAME", name) for name in kernels_of(source))
-    text = f'#include "{HEADER.name}"\n#line 1 "kernel.cu"\n{source}\n{entries}'
+    text = f'#include "{HEADER.name}"\n#line 1 "kernel.cu"\n{source}\n{entries}{COUNT}'
     rounding = ["-O2", "-ffp-contract=fast", "-march=native"] if contract else ["-ffp-contract=off"]
     flags = [*GXX, *rounding, *(SANITIZE if sanitize else [])]
-    key = hashlib.sha256(repr((text, HEADER.read_text(), flags)).encode()).hexdigest()[:24]
+    headers = HEADER.read_text(), TENSOR_CORES.read_text()
+    key = hashlib.sha256(repr((text, *headers, flags)).encode()).hexdigest()[:24]
     library = CACHE / f"{key}.so"
     if not library.exists():
         CACHE.mkdir(exist_ok=True)

@@ -6,8 +6,10 @@ includes no headers.
 
 import ctypes
 import importlib.util
+import re
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 
 class NvrtcError(RuntimeError):
@@ -22,6 +24,33 @@ def compile(source, architecture, options=("--std=c++17", "-fmad=false")):
     ptx = _compile(source, (f"-arch=compute_{architecture[3:]}", *options), "PTX")
     machine_code = _compile(source, (f"-arch={architecture}", *options), "CUBIN")
     return ptx.decode(), machine_code
+
+
+class Resources(NamedTuple):
+    """What a thread of a kernel takes, and in `shared` what a block takes."""
+
+    registers: int
+    spilled: int  # bytes of registers that were written to memory, and read again
+    stack: int  # bytes of arrays that lie in memory
+    shared: int  # bytes
+
+
+def resources(source, architecture, options=("--std=c++17", "-fmad=false")):
+    """{kernel: Resources} of a CUDA source, as NVIDIA's compiler reports them."""
+    flags = (f"-arch={architecture}", *options, "--ptxas-options=-v")
+    report, found = _compile(source, flags, "ProgramLog").decode(), {}
+    for part in report.split("Compiling entry function ")[1:]:
+
+        def number(pattern, part=part):
+            return sum(map(int, re.findall(pattern, part)))
+
+        found[part.split("'")[1]] = Resources(
+            number(r"Used (\d+) registers"),
+            number(r"(\d+) bytes spill"),
+            number(r"(\d+) bytes stack frame"),
+            number(r"(\d+) bytes smem"),
+        )
+    return found
 
 
 def version():

@@ -15,6 +15,7 @@ from autograd.backend import Forward, array_module
 
 from ...types import Array
 from .ops import MOST, Operand, is_fast
+from .product import product_on_gpu
 
 THREADS = 256  # in a block: for the softmax 8 warps, a row each
 MOST_IMAGES = 5  # that are rearranged at once
@@ -33,19 +34,19 @@ def attention(q: Array, k: Array, v: Array, *, heads: int) -> Forward:
     """As `nn.attention.attention`."""
     shape, scale = q.shape, (q.shape[3] // heads) ** -0.5
     q_h, k_turned, v_h = to_heads_on_gpu((q, k, v), (False, True, False), heads)
-    p = q_h @ k_turned
+    p = product_on_gpu(q_h, k_turned)
     softmax_on_gpu(p, scale)
-    (y,) = to_images_on_gpu((p @ v_h,), (False,), shape)
+    (y,) = to_images_on_gpu((product_on_gpu(p, v_h),), (False,), shape)
 
     def pullback(g: Array) -> tuple[Array, ...]:
         g_h, g_turned, v_turned, k_h, q_turned = to_heads_on_gpu(
             (g, g, v, k, q), (False, True, True, False, True), heads
         )
-        g_v = g_turned @ p  # turned: (pᵀ g)ᵀ
-        g_p = g_h @ v_turned
+        g_v = product_on_gpu(g_turned, p)  # turned: (pᵀ g)ᵀ
+        g_p = product_on_gpu(g_h, v_turned)
         softmax_backward_on_gpu(p, g_p, scale)
-        # g_k is turned too
-        return to_images_on_gpu((g_p @ k_h, q_turned @ g_p, g_v), (False, True, True), shape)
+        g_q, g_k = product_on_gpu(g_p, k_h), product_on_gpu(q_turned, g_p)  # g_k is turned too
+        return to_images_on_gpu((g_q, g_k, g_v), (False, True, True), shape)
 
     return y, pullback
 

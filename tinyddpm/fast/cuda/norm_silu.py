@@ -2,10 +2,13 @@
 
 The definition is `nn.norm.group_norm` followed by `autograd.ops.silu`.
 
-One block of threads takes one group of one sample: H·W pixels of C/groups channels. It goes over
-them three times: for the mean, for the squares of what differs from the mean (so that no digits are
-lost where the mean is large), and to write. Threads add up their sums by halves: within a warp by
-exchanging registers, between warps through shared memory.
+A GPU reads memory in sectors of 8 numbers. A group may have 2 or 4 channels, which lie side by
+side, so one block of threads takes several groups of one sample: 8 channels or more, and all
+pixels. It goes over them three times: for the mean, for the squares of what differs from the mean
+(so that no digits are lost where the mean is large), and to write. Threads side by side take
+channels side by side, and teams of so many threads take turns at the pixels. The sums of the later
+half of the teams are added to the earlier one until one team is left, and those of a group's
+channels are added up within a warp.
 
 Backward keeps nothing but x, mean and r. With h = gain·x̂ + shift and q = g·silu'(h), all it needs
 are Σq and Σq·x̂ for each channel. They are the gradients of shift and gain. Weighted with gain and
@@ -19,7 +22,9 @@ from autograd import backend
 
 from ...types import Array
 
-THREADS = 256  # in a block; the kernels' THREADS is the same
+THREADS = 512  # in a block; the kernels' THREADS is the same
+SECTOR = 8  # numbers that a GPU reads at once
+MOST_GROUPS = 32  # that a block can take; the kernels' MOST_GROUPS is the same
 
 
 def forward(
@@ -75,71 +80,137 @@ def _per_channel(a: Array, x: Array) -> Array:
     return np.repeat(a, x.shape[3] // a.shape[1], axis=1)
 
 
+def bundle(groups: int, width: int) -> int:
+    """How many groups of so many channels a block takes: whole sectors, where that can be.
+
+    It divides the number of groups.
+    """
+    divisors = [b for b in range(1, min(groups, MOST_GROUPS) + 1) if groups % b == 0]
+    whole = [b for b in divisors if b * width % SECTOR == 0]
+    enough = [b for b in divisors if b * width >= SECTOR]
+    return (whole or enough or divisors[-1:])[0]
+
+
 def forward_on_gpu(
     x: Array, gain: Array, shift: Array, groups: int, eps: float, silu: bool
 ) -> tuple[Array, Array, Array]:
-    """As `forward`, by the kernel below: one block of threads to a group of a sample."""
+    """As `forward`, by the kernel below: one block of threads to some groups of a sample."""
     xp, (height, width, n, c) = backend.array_module(x), x.shape
     y, mean, r = xp.empty_like(x), xp.empty((n, groups), x.dtype), xp.empty((n, groups), x.dtype)
     arrays = (x, gain, shift, y, mean, r)
-    numbers = (height * width, n, c, groups, eps, int(silu))
-    backend.kernel("norm_silu", SOURCE)((n * groups,), (THREADS,), (*arrays, *numbers))
+    together = bundle(groups, c // groups)
+    numbers = (height * width, n, c, groups, together, eps, int(silu))
+    blocks = (n * groups // together,)
+    backend.kernel("norm_silu", SOURCE)(blocks, (THREADS,), (*arrays, *numbers))
     return y, mean, r
 
 
 def backward_on_gpu(
     g: Array, x: Array, gain: Array, shift: Array, mean: Array, r: Array, silu: bool
 ) -> tuple[Array, Array]:
-    """As `backward`, by the kernel below: one block of threads to a group of a sample."""
+    """As `backward`, by the kernel below: one block of threads to some groups of a sample."""
     xp, (height, width, n, c) = backend.array_module(x), x.shape
     gx, g_gain_shift = xp.empty_like(x), xp.empty((2, n, c), x.dtype)
     arrays = (g, x, gain, shift, mean, r, gx, *g_gain_shift)
-    numbers = (height * width, n, c, mean.shape[1], int(silu))
-    backend.kernel("norm_silu_backward", SOURCE)((mean.size,), (THREADS,), (*arrays, *numbers))
+    together = bundle(mean.shape[1], c // mean.shape[1])
+    numbers = (height * width, n, c, mean.shape[1], together, int(silu))
+    blocks = (mean.size // together,)
+    backend.kernel("norm_silu_backward", SOURCE)(blocks, (THREADS,), (*arrays, *numbers))
     return gx, g_gain_shift
 
 
 SOURCE = r"""
-#define THREADS 256
+#define THREADS 512
+#define MOST_GROUPS 32
 
-// The sum over all threads of the block, given to each of them.
-__device__ float block_sum(float value) {
-    __shared__ float sum_of_warp[THREADS / 32];
-    const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-    for (int offset = 16; offset > 0; offset /= 2)
-        value += __shfl_xor_sync(0xFFFFFFFFu, value, offset);
-    __syncthreads();  // nobody still reads the sums of the call before
-    if (lane == 0) sum_of_warp[warp] = value;
+// What a block takes: the channels of some groups of one sample. `at` is where the first one lies.
+struct Block { int sample, first_group, width, channels, at, row; };
+
+__device__ Block block_of(long long n, long long c, long long groups, long long bundle) {
+    const int bundles = groups / bundle, sample = blockIdx.x / bundles;
+    const int first_group = blockIdx.x % bundles * bundle, width = c / groups;
+    const int at = sample * c + first_group * width;
+    return {sample, first_group, width, (int)bundle * width, at, (int)(n * c)};
+}
+
+// Adds up the sums of all teams. Those of a channel are in the first team's place then.
+__device__ void sum_of_teams(float* sums, int lanes, int teams) {
+    const int team = threadIdx.x / lanes;
+    for (int left = teams; left > 1; left = (left + 1) / 2) {
+        const int half = (left + 1) / 2;
+        __syncthreads();
+        if (team + half < left) sums[threadIdx.x] += sums[threadIdx.x + half * lanes];
+    }
     __syncthreads();
-    value = lane < THREADS / 32 ? sum_of_warp[lane] : 0.0f;
-    for (int offset = 16; offset > 0; offset /= 2)
-        value += __shfl_xor_sync(0xFFFFFFFFu, value, offset);
-    return value;
+}
+
+// Adds to each group's total the sums of its channels, weighted with gain if there is one: one warp
+// to a group. The first of the `lanes` channels is channel `first` of the block.
+__device__ void add_to_groups(
+    float* totals, const float* sums, const float* gain, int first, int lanes, Block block) {
+    for (int g = threadIdx.x / 32; g < block.channels / block.width; g += THREADS / 32) {
+        float value = 0.0f;
+        for (int i = threadIdx.x % 32; i < block.width; i += 32) {
+            const int lane = g * block.width + i - first;
+            if (lane < 0 || lane >= lanes) continue;
+            value += gain ? gain[block.first_group * block.width + first + lane] * sums[lane]
+                          : sums[lane];
+        }
+        for (int offset = 16; offset > 0; offset /= 2)
+            value += __shfl_xor_sync(0xFFFFFFFFu, value, offset);
+        if (threadIdx.x % 32 == 0) totals[g] += value;
+    }
 }
 
 extern "C" __global__ void norm_silu(
     const float* x, const float* gain, const float* shift, float* y, float* mean_out, float* r_out,
-    long long pixels, long long n, long long c, long long groups, double eps, long long silu) {
-    const int width = c / groups, group = blockIdx.x % groups, sample = blockIdx.x / groups;
-    const int count = pixels * width;  // numbers in the group
-    const int row = n * c;  // from a pixel to the next one
-    const int start = sample * c + group * width;
-    float sum = 0.0f;
-    for (int i = threadIdx.x; i < count; i += THREADS)
-        sum += x[start + i / width * row + i % width];
-    const float mean = block_sum(sum) / count;
-    float squares = 0.0f;
-    for (int i = threadIdx.x; i < count; i += THREADS) {
-        const float d = x[start + i / width * row + i % width] - mean;
-        squares += d * d;
+    long long pixels, long long n, long long c, long long groups, long long bundle, double eps,
+    long long silu) {
+    __shared__ float sums[THREADS], totals[MOST_GROUPS], mean[MOST_GROUPS], r[MOST_GROUPS];
+    const Block block = block_of(n, c, groups, bundle);
+    const int lanes = block.channels < THREADS ? block.channels : THREADS;
+    const int teams = THREADS / lanes, lane = threadIdx.x % lanes, team = threadIdx.x / lanes;
+    const int own_group = threadIdx.x;  // of the block, if it has so many
+    const float count = pixels * block.width;
+    if (own_group < bundle) mean[own_group] = 0.0f;
+    for (int pass = 0; pass < 2; pass++) {  // the sums, and then the squares
+        if (own_group < bundle) totals[own_group] = 0.0f;
+        for (int first = 0; first < block.channels; first += lanes) {
+            __syncthreads();  // the mean and the totals are there; nobody reads the sums any more
+            const int channel = first + lane;
+            float sum = 0.0f;
+            if (team < teams && channel < block.channels) {
+                const float middle = mean[channel / block.width];
+                for (int pixel = team; pixel < pixels; pixel += teams) {
+                    const float d = x[block.at + pixel * block.row + channel] - middle;
+                    sum += pass ? d * d : d;
+                }
+            }
+            sums[threadIdx.x] = sum;
+            sum_of_teams(sums, lanes, teams);
+            const int rest = block.channels - first;
+            add_to_groups(totals, sums, nullptr, first, lanes < rest ? lanes : rest, block);
+        }
+        __syncthreads();  // the totals are complete
+        if (own_group < bundle) {
+            const float average = totals[own_group] / count;
+            if (pass) r[own_group] = 1.0f / sqrtf(average + (float)eps);
+            else mean[own_group] = average;
+        }
     }
-    const float r = 1.0f / sqrtf(block_sum(squares) / count + (float)eps);
-    for (int i = threadIdx.x; i < count; i += THREADS) {
-        const int channel = group * width + i % width, at = start + i / width * row + i % width;
-        const float h = (x[at] - mean) * r * gain[channel] + shift[channel];
-        y[at] = silu ? h / (1.0f + expf(-h)) : h;
+    __syncthreads();
+    for (int channel = lane; team < teams && channel < block.channels; channel += lanes) {
+        const int group = channel / block.width, of_all = block.first_group * block.width + channel;
+        for (int pixel = team; pixel < pixels; pixel += teams) {
+            const int at = block.at + pixel * block.row + channel;
+            const float h = (x[at] - mean[group]) * r[group] * gain[of_all] + shift[of_all];
+            y[at] = silu ? h / (1.0f + expf(-h)) : h;
+        }
     }
-    if (threadIdx.x == 0) mean_out[blockIdx.x] = mean, r_out[blockIdx.x] = r;
+    if (own_group < bundle) {
+        const int at = block.sample * groups + block.first_group + own_group;
+        mean_out[at] = mean[own_group], r_out[at] = r[own_group];
+    }
 }
 
 __device__ float slope(float h) {
@@ -150,56 +221,55 @@ __device__ float slope(float h) {
 extern "C" __global__ void norm_silu_backward(
     const float* g, const float* x, const float* gain, const float* shift,
     const float* mean_in, const float* r_in, float* gx, float* g_gain, float* g_shift,
-    long long pixels, long long n, long long c, long long groups, long long silu) {
-    __shared__ float sum_q[THREADS], sum_qx[THREADS];
-    const int width = c / groups, group = blockIdx.x % groups, sample = blockIdx.x / groups;
-    const int count = pixels * width, row = n * c, start = sample * c + group * width;
-    const float mean = mean_in[blockIdx.x], r = r_in[blockIdx.x];
-
-    // Threads side by side take channels side by side, `lanes` of them at once. Teams of so many
-    // threads share the pixels. Only where there is a single team are there more channels than
-    // lanes, so the loop over them needs no barrier of its own.
-    const int lanes = width < THREADS ? width : THREADS, teams = THREADS / lanes;
-    const int lane = threadIdx.x % lanes, team = threadIdx.x / lanes;
-    float group_q = 0.0f, group_qx = 0.0f;
-    for (int first = 0; first < width; first += lanes) {
-        const int channel = group * width + first + lane;
+    long long pixels, long long n, long long c, long long groups, long long bundle,
+    long long silu) {
+    __shared__ float sum_q[THREADS], sum_qx[THREADS], group_q[MOST_GROUPS], group_qx[MOST_GROUPS];
+    const Block block = block_of(n, c, groups, bundle);
+    const int lanes = block.channels < THREADS ? block.channels : THREADS;
+    const int teams = THREADS / lanes, lane = threadIdx.x % lanes, team = threadIdx.x / lanes;
+    const float* mean = mean_in + block.sample * groups + block.first_group;
+    const float* r = r_in + block.sample * groups + block.first_group;
+    if (threadIdx.x < bundle) group_q[threadIdx.x] = group_qx[threadIdx.x] = 0.0f;
+    for (int first = 0; first < block.channels; first += lanes) {
+        __syncthreads();  // the groups' sums are there; nobody reads the channels' any more
+        const int channel = first + lane, rest = block.channels - first;
+        const int of_all = block.first_group * block.width + channel;
+        const bool inside = channel < block.channels;
         float q_here = 0.0f, qx_here = 0.0f;
-        if (team < teams && first + lane < width)
+        if (team < teams && inside) {
+            const int group = channel / block.width;
             for (int pixel = team; pixel < pixels; pixel += teams) {
-                const int at = sample * c + pixel * row + channel;
-                const float x_hat = (x[at] - mean) * r;
-                const float h = x_hat * gain[channel] + shift[channel];
+                const int at = block.at + pixel * block.row + channel;
+                const float x_hat = (x[at] - mean[group]) * r[group];
+                const float h = x_hat * gain[of_all] + shift[of_all];
                 const float q = silu ? g[at] * slope(h) : g[at];
                 q_here += q;
                 qx_here += q * x_hat;
             }
+        }
         sum_q[threadIdx.x] = q_here;
         sum_qx[threadIdx.x] = qx_here;
-        // The later half of the teams is added to the earlier one.
-        for (int left = teams; left > 1; left = (left + 1) / 2) {
-            const int half = (left + 1) / 2;
-            __syncthreads();
-            if (team + half < left) {
-                sum_q[threadIdx.x] += sum_q[threadIdx.x + half * lanes];
-                sum_qx[threadIdx.x] += sum_qx[threadIdx.x + half * lanes];
-            }
-        }
-        if (team == 0 && first + lane < width) {
-            g_shift[sample * c + channel] = sum_q[threadIdx.x];
-            g_gain[sample * c + channel] = sum_qx[threadIdx.x];
-            group_q += gain[channel] * sum_q[threadIdx.x];
-            group_qx += gain[channel] * sum_qx[threadIdx.x];
+        sum_of_teams(sum_q, lanes, teams);
+        sum_of_teams(sum_qx, lanes, teams);
+        add_to_groups(group_q, sum_q, gain, first, lanes < rest ? lanes : rest, block);
+        add_to_groups(group_qx, sum_qx, gain, first, lanes < rest ? lanes : rest, block);
+        if (team == 0 && inside) {
+            g_shift[block.sample * c + of_all] = sum_q[lane];
+            g_gain[block.sample * c + of_all] = sum_qx[lane];
         }
     }
-    group_q = block_sum(group_q) / count;
-    group_qx = block_sum(group_qx) / count;
-    for (int i = threadIdx.x; i < count; i += THREADS) {
-        const int channel = group * width + i % width, at = start + i / width * row + i % width;
-        const float x_hat = (x[at] - mean) * r;
-        const float h = x_hat * gain[channel] + shift[channel];
-        const float q = silu ? g[at] * slope(h) : g[at];
-        gx[at] = r * (q * gain[channel] - group_q - x_hat * group_qx);
+    __syncthreads();  // the groups' sums are complete
+    const float count = pixels * block.width;
+    for (int channel = lane; team < teams && channel < block.channels; channel += lanes) {
+        const int group = channel / block.width, of_all = block.first_group * block.width + channel;
+        for (int pixel = team; pixel < pixels; pixel += teams) {
+            const int at = block.at + pixel * block.row + channel;
+            const float x_hat = (x[at] - mean[group]) * r[group];
+            const float h = x_hat * gain[of_all] + shift[of_all];
+            const float q = silu ? g[at] * slope(h) : g[at];
+            const float mean_q = group_q[group] / count, mean_qx = group_qx[group] / count;
+            gx[at] = r[group] * (q * gain[of_all] - mean_q - x_hat * mean_qx);
+        }
     }
 }
 """

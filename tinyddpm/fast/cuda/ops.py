@@ -9,12 +9,13 @@ import math
 from typing import Any, TypeAlias
 
 from autograd import Tensor, primitive
-from autograd.backend import Forward, array_module
+from autograd.backend import Forward, array_module, has_tensor_cores
 
 from ...types import Array
 from ..convolutions import Backward, Gradients, Padding, Sides
 from .add import add_on_gpu
 from .columns import col2im_on_gpu, im2col_on_gpu
+from .convolution import convolve_on_gpu, input_gradient_on_gpu, weight_gradient_on_gpu
 from .norm_silu import backward_on_gpu, forward_on_gpu
 
 Operand: TypeAlias = Array | Tensor
@@ -75,10 +76,9 @@ def norm_silu_conv(
     """conv2d(silu(group_norm(x)), weight) + bias + added, as `nn.block.norm_silu_conv`."""
     x, gain, shift, bias = _contiguous(x, gain, shift, bias)
     hidden, mean, r = forward_on_gpu(x, gain, shift, groups, eps, silu=True)
-    y, conv_backward = _convolve(hidden, weight, 1, _sides(1))
     ndim = getattr(added, "ndim", 0)
     row, image = (_contiguous(added)[0] if ndim == n else None for n in (2, 4))
-    add_on_gpu(y, bias, row, image)
+    y, conv_backward = _convolve(hidden, weight, 1, _sides(1), bias, row, image)
 
     def pullback(g: Array) -> tuple[Array | None, ...]:
         (g,) = _contiguous(g)
@@ -112,9 +112,58 @@ def conv2d(
     padding: Padding = 1,
     needs: Needs = (True, True),
 ) -> Forward:
-    """`nn.conv.conv2d`, with the matrix of windows made a bounded part at a time."""
+    """As `nn.conv.conv2d`."""
     y, conv_backward = _convolve(_contiguous(x)[0], w, stride, _sides(padding))
     return y, lambda g: conv_backward(_contiguous(g)[0], *needs)
+
+
+def accepts_conv2d_bias(
+    x: Operand, w: Operand, bias: Operand, *, stride: int, padding: Padding
+) -> bool:
+    """As `accepts_conv2d`."""
+    if not accepts_conv2d(x, w, stride=stride, padding=padding):
+        return False
+    return is_fast(bias) and bias.shape == w.shape[3:]
+
+
+@primitive
+def conv2d_bias(
+    x: Array, w: Array, bias: Array, *, stride: int, padding: Padding, needs: Needs = (True,) * 3
+) -> Forward:
+    """conv2d(x, w) + bias, as `nn.conv.conv2d_bias`."""
+    x, bias = _contiguous(x, bias)
+    y, conv_backward = _convolve(x, w, stride, _sides(padding), bias)
+
+    def pullback(g: Array) -> tuple[Array | None, ...]:
+        (g,) = _contiguous(g)
+        return *conv_backward(g, *needs[:2]), _sum_of_pixels(g).sum(0)
+
+    return y, pullback
+
+
+def accepts_linear(x: Operand, weight: Operand, bias: Operand) -> bool:
+    """Any x (…, inputs) on a GPU with tensor cores; without them cuBLAS is as fast."""
+    if not is_fast(x, weight, bias) or x.ndim <= 1:
+        return False
+    fits = x.shape[-1] == weight.shape[0] and bias.shape == weight.shape[1:]
+    return fits and has_tensor_cores(x.data if isinstance(x, Tensor) else x)
+
+
+@primitive
+def linear(x: Array, weight: Array, bias: Array, *, needs: Needs = (True,) * 3) -> Forward:
+    """x @ weight + bias, as `nn.linear.linear`: a 1×1 convolution of a single pixel."""
+    c_in, c_out = weight.shape
+    x, bias = _contiguous(x, bias)
+    pixel, kernel = x.reshape(1, 1, -1, c_in), weight.reshape(1, 1, c_in, c_out)
+    y, conv_backward = _convolve(pixel, kernel, 1, _sides(0), bias)
+
+    def pullback(g: Array) -> tuple[Array | None, ...]:
+        (g,) = _contiguous(g)
+        gx, gw = conv_backward(g.reshape(1, 1, -1, c_out), *needs[:2])
+        gx = None if gx is None else gx.reshape(x.shape)
+        return gx, None if gw is None else gw[0, 0], g.reshape(-1, c_out).sum(0)
+
+    return y.reshape(*x.shape[:-1], c_out), pullback
 
 
 def accepts_group_norm(
@@ -149,8 +198,54 @@ def group_norm(
     return y, pullback
 
 
-def _convolve(x: Array, w: Array, stride: int, padding: Sides) -> tuple[Array, Backward]:
-    """The output, and `backward(g, needs_input, needs_weight)`. x and g are contiguous."""
+def _convolve(
+    x: Array,
+    w: Array,
+    stride: int,
+    padding: Sides,
+    bias: Array | None = None,
+    row: Array | None = None,
+    image: Array | None = None,
+) -> tuple[Array, Backward]:
+    """The output, and `backward(g, needs_input, needs_weight)`. All arrays are contiguous.
+
+    bias, row and image are added as in `add.add`.
+    """
+    if has_tensor_cores(x):
+        return _by_tiles(x, _contiguous(w)[0], stride, padding, bias, row, image)
+    y, backward = _by_columns(x, w, stride, padding)
+    if bias is not None:
+        add_on_gpu(y, bias, row, image)
+    return y, backward
+
+
+def _by_tiles(
+    x: Array,
+    w: Array,
+    stride: int,
+    padding: Sides,
+    bias: Array | None,
+    row: Array | None,
+    image: Array | None,
+) -> tuple[Array, Backward]:
+    """By tensor cores (`convolution.py`)."""
+    kernel, corner = w.shape[:2], (padding[0][0], padding[1][0])
+    size = _output_size(x, w, stride, padding)
+    y = convolve_on_gpu(x, w, stride, corner, size, bias, row, image)
+
+    def backward(g: Array, needs_input: bool, needs_weight: bool) -> Gradients:
+        gx = gw = None
+        if needs_input:
+            gx = input_gradient_on_gpu(g, w, stride, corner, x.shape[:2])
+        if needs_weight:
+            gw = weight_gradient_on_gpu(x, g, kernel, stride, corner)
+        return gx, gw
+
+    return y, backward
+
+
+def _by_columns(x: Array, w: Array, stride: int, padding: Sides) -> tuple[Array, Backward]:
+    """By the matrix of windows, a bounded part of it at a time, and by cuBLAS."""
     xp, c_out = array_module(x), w.shape[3]
     w_matrix = w.reshape(-1, c_out)
     size = _output_size(x, w, stride, padding)
