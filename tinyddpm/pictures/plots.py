@@ -84,7 +84,7 @@ def loss(
 
     Args:
         path: where the PNG goes.
-        steps: (n,) every training step.
+        steps: (n,) every training step; () leaves training J out, which then has another scale.
         J: (n,) training J of each.
         held_steps: (m,) the steps that were evaluated.
         held_J: (m,) J of the EMA on the held-out draws, at each of them.
@@ -98,10 +98,11 @@ def loss(
     steps, J = np.asarray(steps), np.asarray(J, dtype=np.float64)
     figure, axes = _figure(9.5, 5.2, right=0.70)
     floor = "ideal denoiser of the training set on training draws: the floor of training J"
-    to_beat = "the same ideal denoiser on held-out draws: the J to beat"
+    same = "the same ideal denoiser" if len(steps) else "ideal denoiser of the training set"
+    to_beat = f"{same} on held-out draws: the J to beat"
     labels: list[Label] = [
         (mean_J, GREY, "predict the mean"),
-        (floor_J, PURPLE, floor),
+        *([(floor_J, PURPLE, floor)] if len(steps) else []),
         (ideal_J, ORANGE, to_beat),
     ]
     for y, colour, _ in labels:

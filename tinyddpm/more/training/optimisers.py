@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy as np
 
-from autograd.backend import Array, array_module, expect
+from autograd.backend import Array, alike, array_module, expect
 
 from ...nn.module import Module
 from .state import check_names
@@ -44,6 +44,7 @@ class Momentum:
         """Change θ in place, by step size β."""
         if self.m is None:
             self.m = array_module(unet.theta).zeros_like(unet.theta)
+        alike("m", self.m, unet.theta)  # it may come from a file
         for theta, grad, m, room in _blocks(unet.theta, unet.grad, self.m):
             m *= self.momentum
             m += grad
@@ -95,6 +96,8 @@ class Adam:
         if self.m is None or self.v is None:
             zeros_like = array_module(unet.theta).zeros_like
             self.m, self.v = zeros_like(unet.theta), zeros_like(unet.theta)
+        for name, vector in (("m", self.m), ("v", self.v)):
+            alike(name, vector, unet.theta)  # they may come from a file
         self.steps += 1
         (b1, b2), xp = self.decay, array_module(unet.theta)
         unbias_m, unbias_v = 1 / (1 - b1**self.steps), 1 / (1 - b2**self.steps)
