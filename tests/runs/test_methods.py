@@ -24,7 +24,7 @@ from tinyddpm.runs.heldout import Draws
 from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import run
 from tinyddpm.runs.training.departures import departures
-from tinyddpm.runs.training.method import gradient_of, update_of
+from tinyddpm.runs.training.method import gradient_of, timesteps_of, update_of
 from tinyddpm.runs.training.prepare import prepare
 from tinyddpm.train import gradient, gradient_descent, train
 
@@ -42,6 +42,9 @@ METHODS = [
     {"weight": "min_snr", "optimiser": "adam"},
     {"weight": "truncated_snr", "beta": 0.01},
     {"weight": "snr", "beta": 0.01, "multipliers": "none"},
+    # With T = 3 each t has its ten losses before step 8.
+    {"loss_aware_t": True, "T": 3, "batch_size": 24},
+    {"loss_aware_t": True, "T": 3, "batch_size": 24, "predicts": "v", "workers": 2},
 ]
 
 
@@ -70,6 +73,10 @@ def test_a_killed_and_resumed_run_is_the_unbroken_one(method, images, tmp_path, 
     """Ended by a signal in the warm-up and after it, and once without a word after a checkpoint."""
     config = made(images, **method)
     run(config, tmp_path / "whole")
+    if config.loss_aware_t:
+        assert (
+            checkpoint.load(tmp_path / "whole" / CHECKPOINT).memory["timesteps.counts"].min() == 10
+        )
     for last in (2, 6):
         at_step(monkeypatch, last, lambda: signal.raise_signal(signal.SIGTERM))
         assert run(config, tmp_path / "x", resume="if there").step == last
@@ -102,6 +109,8 @@ def test_a_run_takes_the_steps_of_its_method_and_no_others(method, images, tmp_p
     run(dataclasses.replace(config, workers=1), tmp_path / "x")
     found = [r["J"] for r in records(tmp_path / "x") if "J" in r][:9]
     plugs = {"gradient": gradient_of(config), "update": update_of(config)}
+    if timesteps := timesteps_of(config):
+        plugs["gradient"] = timesteps.by(plugs["gradient"])
     np.testing.assert_allclose(found, first_J(config, **plugs), rtol=1e-3)
     plain = first_J(dataclasses.replace(config, decay="constant", decay_steps=None))
     assert np.allclose(found, plain, rtol=1e-3) == (method == {})

@@ -154,16 +154,18 @@ class Shards:
         batch_size: int | None = None,
         dropout: Draw | None = None,
         cond: Array | None = None,
+        importance: Array | None = None,
     ) -> tuple[Array, Array]:
         """As `train.gradient`, for the unet and the schedule that this object was made with.
 
+        `importance` (N,) is for a function of that argument, such as `more.predictions.gradient`.
         `dropout` must be a `noise.Stream`. Raises WorkerError if a worker fails.
         """
         M = len(x0)
         cut = even_parts(M, max(1, min(self.shards, M)))
         with self.added_to_grad():
             J, errors = self.partial_gradients(
-                cut, unet, schedule, x0, t, eps, form, batch_size or M, dropout, cond
+                cut, unet, schedule, x0, t, eps, form, batch_size or M, dropout, cond, importance
             )
             tree_sum(self.partials[: len(cut)])
         return np.asarray(J.sum()), errors
@@ -191,6 +193,7 @@ class Shards:
         batch_size: int,
         dropout: Draw | None,
         cond: Array | None,
+        importance: Array | None = None,
     ) -> tuple[Array, Array]:
         """The gradient of each shard in a row of `partials`, J of each, and the errors (N,).
 
@@ -210,13 +213,14 @@ class Shards:
         stream, sample = address(dropout)
         dtype = self.unet.theta.dtype.str
         errors, J = self._compute(
-            [x0, t, eps, sample, *([] if cond is None else [cond])],
+            [x0, t, eps, sample, *(a for a in (cond, importance) if a is not None)],
             [(dtype, (len(x0),)), (dtype, (len(cut),))],
             cut,
             do="gradient",
             form=form,
             batch_size=int(batch_size),
             dropout=stream,
+            weighted=importance is not None,
         )
         return J.copy(), errors.copy()
 

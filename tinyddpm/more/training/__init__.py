@@ -1,8 +1,9 @@
-"""Other ways to train than the lecture's θ ← θ − β∇J: optimisers, to compare with it.
+"""Other ways to train than the lecture's θ ← θ − β∇J with t drawn uniformly.
 
-Each plugs into `train` as its argument `update`. One that remembers something of the steps before
-says so by two methods (`state.py`), and then a run can be stopped and resumed exactly.
+Each plugs into `train` as its argument `update` or `gradient`. One that remembers something of the
+steps before says so by two methods (`state.py`). Then a run can be stopped and resumed exactly.
 
     optimisers.py   momentum and Adam
+    timesteps.py    t drawn where the loss is large: a gradient that `train` takes
     state.py        what an update remembers, as arrays
 """

@@ -81,6 +81,10 @@ class Config:
         "by what the squared error of x̂₀ is multiplied at each t; by default J is the squared "
         "error of the prediction itself: of eps snr, of v snr_plus_1, of x0",
     ] = None  # type: ignore[assignment]
+    loss_aware_t: Annotated[
+        bool,
+        "draw t more often where the loss is large, weighted so that J stays the same on average",
+    ] = False
     objective: Annotated[Objective, "J: sum or mean over a batch, or mean over all values"] = "mse"
     batch_size: Annotated[int, "images in a mini-batch"] = 64
     classes: Annotated[

@@ -22,6 +22,8 @@ def departures(config: Config) -> list[str]:
         found.append(f"the network predicts {PREDICTIONS[config.predicts]}, not x₀")
     if weighted or other:
         found.append(f"the squared error of x̂₀ is {WEIGHTS[config.weight]}")
+    if config.loss_aware_t:
+        found.append("t is drawn more often where the loss is large, and weighted less there")
     if config.optimiser != "sgd":
         found.append(f"{OPTIMISERS[config.optimiser]} instead of plain gradient descent")
     if config.decay_steps:

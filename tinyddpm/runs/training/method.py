@@ -19,6 +19,7 @@ from ... import train
 from ...more import predictions
 from ...more.training.optimisers import Adam, Momentum
 from ...more.training.state import Remembers
+from ...more.training.timesteps import LossAware
 from ...nn.module import Module
 from ...types import Array, Gradient, Update
 from .. import checkpoint
@@ -28,7 +29,7 @@ from ..config import Config
 
 def gradient_of(config: Config) -> Gradient:
     """The gradient of one shard, for a network that predicts what `config` says."""
-    if (config.predicts, config.weight) == ("x0", "none"):
+    if (config.predicts, config.weight, config.loss_aware_t) == ("x0", "none", False):
         return train.gradient
     return partial(predictions.gradient, predicts=config.predicts, weight=config.weight)
 
@@ -38,6 +39,14 @@ def update_of(config: Config) -> Update:
     if config.optimiser == "sgd":
         return train.gradient_descent
     return {"momentum": Momentum, "adam": Adam}[config.optimiser]()
+
+
+def timesteps_of(config: Config) -> LossAware | None:
+    """What draws t in place of `train`, if anything does."""
+    if not config.loss_aware_t:
+        return None
+    weights = predictions.weights(config.make_schedule(), config.weight)
+    return LossAware(config.T, weights)
 
 
 def remembered(parts: Mapping[str, Any], net: Module) -> dict[str, Array]:

@@ -27,6 +27,7 @@ class Model:
 
     Attributes:
         update: what is done with the gradient.
+        timesteps: what draws t in place of `train`, or None.
         parts: what may remember something of the steps before, by the name in a checkpoint.
         from_step: how many steps the run of `config.from_run` had done; 0 without one.
     """
@@ -37,7 +38,10 @@ class Model:
         self.ema = config.make_unet().bind(self.unet.theta.copy())
         self.step, self.progress, self.from_step = 0, Progress(), 0
         self.update = method.update_of(config)
+        self.timesteps = method.timesteps_of(config)
         self.parts: dict[str, Any] = {"optimiser": self.update}
+        if self.timesteps:
+            self.parts["timesteps"] = self.timesteps
 
     def move(self, device: str) -> None:
         """Move both networks to the device, and the optimiser's vectors."""

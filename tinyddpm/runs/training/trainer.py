@@ -106,7 +106,7 @@ class Trainer:
     def steps(self, gradient: Gradient) -> Iterator[Step]:
         """The steps of the algorithm from `start` on. After each, the model is up to date."""
         setup, config, model = self.setup, self.config, self.model
-        watched = Watched(gradient)
+        watched = Watched(model.timesteps.by(gradient) if model.timesteps else gradient)
         algorithm = train.train(
             model.unet,
             setup.images,
