@@ -1,4 +1,4 @@
-"""Whole runs on the GPU with other optimisers and predictions: as on the CPU, and resumed exactly."""
+"""Runs on the GPU with other optimisers and predictions: as on the CPU, and resumed exactly."""
 
 import dataclasses
 
