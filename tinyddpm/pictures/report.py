@@ -138,7 +138,7 @@ def _loss(
         [e["k"] for e in evaluations],
         [e["held_out"] for e in evaluations],
         mean_J=reference.mean.mean(),
-        floor_J=reference.floor,
+        floor_J=None if weighted else reference.floor,
         ideal_J=reference.ideal.mean(),
         expected=(expected.steps, expected.J) if expected else ((), ()),
         note=note,
