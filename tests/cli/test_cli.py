@@ -162,14 +162,17 @@ def test_the_help_of_train_comes_in_groups_and_the_ten_first(capsys):
     assert cli.main(["train", "--help"]) == 0
     groups = re.findall("^(\\w.*):\\n((?:  .*\\n)+)", capsys.readouterr().out, re.MULTILINE)
     assert [title for title, _ in groups] == [
-        *("What most people need", "Data", "Network", "Training", "Where it runs")
+        *("What most people need", "Data", "Network"),
+        *("Learning", "Training", "Where it runs"),
     ]
     names = {title: re.findall("^  --([a-zA-Z]\\S*)", text, re.MULTILINE) for title, text in groups}
     assert len(names["What most people need"]) == 10
     assert {"recipe", "data", "out", "steps"} <= set(names["What most people need"])
-    for name, group in (("levels", "Network"), ("beta,", "Training"), ("workers", "Where it runs")):
+    for name, group in (("levels", "Network"), ("beta,", "Learning"), ("workers", "Where it runs")):
         assert name in names[group]
-    assert sum(map(len, names.values())) == len(cli.cli.commands["train"].params)
+    assert sum(map(len, names.values())) == len(
+        [option for option in cli.cli.commands["train"].params if not option.hidden]
+    )
 
 
 @pytest.mark.parametrize(
@@ -242,7 +245,7 @@ def test_the_help_of_train_has_every_option_with_its_text_and_its_default(capsys
         ("--ema=0.25", "ema_decay", 0.25),
         ("--levels=1,3", "levels", (1, 3)),
         ("--attention=", "attention", ()),
-        ("--no-multipliers", "multipliers", False),
+        ("--multipliers=none", "multipliers", "none"),
     ],
 )
 def test_an_option_and_its_aliases_set_the_field(option, name, value, monkeypatch, tmp_path):

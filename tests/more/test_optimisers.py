@@ -1,13 +1,15 @@
 """Momentum and Adam, against chains worked out by hand and the theory of the quadratic."""
 
 import itertools
+import tracemalloc
 
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
 
 from tinyddpm import train as core
-from tinyddpm.more.training.optimisers import Adam, Momentum
+from tinyddpm.more.training.optimisers import BLOCK, Adam, Momentum
+from tinyddpm.more.training.state import Remembers
 from tinyddpm.nn import UNet, UNetConfig
 from tinyddpm.schedule import linear
 
@@ -99,6 +101,83 @@ def test_adam_by_hand():
     v_hat = (0.75 * 0.25 * 1 + 0.25 * 4) / (1 - 0.5625)
     assert (m_hat, v_hat) == (-1, pytest.approx(19 / 7))
     np.testing.assert_allclose(found, [first, first - m_hat / (v_hat**0.5 + 1)], rtol=1e-12)
+
+
+# ---- what they remember --------------------------------------------------------------------------
+
+
+def literal(update, net, beta):
+    """The same step, as the class writes it: every line makes new arrays."""
+    g = net.grad
+    if isinstance(update, Momentum):
+        update.m = update.momentum * (0.0 if update.m is None else update.m) + g
+        net.theta -= beta * update.m
+        return
+    b1, b2 = update.decay
+    update.steps += 1
+    update.m = b1 * (0.0 if update.m is None else update.m) + (1 - b1) * g
+    update.v = b2 * (0.0 if update.v is None else update.v) + (1 - b2) * g * g
+    root = (update.v / (1 - b2**update.steps)) ** 0.5
+    direction = update.m / (1 - b1**update.steps) / (root + update.tiny)
+    net.theta -= beta * direction
+
+
+@pytest.mark.parametrize("size", [1, BLOCK - 1, BLOCK, 2 * BLOCK + 3])
+@pytest.mark.parametrize("make", [Momentum, Adam])
+def test_a_step_in_blocks_is_the_step_as_written(make, size):
+    rng = np.random.default_rng(size)
+    theta, updates = rng.normal(size=size), (make(), make())
+    nets = Numbers(theta), Numbers(theta)
+    for k in range(1, 5):
+        for net in nets:
+            net.grad[...] = np.random.default_rng(k).normal(size=size)
+        updates[0](nets[0], 0.01, k)
+        literal(updates[1], nets[1], 0.01)
+        np.testing.assert_allclose(nets[0].theta, nets[1].theta, rtol=1e-12, atol=1e-14)
+
+
+@pytest.mark.parametrize("make", [Momentum, Adam])
+def test_one_that_takes_over_the_state_takes_the_same_steps(make):
+    nets, first, second = (Numbers(np.ones(40)), Numbers(np.ones(40))), make(), make()
+    assert isinstance(first, Remembers) and first.state() == {}
+    second.load(first.state())
+    for k in range(1, 9):
+        if k == 5:  # from a copy, as from a file: only what `state` gives may count
+            nets[1].theta[...] = nets[0].theta
+            second = make()
+            second.load({name: array.copy() for name, array in first.state().items()})
+        for net, update in zip(nets, (first, second)):
+            net.grad[...] = np.random.default_rng(k).normal(size=40)
+            update(net, 0.01, k)
+        assert (nets[0].theta == nets[1].theta).all()
+    assert all(name.isidentifier() and a.dtype.kind == "f" for name, a in first.state().items())
+
+
+WRONG = [
+    (Momentum, {"v": np.ones(3)}),
+    (Momentum, {"m": np.ones(3), "v": np.ones(3)}),
+    (Adam, {"m": np.ones(3)}),
+    (Adam, {"m": np.ones(3), "v": np.ones(3), "steps": np.array([1.5])}),
+    (Adam, {"m": np.ones(3), "v": np.ones(3), "steps": np.array([-1.0])}),
+    (Adam, {"m": np.ones(3), "v": np.ones(3), "steps": np.array([np.nan])}),
+    (Adam, {"m": np.ones(3), "v": np.ones(3), "steps": np.array([1.0, 1.0])}),
+]
+
+
+@pytest.mark.parametrize("make, state", WRONG)
+def test_a_state_of_something_else_is_refused(make, state):
+    with pytest.raises(ValueError, match="^state: expected"):
+        make().load(state)
+
+
+def test_a_step_takes_no_memory_but_one_block():
+    net, update = Numbers(np.ones(10 * BLOCK)), Adam()
+    update(net, 0.1, 1)
+    tracemalloc.start()
+    update(net, 0.1, 2)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 1.1 * 8 * BLOCK
 
 
 def test_adam_leaves_the_padding_and_float32_alone():

@@ -42,7 +42,7 @@ BUGS = [
     ),
     Bug(
         "a run of an older version gets the new split",
-        "tinyddpm/runs/config.py",
+        "tinyddpm/runs/config/files.py",
         'if "image" in found else found',
         'if "picture" in found else found',
         SPLIT + "test_the_file_of_an_older_run_means_the_older_split",

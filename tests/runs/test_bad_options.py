@@ -67,7 +67,14 @@ OPTIONS = {
     "--config pipe": "pipe: cannot be read: expected a file, got a folder, a pipe or a device",
     "--config .": "expected a file, got a folder, a pipe or a device",
     "--config /dev/zero": "expected a file, got a folder, a pipe or a device",
-    "--multipliers=1": "does not take a value",
+    "--multipliers=1": "'1' is not one of 'hand', 'none'",
+    "--no-multipliers": "--no-multipliers: say --multipliers none",
+    "--optimiser rmsprop": "is not one of 'sgd', 'momentum', 'adam'",
+    "--predicts noise": "is not one of 'x0', 'eps', 'v'",
+    "--decay linear": "decay: expected --steps with linear, because β falls to 0 at the last step",
+    "--decay cosine --steps 300": "expected more steps than the warm-up's 300, got 300",
+    "--decay-steps 500": "decay_steps: expected --decay linear or cosine with it",
+    "--decay linear --decay-steps 500 --steps 501": "steps: expected at most 500, where β has",
 }
 # A configuration file, and what must be said.
 FILES = {

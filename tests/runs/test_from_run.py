@@ -108,7 +108,7 @@ def test_a_resumed_one_is_the_one_that_was_never_stopped_and_needs_the_other_no_
 
 
 def test_effective_weights_stay_where_multipliers_change(here):
-    began, other = Run("runs/x"), begun("runs/x", multipliers=False, ema_decay=0.995)
+    began, other = Run("runs/x"), begun("runs/x", multipliers="none", ema_decay=0.995)
     theta = other.config.make_unet().initialise(0)
     file, saved = start.source("runs/x")
     _, ema = start.state(saved, file, theta, other.config)

@@ -17,6 +17,12 @@ from .ranks import taking_part
 PICTURES_TAKE = 0.15  # of the training time, at most
 
 
+def _no_multipliers(ctx: click.Context, param: click.Parameter, given: bool) -> None:
+    """What the option was called before there were more than two kinds."""
+    if given:
+        raise ValueError("--no-multipliers: say --multipliers none")
+
+
 @click.command(cls=grouped(groups))
 @click.option(
     "--out", type=Folder(), help="the run folder [runs/ and the name of the recipe or data]"
@@ -43,6 +49,9 @@ PICTURES_TAKE = 0.15  # of the training time, at most
     "--pictures/--no-pictures", default=True, help="draw samples and curves at the end [true]"
 )
 @of_configuration
+@click.option(
+    "--no-multipliers", is_flag=True, hidden=True, expose_value=False, callback=_no_multipliers
+)
 def train(
     out: Path | None,
     resume: bool,
@@ -113,7 +122,7 @@ def _planned(
         given["data"] = _meant(given["data"])
     if "from_run" in given:
         given["from_run"] = str(given["from_run"])
-    chosen = (configuration.read(file) if file else {}) | given
+    chosen = configuration.over(configuration.read(file), given) if file else given
     other = given.get("from_run")
     if resume and other:
         raise ValueError("--from and --resume: expected one of them; --from starts a new run")
@@ -123,11 +132,13 @@ def _planned(
         out = _free_folder(Path(other))
     out = out or _own_folder(recipe, str(chosen.get("data", configuration.Config.data)))
     if resume or resume_if_there and RunFolder(out).holds_run():
-        values = _options_in(out) if not file else {}
+        values = (_options_in(out) if not file else {}) | chosen
+    elif other:
+        values = configuration.over(training.options_of(other, chosen.get("data")), chosen)
     else:
-        values = training.options_of(other, chosen.get("data")) if other else {}
+        values = chosen
     go_on: bool | Literal["if there"] = resume or (resume_if_there and "if there")
-    config = configuration.from_dict(values | chosen)
+    config = configuration.from_dict(values)
     _check_apart(out, config.data)
     return config, out, go_on, recipe
 

@@ -143,7 +143,11 @@ def groups() -> dict[str, list[str]]:
             *("steps", "minutes", "resume", "device", "base"),
         ],
         "Data": ["channels", "flip", "max_memory", "class_dropout"],
-        "Network": [*(name for name in fields if name != "base"), "multipliers"],
+        "Network": [name for name in fields if name != "base"],
+        "Learning": [
+            *("beta", "warmup", "decay", "decay_steps", "optimiser", "multipliers"),
+            *("predicts", "weight", "loss_aware_t", "objective", "batch_size", "ema_decay"),
+        ],
         "Training": [],
         "Where it runs": ["workers", "shards", "tf32"],
     }

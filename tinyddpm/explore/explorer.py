@@ -118,7 +118,8 @@ class Explorer:
         self.schedule, self.shape = self.run.schedule, config.unet.image
         self.names = tuple(config.class_names) if config.classes else ()
         self.guidable = bool(self.names) and config.class_dropout > 0
-        self.can_walk = isinstance(self.run.unet, UNet) and self.run.predicts == "x0"
+        lectures = (self.run.predicts, config.weight) == ("x0", "none")
+        self.can_walk = isinstance(self.run.unet, UNet) and lectures
         self.training: data.Dataset | None = None
         self.note = ""
         # The training images of each of the last few classes that were asked for.
@@ -249,8 +250,7 @@ class Explorer:
         """The Walk of one training step on an image, by its number. J has the form "mse"."""
         if not self.can_walk:
             raise ValueError(
-                "walk: expected a network of our own that predicts x̂_0, "
-                "got one that was imported or predicts something else"
+                "walk: expected a network of our own with the lecture's J, got another one"
             )
         unet, x0 = self.run.unet, self.images[image : image + 1]
         eps, cond = self._eps(seed, np.arange(1)), _every(label, 1) if self.names else None

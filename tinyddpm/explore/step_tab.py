@@ -19,7 +19,7 @@ from .parts import (
 )
 
 NO_WALK = (
-    "This network was imported, or it predicts something other than x̂₀. "
+    "This network was imported, predicts something other than x̂₀, or has a weight on J. "
     "Its training step is a different one and is not shown."
 )
 LEGEND = (

@@ -106,13 +106,15 @@ def enable() -> None:
     keep_freed_memory()
 
 
-def on_gpu(unet: UNet, ema: UNet) -> tuple[Gradient, Callable[..., Array]]:
-    """`train.gradient` and `ema.denoise` in fewer launches, for networks bound to GPU arrays."""
+def on_gpu(
+    unet: UNet, ema: UNet, gradient: Gradient = train.gradient
+) -> tuple[Gradient, Callable[..., Array]]:
+    """`gradient` and `ema.denoise` in fewer launches, for networks bound to GPU arrays."""
     if unet.theta.dtype != "float32" or not find_spec("tinyddpm.fast.cuda"):
-        return train.gradient, ema.denoise
+        return gradient, ema.denoise
     from .cuda.parameters import Premultiplied
 
-    premultiplied = Premultiplied(unet, ema)
+    premultiplied = Premultiplied(unet, ema, gradient)
     return premultiplied.gradient, premultiplied.denoise
 
 

@@ -160,6 +160,7 @@ def gradient(
     predicts: str = "x0",
     weight: str = "none",
     gamma: float = 5.0,
+    importance: Array | None = None,
 ) -> tuple[Array, Array]:
     """`train.gradient` for a network that predicts x_0, ε or v, with errors of x̂_0 weighted by t.
 
@@ -178,6 +179,7 @@ def gradient(
         predicts: what unet(xt, t) is: "x0", "eps" or "v".
         weight: see `weights`.
         gamma: see `weights`.
+        importance: another factor for the squared error of each image, (N,) in x0's dtype.
 
     Returns:
         J, which is weighted, and ‖x̂_0 − x_0‖² of each sample (N,), which is not. So these errors
@@ -192,6 +194,8 @@ def gradient(
     if weight != "none":
         # w‖x̂_0 − x_0‖² = ‖√w x̂_0 − √w x_0‖²
         root = at(np.sqrt(weights(schedule, weight, gamma)), t, xt)
+    if importance is not None:
+        root = root * importance[:, None, None, None] ** 0.5
     J, _ = objective(root * x0_hat, root * x0, form, batch_size)
     J.backward()
     return J.data, ((x0_hat.data - x0) ** 2).sum(axis=(1, 2, 3))

@@ -19,7 +19,7 @@ from ..nn.module import Module
 from ..nn.unet import Stage, UNet
 from ..schedule import Schedule
 from ..train import gradient
-from ..types import Array
+from ..types import Array, Gradient
 
 Kind = Literal[
     "convolution",
@@ -98,7 +98,13 @@ def u_shape(
 
 
 def walk_gradient(
-    unet: UNet, schedule: Schedule, x0: Array, t: Array, eps: Array, cond: Array | None = None
+    unet: UNet,
+    schedule: Schedule,
+    x0: Array,
+    t: Array,
+    eps: Array,
+    cond: Array | None = None,
+    gradient: Gradient = gradient,
 ) -> float:
     """J of one step, form "mse". Its gradient goes to a vector of its own, not to `unet.grad`.
 
@@ -109,6 +115,7 @@ def walk_gradient(
         t: timesteps (N,), integers in {1..T}.
         eps: noise (N, C, H, W).
         cond: the conditioning of each image, see `UNet.forward`.
+        gradient: of the training; another one where the network predicts something else than x_0.
     """
     theta, grad = unet.theta, unet.grad
     unet.bind(theta, array_module(theta).zeros_like(theta))

@@ -75,7 +75,7 @@ def loss(
     held_J: Points,
     *,
     mean_J: float,
-    floor_J: float,
+    floor_J: float | None,
     ideal_J: float,
     expected: tuple[Points, Points] = ((), ()),
     note: str = "",
@@ -89,7 +89,8 @@ def loss(
         held_steps: (m,) the steps that were evaluated.
         held_J: (m,) J of the EMA on the held-out draws, at each of them.
         mean_J: J of predicting the training images' mean, on the held-out draws.
-        floor_J: J of the ideal denoiser of the training set (`more.ideal`), on training draws.
+        floor_J: J of the ideal denoiser of the training set (`more.ideal`), on training draws; None
+            where there is no training J to compare with it.
         ideal_J: J of the same denoiser on the held-out draws.
         expected: steps and held-out J, (l,) each, of the recipe's own run. Only the part up to
             the last step of this run is drawn.
@@ -98,10 +99,11 @@ def loss(
     steps, J = np.asarray(steps), np.asarray(J, dtype=np.float64)
     figure, axes = _figure(9.5, 5.2, right=0.70)
     floor = "ideal denoiser of the training set on training draws: the floor of training J"
-    to_beat = "the same ideal denoiser on held-out draws: the J to beat"
+    same = "ideal denoiser of the training set" if floor_J is None else "the same ideal denoiser"
+    to_beat = f"{same} on held-out draws: the J to beat"
     labels: list[Label] = [
         (mean_J, GREY, "predict the mean"),
-        (floor_J, PURPLE, floor),
+        *([] if floor_J is None else [(floor_J, PURPLE, floor)]),
         (ideal_J, ORANGE, to_beat),
     ]
     for y, colour, _ in labels:

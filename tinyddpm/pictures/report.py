@@ -20,6 +20,7 @@ from .. import data, noise
 from ..data import labels
 from ..more.classes import by_class
 from ..more.ideal import ideal_denoiser
+from ..more.predictions import denoiser
 from ..runs import recipes
 from ..runs.computing import computing
 from ..runs.config import Config
@@ -97,7 +98,8 @@ def draw(
 
     steps, evaluations = read_metrics(folder / METRICS)
     curve = recipes.expected(run.config, labels.fingerprint(dataset))
-    yield _loss(folder, (steps, evaluations), reference, curve)
+    weighted = run.config.weight != "none"
+    yield _loss(folder, (steps, evaluations), reference, curve, weighted)
     yield _loss_by_t(folder, reference, draws, _bands(run, draws, evaluations))
     yield _forward(folder, training.images[0], run.schedule, run.config.seed)
     yield _walk(folder, run, training.images[:1])
@@ -122,9 +124,13 @@ def _loss(
     record: tuple[Records, Records],
     reference: Reference,
     expected: recipes.Curve | None,
+    weighted: bool,
 ) -> Path:
     """J of every step and held-out J of every evaluation, with what was expected of the recipe."""
     path, (steps, evaluations) = folder / "loss.png", record
+    note = reference.note
+    if weighted:
+        steps, note = [], f"{note} (training J is weighted, so it is not shown)"
     plots.loss(
         path,
         [s["k"] for s in steps],
@@ -132,10 +138,10 @@ def _loss(
         [e["k"] for e in evaluations],
         [e["held_out"] for e in evaluations],
         mean_J=reference.mean.mean(),
-        floor_J=reference.floor,
+        floor_J=None if weighted else reference.floor,
         ideal_J=reference.ideal.mean(),
         expected=(expected.steps, expected.J) if expected else ((), ()),
-        note=reference.note,
+        note=note,
     )
     return path
 
@@ -153,8 +159,8 @@ def _bands(run: Run, draws: Draws, evaluations: Records) -> Array:
         if evaluation["k"] == run.step:
             return np.array(evaluation["bands"])
     where = run.unet, run.unet, run.schedule, run.device
-    with computing(*where, shards=run.config.shards) as (_, denoise):
-        return draws.evaluate(denoise)
+    with computing(*where, shards=run.config.shards) as (_, prediction):
+        return draws.evaluate(denoiser(prediction, run.schedule, run.predicts))
 
 
 def _reference(
@@ -211,7 +217,7 @@ def _walk(folder: Path, run: Run, x0: Array) -> Path:
     path, theta = folder / "unet_walk.png", run.unet.theta
     unet = run.config.make_unet().bind(theta.copy(), np.zeros_like(theta))
     t, eps = np.array([run.schedule.T // 5]), _eps(run.config.seed, x0.shape[1:])
-    unet_walk(path, unet, run.schedule, x0, t, eps)
+    unet_walk(path, unet, run.schedule, x0, t, eps, run.predicts, run.config.weight)
     return path
 
 

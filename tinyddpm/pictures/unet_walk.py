@@ -7,6 +7,7 @@ The shapes and gradients are those of a real step, overheard at each layer (`ove
 
 import math
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from matplotlib.figure import Figure
@@ -15,6 +16,7 @@ from matplotlib.patches import FancyBboxPatch, Rectangle
 from autograd.backend import to_numpy
 
 from ..diffusion import q_sample
+from ..more import predictions
 from ..nn.unet import UNet
 from ..schedule import Schedule
 from ..types import Array
@@ -32,6 +34,8 @@ KINDS: dict[Kind, str] = {
     "half the resolution": "#d9d2e9",
     "twice the resolution": "#ead1dc",
 }
+# What comes out of the network, where that is not x̂_0 itself.
+OUTPUT = {"x0": "", "eps": r"$\hat{\epsilon}$", "v": r"$\hat{v}$"}
 # In inches: a box, from one box to the next, the longest bar, an image.
 WIDE, HIGH, PITCH, BAR, SIDE = 1.9, 0.46, 0.72, 1.15, 0.95
 
@@ -42,7 +46,14 @@ Point = tuple[float, float]  # inches from the left and from the bottom
 
 @own_settings()
 def unet_walk(
-    path: str | Path, unet: UNet, schedule: Schedule, x0: Array, t: Array, eps: Array
+    path: str | Path,
+    unet: UNet,
+    schedule: Schedule,
+    x0: Array,
+    t: Array,
+    eps: Array,
+    predicts: str = "x0",
+    weight: str = "none",
 ) -> tuple[float, Shapes, Norms]:
     """One training step, drawn as a U. The little images are the first of the batch.
 
@@ -58,20 +69,24 @@ def unet_walk(
         x0: clean images (N, C, H, W).
         t: timesteps (N,), integers in {1..T}.
         eps: noise (N, C, H, W).
+        predicts: what the network predicts: "x0", "eps" or "v".
+        weight: of J at each t (more/predictions.py).
 
     Returns:
         J, and by the layer's name the shapes (C, H, W) of the outputs and the norms of their
         gradients.
     """
     with overheard(unet) as (outputs, gradients):
-        J = walk_gradient(unet, schedule, x0, t, eps)
+        of_it = partial(predictions.gradient, predicts=predicts, weight=weight)
+        J = walk_gradient(unet, schedule, x0, t, eps, gradient=of_it)
     shapes = {name: (h.shape[3], h.shape[0], h.shape[1]) for name, h in outputs.items()}
     norms = {name: norm(g) for name, g in gradients.items()}
-    xt, x0_hat = q_sample(schedule, x0, t, eps), outputs["last"].transpose(2, 3, 0, 1)
+    xt, answer = q_sample(schedule, x0, t, eps), outputs["last"].transpose(2, 3, 0, 1)
+    x0_hat = predictions.TO_X0[predicts](schedule, answer, xt, t)
     drawing = _Drawing(kinds_of(unet), shapes, norms)
     drawing.layers()
     firsts = [pixels(to_numpy(x[:1]))[0] for x in (xt, x0_hat, x0)]
-    drawing.images(firsts, int(t[0]), J)
+    drawing.images(firsts, int(t[0]), J, OUTPUT[predicts], weight != "none")
     drawing.words(unet.time is not None)
     drawing.legend(len(x0))
     save_figure(drawing.figure, path)
@@ -183,13 +198,17 @@ class _Drawing:
 
     # ---- what stands around them -----------------------------------------------------------------
 
-    def images(self, pictures: Sequence[Array], t: int, J: float) -> None:
+    def images(
+        self, pictures: Sequence[Array], t: int, J: float, output: str = "", weighted: bool = False
+    ) -> None:
         """x_t above the way down; x_0 and x̂_0, with J between them, above the way up.
 
         Args:
             pictures: x_t, x̂_0 and x_0, each (H, W, C) uint8.
             t: the timestep of x_t.
             J: of the whole batch.
+            output: the symbol of what the network predicts, if that is not x̂_0.
+            weighted: whether J has a weight for each t.
         """
         xt, x0_hat, x0 = pictures
         edge = self.top + HIGH / 2
@@ -200,8 +219,11 @@ class _Drawing:
         self._image(x0, x - SIDE / 2 - 2.6, y, "$x_0$")
         self._straight((x - 0.12, edge), (x - 0.12, y - 0.02), INK)
         self._straight((x + 0.12, y - 0.02), (x + 0.12, edge), RED)
-        equation = r"$J = \|\hat{x}_0 - x_0\|^2$" + f"\n= {J:.3f} per value"
+        weight = "w_t " if weighted else ""
+        equation = rf"$J = {weight}\|\hat{{x}}_0 - x_0\|^2$" + f"\n= {J:.3f} per value"
         style: Style = {"ha": "center", "va": "center", "linespacing": 1.5}
+        if output:
+            self.axes.text(x + 0.22, (edge + y) / 2, output, fontsize=10.5, color=INK, va="center")
         self.axes.text(x - 1.3, y + SIDE / 2, equation, fontsize=10.5, color=INK, **style)
 
     def _image(self, picture: Array, x: float, y: float, title: str) -> None:

@@ -9,7 +9,8 @@ object: the configuration, the step, the state (how far the convergence is, and 
 the images), the version, and the sha256 of all this. The same checkpoint gives the same bytes.
 
 There is no state of a random generator, because every number is addressed by seed and step. There
-is none of an optimiser, because gradient descent has none.
+is none of an optimiser, because gradient descent has none. But where a run has another, its vectors
+are there too, such as "optimiser.m.<name>" (`training/method.py`).
 
 A file may hold the EMA alone, and in half precision; it is float32 once loaded. That is enough to
 sample from, but not to go on from (`shipped.py`).
@@ -21,7 +22,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ FORMAT = "tinyddpm 3"
 # Is read too. Its EMA was called "average.<name>", and two options had other names
 # (config.FORMER_NAMES).
 FORMER = "tinyddpm 2"
+MEMORY = ("optimiser.", "timesteps.")  # how the names of what training remembers begin
 LONGEST_HEADER = 2**22  # bytes; 35 million parameters in 328 arrays need 70,000
 # What reading may raise if a file is cut, changed or forged.
 DAMAGE = (SafetensorError, KeyError, TypeError, ValueError, RecursionError, OverflowError)
@@ -57,6 +59,7 @@ class Checkpoint:
         theta: the parameters by name; empty if the file is only to sample from.
         ema: their EMA by name.
         state: what else a resumed run needs, ready for JSON.
+        memory: what training remembers besides θ, by names that begin with one of MEMORY.
     """
 
     config: configuration.Config
@@ -64,6 +67,7 @@ class Checkpoint:
     theta: Arrays
     ema: Arrays
     state: dict[str, Any]
+    memory: Arrays = field(default_factory=dict)
 
 
 class CheckpointError(ValueError):
@@ -78,6 +82,7 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     """
     tensors = {f"theta.{name}": array for name, array in checkpoint.theta.items()}
     tensors |= {f"ema.{name}": array for name, array in checkpoint.ema.items()}
+    tensors |= checkpoint.memory
     content = {
         "format": FORMAT,
         "version": __version__,
@@ -187,10 +192,11 @@ def _read(path: str | Path) -> tuple[Any, Arrays]:
 def _read_array(file: Any, name: str) -> Array:
     """One array of an open safetensors file, if a checkpoint may hold one of its name and type."""
     kind = file.get_slice(name).get_dtype()
-    ours = name.startswith(("theta.", "ema.", "average."))
+    ours = name.startswith(("theta.", "ema.", "average.", *MEMORY))
     if kind not in ("F16", "F32", "F64") or not ours:
         raise ValueError(
-            f"expected arrays of F32 or F16 called theta.… or ema.…, got {name[:80]} of {kind}"
+            "expected arrays of F32 or F16 called theta.…, ema.…, "
+            f"{'…, '.join(MEMORY)}…, got {name[:80]} of {kind}"
         )
     return file.get_tensor(name)
 
@@ -230,7 +236,8 @@ def _checkpoint(content: dict[str, Any], tensors: Arrays) -> Checkpoint:
             f"its network has {blocks} blocks at each of {levels} levels, "
             f"but only {len(ema)} arrays"
         )
-    return Checkpoint(config, step, theta, ema, state)
+    memory = {name: a for name, a in tensors.items() if name.startswith(MEMORY)}
+    return Checkpoint(config, step, theta, ema, state, memory)
 
 
 def _part(tensors: Arrays, prefix: str) -> Arrays:

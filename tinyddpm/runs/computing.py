@@ -21,7 +21,7 @@ from ..nn.unet import UNet
 from ..schedule import Schedule
 from ..types import Array, Gradient
 
-# denoise(xt, t) -> x̂_0, or denoise(xt, t, cond) for a network with conditioning.
+# denoise(xt, t) -> what the network predicts, such as x̂_0. With conditioning: (xt, t, cond).
 Denoise = Callable[..., Array]
 
 
@@ -35,10 +35,11 @@ def computing(
     shards: int = 4,
     tf32: bool = False,
     say: Callable[[str], object] = warnings.warn,
+    gradient: Gradient = train.gradient,
     comm: Comm = Alone(),
     batch_size: int | None = None,
 ) -> Iterator[tuple[Gradient, Denoise]]:
-    """The gradient of `unet`, as `train` takes it, and the denoiser that `ema` is.
+    """The gradient of `unet`, as `train` takes it, and what `ema` predicts.
 
     Args:
         unet: the network to train, bound to arrays on the device.
@@ -49,27 +50,29 @@ def computing(
         shards: on a CPU: into how many parts they cut a batch.
         tf32: on a GPU: see `backend.tf32`.
         say: is told, in words, if a worker is lost; the others go on.
+        gradient: the function to compute; see `Shards`.
         comm: the ranks that compute together, each with workers of its own.
         batch_size: images in a mini-batch of all ranks; None: only to denoise.
     """
     if not find_spec("tinyddpm.fast"):
-        yield train.gradient, _from_anywhere(ema.denoise, device)
+        yield gradient, _from_anywhere(ema.denoise, device)
         return
     from .. import fast
 
     if device != "cpu":
         with fast.enabled(), backend.tf32() if tf32 else nullcontext():
-            gradient, denoise = fast.on_gpu(unet, ema)
+            gradient, denoise = fast.on_gpu(unet, ema, gradient)
             yield gradient, _from_anywhere(denoise, device)
         return
     from ..fast.parallel import Shards
 
     second = None if ema is unet else ema
-    processes: Any = Shards(unet, schedule, workers, shards, ema=second, say=say)
+    how = (workers, shards, second, gradient, say)
+    processes: Any = Shards(unet, schedule, *how)
     if comm.size > 1:
         from ..distributed.ranks import Ranks
 
-        processes = Ranks(comm, unet, schedule, batch_size, workers, shards, second, say=say)
+        processes = Ranks(comm, unet, schedule, batch_size, *how)
     with fast.enabled(), processes:
         yield processes.gradient, processes.denoise
 
@@ -77,7 +80,7 @@ def computing(
 def _from_anywhere(denoiser: Denoise, device: str) -> Denoise:
     """The denoiser for arrays on the device or in main memory, where the held-out draws are.
 
-    Its x̂_0 comes back to where xt lies.
+    Its answer comes back to where xt lies.
     """
 
     def denoise(xt: Array, t: Array, *cond: Array) -> Array:

@@ -105,4 +105,4 @@ def _network(run: Path) -> tuple[UNet, Scheduler]:
         if imported:
             return imported
     own = Run(run)
-    return own.unet, Scheduler(own.schedule, predicts="x0")
+    return own.unet, Scheduler(own.schedule, predicts=own.predicts)

@@ -165,12 +165,13 @@ class Divergence:
     """Sees the held-out J of each evaluation, and warns once if it stays high.
 
     Args:
-        mean: the held-out J of predict-the-mean.
+        simple: the held-out J of predict-the-mean, or of what a new network answers if that is
+            worse: one that predicts ε begins far above.
     """
 
-    def __init__(self, mean: float) -> None:
+    def __init__(self, simple: float) -> None:
         # A grey image has a J of less than 1 on images in [-1, 1], even where the mean is perfect.
-        self.limit = max(TIMES * mean, 1.0)
+        self.limit = max(TIMES * simple, 1.0)
         self.above, self.said = 0, False
 
     def see(self, held_out: float) -> str | None:

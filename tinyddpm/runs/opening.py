@@ -57,7 +57,7 @@ class Run:
         saved: the Checkpoint; config, step: as in it.
         unet: the network, bound to the EMA on the device.
         schedule: its noise schedule.
-        predicts: "x0"; for an imported network perhaps "eps" or "v".
+        predicts: what the network predicts: "x0", "eps" or "v".
         variance: of the ancestral sampler (see `ancestral`).
         clip: the bound of x̂_0: 1, or what an imported scheduler says, None for none.
         imported: whether the network came from diffusers.
@@ -281,8 +281,8 @@ def _network(saved: Checkpoint, path: Path) -> _Network:
     checkpoint.check(unet, saved.ema, path)  # before there is room for what the file claims
     unet.bind(np.zeros(unet.theta_size(), np.float32))
     checkpoint.fill(unet, saved.ema, path)
-    schedule = saved.config.make_schedule()
-    return _Network(unet, schedule, "x0", None, 1.0, partial(timestep_grid, schedule.T))
+    schedule, predicts = saved.config.make_schedule(), saved.config.predicts
+    return _Network(unet, schedule, predicts, None, 1.0, partial(timestep_grid, schedule.T))
 
 
 def find(path: Path) -> tuple[str, Path, Checkpoint]:

@@ -39,7 +39,7 @@ def ship(name: str, folder: str | Path) -> Path:
     """Make the file from the best model in a run folder. Returns its path."""
     saved = checkpoint.load(Path(folder) / BEST)
     half = {name: array.astype(np.float16) for name, array in saved.ema.items()}
-    checkpoint.save(file(name), dataclasses.replace(saved, theta={}, ema=half))
+    checkpoint.save(file(name), dataclasses.replace(saved, theta={}, ema=half, memory={}))
     return file(name)
 
 

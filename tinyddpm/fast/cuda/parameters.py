@@ -7,6 +7,8 @@ by one launch. And its parameters' gradients are kept as they come, until `add_p
 ∇_θ J, each times its c.
 """
 
+from typing import Any
+
 from autograd import backend
 from autograd.backend import Pullback, array_module
 from autograd.engine import Node
@@ -28,9 +30,11 @@ class Premultiplied:
     Args:
         unet: the network to train, bound to arrays on the device.
         ema: the network to denoise with; it may be `unet` itself.
+        gradient: the function to compute with the twin, if it is another.
     """
 
-    def __init__(self, unet: UNet, ema: UNet) -> None:
+    def __init__(self, unet: UNet, ema: UNet, gradient: Any = train.gradient) -> None:
+        self.gradient_of_twin = gradient
         xp, theta = array_module(unet.theta), unet.theta
         self.ema, self.c = ema, xp.ones_like(theta)
         for where, c in factors(unet):
@@ -50,17 +54,20 @@ class Premultiplied:
         batch_size: int | None = None,
         dropout: Draw | None = None,
         cond: Array | None = None,
+        **options: Any,
     ) -> tuple[Array, Array]:
-        """As `train.gradient`, for the network that this object was made with."""
+        """As `train.gradient`, for the network that this object was made with.
+
+        `options` are further arguments of another function.
+        """
         self._multiply(unet.theta)
         found: list[tuple[int, Array]] = []
         parameters = self.net.parameters()
         for name, p in parameters.items():
             p.node = Node("parameter", p.data, (None,), _keeper(found, self.starts[name]))
         try:
-            J, errors = train.gradient(
-                self.net, schedule, x0, t, eps, form, batch_size, dropout, cond
-            )
+            batch = x0, t, eps, form, batch_size, dropout, cond
+            J, errors = self.gradient_of_twin(self.net, schedule, *batch, **options)
         finally:
             for p in parameters.values():
                 p.node = None

@@ -101,16 +101,19 @@ class Part:
         form: str,
         batch_size: int,
         dropout: Sequence[Any] | None,
+        weighted: bool = False,
     ) -> None:
         """The partial gradients and J of this process's shards, and the errors of their samples.
 
         x0, t, eps, form and batch_size are as in `train.gradient`. `rest` holds the conditioning,
-        if there is one, and then, for results, the errors and J. `cut` has the start and the stop
+        if there is one, a weight for each sample, if `weighted`, and then, for results, the errors
+        and J. `cut` has the start and the stop
         of each shard; from mine[0] up to, but not including, mine[1] they are this process's.
         `dropout` has the seed, the purpose and the step of its noise, and `sample` the numbers of
         the samples.
         """
         *cond, errors, J = rest
+        importance = cond.pop() if weighted else None
         for i in range(*mine):
             net = self.nets[i]
             net.grad[...] = 0
@@ -126,6 +129,7 @@ class Part:
                     batch_size,
                     _stream(dropout, sample[s]),
                     *(a[s] for a in cond),
+                    **({} if importance is None else {"importance": importance[s]}),
                 )
                 J[i] += J_of_s
             for where, c in self.factors:

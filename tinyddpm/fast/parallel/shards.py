@@ -154,16 +154,18 @@ class Shards:
         batch_size: int | None = None,
         dropout: Draw | None = None,
         cond: Array | None = None,
+        importance: Array | None = None,
     ) -> tuple[Array, Array]:
         """As `train.gradient`, for the unet and the schedule that this object was made with.
 
-        `dropout` must be a `noise.Stream`. Raises WorkerError if a worker fails.
+        `importance` goes to the function for each shard. `dropout` must be a `noise.Stream`. Raises
+        WorkerError if a worker fails.
         """
         M = len(x0)
         cut = even_parts(M, max(1, min(self.shards, M)))
         with self.added_to_grad():
             J, errors = self.partial_gradients(
-                cut, unet, schedule, x0, t, eps, form, batch_size or M, dropout, cond
+                cut, unet, schedule, x0, t, eps, form, batch_size or M, dropout, cond, importance
             )
             tree_sum(self.partials[: len(cut)])
         return np.asarray(J.sum()), errors
@@ -191,6 +193,7 @@ class Shards:
         batch_size: int,
         dropout: Draw | None,
         cond: Array | None,
+        importance: Array | None = None,
     ) -> tuple[Array, Array]:
         """The gradient of each shard in a row of `partials`, J of each, and the errors (N,).
 
@@ -208,15 +211,15 @@ class Shards:
         if len(x0) != cut[-1].stop:  # train(…, samples=ranks.samples) was forgotten
             raise ValueError(f"gradient: expected {cut[-1].stop} images here, got {len(x0)}")
         stream, sample = address(dropout)
+        request = {"form": form, "batch_size": int(batch_size), "dropout": stream}
+        request["weighted"] = importance is not None
         dtype = self.unet.theta.dtype.str
         errors, J = self._compute(
-            [x0, t, eps, sample, *([] if cond is None else [cond])],
+            [x0, t, eps, sample, *(a for a in (cond, importance) if a is not None)],
             [(dtype, (len(x0),)), (dtype, (len(cut),))],
             cut,
             do="gradient",
-            form=form,
-            batch_size=int(batch_size),
-            dropout=stream,
+            **request,
         )
         return J.copy(), errors.copy()
 
@@ -238,10 +241,8 @@ class Shards:
         """As `denoise`, with the shards xt[s] for each s of `cut`."""
         if t.shape != xt.shape[:1]:
             raise ValueError(f"denoise: expected a t for each xt {xt.shape}, got shape {t.shape}")
-        inputs = [xt, t, *([] if cond is None else [cond])]
-        outputs: list[Spec] = [(self.unet.theta.dtype.str, xt.shape)]
-        (out,) = self._compute(inputs, outputs, cut, do="denoise")
-        return out.copy()
+        inputs, dtype = [xt, t, *([] if cond is None else [cond])], self.unet.theta.dtype.str
+        return self._compute(inputs, [(dtype, xt.shape)], cut, do="denoise")[0].copy()
 
     def _own_part(self) -> Part:
         if self.part is None:

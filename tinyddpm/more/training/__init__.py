@@ -1,5 +1,11 @@
-"""Other ways to train than the lecture's: measured multipliers, optimisers and augmentation.
+"""Other ways to train than the lecture's θ ← θ − β∇J with t drawn uniformly.
 
-Measured multipliers and optimisers plug into `train` as its argument `update`, augmentation as
-`gradient`.
+Each plugs into `train` as its argument `update` or `gradient`. One that remembers something of the
+steps before says so by two methods (`state.py`). Then a run can be stopped and resumed exactly.
+
+    calibration.py  multipliers that are measured while β rises
+    optimisers.py   momentum and Adam
+    timesteps.py    t drawn where the loss is large: a gradient that `train` takes
+    augmenting.py   images flipped at random: another one
+    state.py        what an update remembers, as arrays
 """

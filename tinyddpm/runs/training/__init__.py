@@ -13,7 +13,9 @@ the same steps, bit for bit, as one that never stopped.
     elsewhere.py   the run folder, as ranks other than 0 see it
     progress.py    how far the convergence is, and when to stop
     lines.py       lines to the user, above the progress bar
+    method.py      another gradient or update than the lecture's, and what that remembers
     words.py       what it says before its first step and at its end
+    departures.py  what it does otherwise than the lecture, in words
     interrupts.py  Ctrl-C, and the signals of batch systems
 
 Trouble with files is dealt with in `runs/folder.py`, trouble with numbers in `runs/divergence.py`.

@@ -13,7 +13,7 @@ from .. import checkpoint, config as configuration
 from ..checkpoint import Checkpoint, CheckpointError
 from ..config import Config
 from ..folder import BEST, RunFolder
-from . import start
+from . import method, start
 from .lines import tell
 from .progress import Progress
 
@@ -21,11 +21,16 @@ from .progress import Progress
 class Model:
     """A U-Net with its θ, a second one with the EMA of θ, the steps done, and the progress.
 
+    It has the update too, because an optimiser remembers something of each step.
+
     Args:
         config: the configuration, completed by the data.
         fingerprint: of the images and labels.
 
     Attributes:
+        update: what is done with the gradient.
+        timesteps: what draws t in place of `train`, or None.
+        parts: what may remember something of the steps before, by the name in a checkpoint.
         from_step: how many steps the run of `config.from_run` had done; 0 without one.
     """
 
@@ -34,12 +39,19 @@ class Model:
         self.unet = config.make_unet().initialise(config.seed)
         self.ema = config.make_unet().bind(self.unet.theta.copy())
         self.step, self.progress, self.from_step = 0, Progress(), 0
+        self.update = method.update_of(config)
+        self.timesteps = method.timesteps_of(config)
+        self.parts: dict[str, Any] = {"optimiser": self.update}
+        if self.timesteps:
+            self.parts["timesteps"] = self.timesteps
 
     def move(self, device: str) -> None:
-        """Move both networks to the device."""
+        """Move both networks to the device, and the optimiser's vectors."""
         theta, grad = self.unet.theta, self.unet.grad
         self.unet.bind(backend.to_device(theta, device), backend.to_device(grad, device))
         self.ema.bind(backend.to_device(self.ema.theta, device))
+        for part in self.parts.values():
+            method.move(part, self.unet, device)
 
     def checkpoint(self) -> Checkpoint:
         """All of it, for `become`.
@@ -59,10 +71,11 @@ class Model:
         state: dict[str, Any] = {"progress": vars(self.progress), "data": self.fingerprint}
         if self.from_step:
             state["from_step"] = self.from_step
-        return Checkpoint(self.config, self.step, theta, ema, state)
+        memory = method.remembered(self.parts, self.unet)
+        return Checkpoint(self.config, self.step, theta, ema, state, memory)
 
     def start_from(self, run: str) -> None:
-        """Begin with the state of another run.
+        """Begin with θ and the EMA of another run. An optimiser begins anew.
 
         Raises:
             ValueError: there is no such run, or its network is another.
@@ -82,6 +95,7 @@ class Model:
         self._check_same_run(saved)
         checkpoint.fill(self.unet, saved.theta, path)
         checkpoint.fill(self.ema, saved.ema, path)
+        method.remember(self.parts, saved.memory, self.unet, path)
         self.step, self.progress = saved.step, Progress.of(saved, path)
         self.from_step = saved.state.get("from_step", 0)
         if type(self.from_step) is not int or self.from_step < 0:

@@ -9,6 +9,7 @@ import numpy as np
 from tqdm import tqdm
 
 from ... import train
+from ...more.predictions import denoiser
 from ...more.training.augmenting import flipped
 from ...objective import factor
 from ...train import Step
@@ -22,6 +23,7 @@ from ..recipes import Comparison, Curve
 from ..record import Record
 from .interrupts import interruptible
 from .lines import say, tell
+from .method import gradient_of
 from .prepare import Setup
 from .progress import CONVERGED, Limits, Summary, held_out_in_words
 from .words import about, try_a_smaller_beta
@@ -48,23 +50,36 @@ class Trainer:
         self.limits = Limits(config.steps, config.minutes, config.patience)
         self.comparison = Comparison(curve, config.warmup)
         self.mean = float(setup.draws.evaluate(mean_image(setup.images)).mean())
-        self.divergence = Divergence(self.mean)
+        self.new = max(self.mean, self.of_a_new_network())
+        self.divergence = Divergence(self.new)
         # The record has J in the form "mse", whatever the objective is. Each factor is 1 over a
         # whole number. Dividing the whole numbers rounds once, dividing the factors three times.
         M, D = config.batch_size, setup.images[0].size
         own, mse = (round(1 / factor(form, M, D)) for form in (config.objective, "mse"))
         self.to_mse = own / mse
 
+    def of_a_new_network(self) -> float:
+        """The held-out J of a network that answers 0, as a new one does.
+
+        If it predicts ε, this is far more than the mean image's. (If x_0, it is some grey image.)
+        """
+        schedule, predicts = self.setup.schedule, self.config.predicts
+        if predicts == "x0":
+            return 0.0
+        to_x0 = denoiser(lambda xt, *_: np.zeros_like(xt), schedule, predicts)
+        return float(self.setup.draws.evaluate(to_x0).mean())
+
     def train(self) -> Summary:
         """Take steps until there is a reason to stop, and save the last state."""
         model, began = self.model, time.monotonic()
         with (
-            self.computing() as (gradient, denoise),
+            self.computing() as (gradient, prediction),
             self.folder.metrics(self.start) as record,
             interruptible() as interrupted,
             np.errstate(over="ignore", invalid="ignore"),  # whatever comes of it shows in J
             self.progress_bar() as bar,
         ):
+            denoise = denoiser(prediction, self.setup.schedule, self.config.predicts)
             steps = self.steps(gradient)
             stop, signal = self.limits.reached(model.step, 0.0, model.progress.waited), ""
             while not stop:
@@ -87,12 +102,13 @@ class Trainer:
         last = self.config.steps is not None and model.step >= self.config.steps
         converged = stop.startswith(CONVERGED)
         J = held_out, self.mean
-        return Summary(model.step, stop, *J, model.progress, converged, last, signal)
+        at_rest = model.step == self.config.decay_steps
+        return Summary(model.step, stop, *J, model.progress, converged, last, signal, at_rest)
 
     def steps(self, gradient: Gradient) -> Iterator[Step]:
         """The steps of the algorithm from `start` on. After each, the model is up to date."""
         setup, config, model = self.setup, self.config, self.model
-        watched = Watched(gradient)
+        watched = Watched(model.timesteps.by(gradient) if model.timesteps else gradient)
         algorithm = train.train(
             model.unet,
             setup.images,
@@ -103,6 +119,7 @@ class Trainer:
             form=config.objective,
             start=self.start,
             gradient=flipped(watched) if config.flip else watched,
+            update=model.update,
             cond=setup.cond,
             samples=setup.samples,
         )
@@ -179,7 +196,7 @@ class Trainer:
 
     def advice(self) -> str:
         """What to do if the run diverges."""
-        learned = self.model.progress.best < self.mean
+        learned = self.model.progress.best < self.new
         return try_a_smaller_beta(self.folder.path, self.config.beta, learned)
 
     def keep_last_good(self, save: bool = True) -> str:
@@ -197,11 +214,11 @@ class Trainer:
         return f"The checkpoint of step {self.folder.whole} is kept"
 
     def computing(self) -> AbstractContextManager[tuple[Gradient, Denoise]]:
-        """The gradient of the U-Net and the denoiser of its EMA, where the configuration says."""
+        """The gradient of the U-Net and what its EMA predicts, where the configuration says."""
         config, model, schedule = self.config, self.model, self.setup.schedule
         where = config.device, config.workers, config.shards, config.tf32
-        ranks = self.comm, config.batch_size
-        return computing(model.unet, model.ema, schedule, *where, tell, *ranks)
+        how = *where, tell, gradient_of(config), self.comm, config.batch_size
+        return computing(model.unet, model.ema, schedule, *how)
 
     def progress_bar(self) -> tqdm:
         """A progress bar, if standard error is a terminal."""

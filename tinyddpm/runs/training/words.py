@@ -7,6 +7,7 @@ from pathlib import Path
 
 from ..config import Config
 from ..folder import CONFIG
+from .departures import departures
 from .prepare import Setup
 from .progress import Summary
 
@@ -28,9 +29,12 @@ def opening(setup: Setup) -> list[str]:
     start = ""
     if config.from_run and not step:
         start = f" It starts as {config.from_run} was after {setup.model.from_step:,} steps."
+        if config.optimiser != "sgd":
+            start += " What its optimiser remembered is not taken over."
     return [
         f"The network has {size:,} parameters. It trains {_where(config, setup.comm.size)}, "
         f"from step {step + 1:,} on, with {config.batch_size} images in a step.{start}",
+        *departures(config),
         f"{stops} and keeps the run: --resume goes on with it.",
     ]
 
@@ -100,7 +104,10 @@ def next_commands(summary: Summary, folder: Path) -> list[tuple[str, str]]:
         (f"tinyddpm sample {name}", "draws images"),
         (f"tinyddpm explore {name}", "shows in a browser how it draws"),
     ]
-    if not summary.converged:
+    if summary.at_rest:
+        command = f"tinyddpm train --from {name} --steps {summary.step}"
+        commands.append((command, "trains it further, as a new run whose β rises and falls anew"))
+    elif not summary.converged:
         # One that reached its last step needs a later one; any other goes on as it is.
         steps = f" --steps {2 * summary.step}" if summary.at_last_step else ""
         commands.append((f"tinyddpm train --out {name} --resume{steps}", "trains it further"))

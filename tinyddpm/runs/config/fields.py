@@ -1,51 +1,22 @@
-"""The configuration of a run: a frozen dataclass, a TOML file, and the command line's options.
-
-    config = from_dict({"data": "digits", "base": 32, "beta": 1.0})
-    write(config, "runs/x/config.toml")
-
-All three use the same names. The text beside a field's type is the help text of its option. Names
-are flat: those of the U-Net (`nn.UNetConfig`) stand beside those of the run.
-
-`values.py` checks the types, and not pydantic: to turn its errors into our one line, to make the
-names flat and to bound every number would take as many lines as it saves, and a dependency more.
-"""
+"""Config: every option of a run, with its type, its default, its help text and its bounds."""
 
 import dataclasses
-import errno
-import functools
 import math
-import tomllib
-import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import tomli_w
+from ...data import Dataset, labels, split
+from ...data.asked import request
+from ...data.dataset import SplitKind
+from ...data.image_files import MAX_BYTES, MEGAPIXELS
+from ...more.classes import ClassConfig, ClassUNet
+from ...more.schedules import SCHEDULES
+from ...nn.multipliers import ONES, Multipliers
+from ...nn.unet import UNet, UNetConfig
+from ...schedule import Schedule
+from .choices import Decay, KindOfMultipliers, Optimiser, Predicts, Weight, completed
 
-from ..data import Dataset, labels, split
-from ..data.asked import request
-from ..data.dataset import SplitKind
-from ..data.folders import as_path, as_seen
-from ..data.image_files import MAX_BYTES, MEGAPIXELS
-from ..more.classes import ClassConfig, ClassUNet
-from ..more.schedules import SCHEDULES
-from ..nn.multipliers import ONES, Multipliers
-from ..nn.unet import UNet, UNetConfig
-from ..schedule import Schedule
-from .values import checked
-
-# What may change when a run is resumed. Everything else would make it another run.
-MAY_CHANGE = (
-    *("steps", "minutes", "patience", "keep", "device", "tf32", "workers"),
-    *("megapixels", "max_memory"),
-)
-# These may change too, if the images are still the same: their fingerprint says so.
-WHERE_THE_DATA_ARE = ("data", "size", "channels")
-# Names that are no options of the command line, because the data decide them.
-THE_DATA_SAYS = ("image", "class_names")
-# What names were called in files of older versions.
-FORMER_NAMES = {"average": "ema_decay", "told_t": "time_conditioning"}
 # name -> (least, most). Nobody has a use for more than these: a larger number is a slip of the
 # finger, and would fill the machine's memory before anyone notices.
 BOUNDS = {
@@ -54,6 +25,7 @@ BOUNDS = {
     "warmup": (0, math.inf),
     "batch_size": (1, math.inf),
     "steps": (1, math.inf),
+    "decay_steps": (1, math.inf),
     "patience": (0, math.inf),
     "every": (1, math.inf),
     "keep": (1, math.inf),
@@ -62,20 +34,18 @@ BOUNDS = {
     "blocks": (1, 100),
 }
 BELOW_1 = "from 0 to below 1"
-LONGEST_FILE = 2**20  # bytes
-# Names that another system wrote, as this one has them.
-NAMES: dict[str, Callable[[Any], Any]] = {
-    "data": as_path,
-    "class_names": lambda names: tuple(map(as_seen, names)),
-}
-
 NoiseSchedule = Literal["linear", "cosine", "scaled_linear", "quadratic", "sigmoid", "sigmoid_beta"]
 Objective = Literal["sum", "batch_mean", "mse"]
 
 
 @dataclass(frozen=True)
 class Config:
-    """Everything that a training run is a function of."""
+    """Everything that a training run is a function of.
+
+    `multipliers`, `weight` and `beta` that are None become what suits the other options, and
+    `decay_steps` becomes `steps`. So none of them is None in a Config, but `decay_steps` of a
+    constant β.
+    """
 
     data: Annotated[
         str,
@@ -90,8 +60,31 @@ class Config:
     flip: Annotated[bool, "train on each image flipped from left to right half of the time"] = False
     noise_schedule: Annotated[NoiseSchedule, "how much noise each of the T steps adds"] = "linear"
     T: Annotated[int, "number of noise steps"] = 1000
-    beta: Annotated[float, "learning rate β in θ ← θ − β∇J (for --objective mse)"] = 1.4
+    beta: Annotated[
+        float,
+        "learning rate β in θ ← θ − β∇J (for --objective mse); with adam 0.004, with momentum "
+        "0.14, without multipliers 0.1, with another prediction or weight 0.7, else",
+    ] = None  # type: ignore[assignment]
     warmup: Annotated[int, "steps in which β rises from 0"] = 300
+    decay: Annotated[Decay, "how β falls to 0 after that"] = "constant"
+    decay_steps: Annotated[
+        int | None, "with --decay: the step at which β has fallen to 0; default: --steps"
+    ] = None
+    optimiser: Annotated[
+        Optimiser, "what is done with ∇J; sgd: plain gradient descent, as in the lecture"
+    ] = "sgd"
+    predicts: Annotated[
+        Predicts, "what the network predicts: the image x₀, the noise ε or the velocity v"
+    ] = "x0"
+    weight: Annotated[
+        Weight,
+        "by what the squared error of x̂₀ is multiplied at each t; by default J is the squared "
+        "error of the prediction itself: of eps snr, of v snr_plus_1, of x0",
+    ] = None  # type: ignore[assignment]
+    loss_aware_t: Annotated[
+        bool,
+        "draw t more often where the loss is large, weighted so that J stays the same on average",
+    ] = False
     objective: Annotated[Objective, "J: sum or mean over a batch, or mean over all values"] = "mse"
     batch_size: Annotated[int, "images in a mini-batch"] = 64
     classes: Annotated[
@@ -102,8 +95,10 @@ class Config:
     ] = 0.1
     class_names: Annotated[tuple[str, ...], "names of the classes 0, 1, …"] = ()
     multipliers: Annotated[
-        bool, "even out the layers' step sizes (nn/multipliers.py); without, β must be about 0.1"
-    ] = True
+        KindOfMultipliers,
+        "what evens out the layers' step sizes (nn/multipliers.py): found by hand, or none, as "
+        "with adam, which evens them out itself; else",
+    ] = None  # type: ignore[assignment]
     ema_decay: Annotated[
         float, "decay of the EMA of θ, with which samples are drawn; 0: no EMA"
     ] = 0.995
@@ -132,6 +127,7 @@ class Config:
     ] = None
 
     def __post_init__(self) -> None:
+        self._complete()
         values = vars(self) | vars(self.unet)
         for name, (least, most) in BOUNDS.items():
             value = values[name]
@@ -168,6 +164,32 @@ class Config:
                 "got time_conditioning = False"
             )
 
+    def _complete(self) -> None:
+        """Give a value to the fields whose default depends on others."""
+        given = self.optimiser, self.predicts, self.multipliers, self.weight, self.beta
+        found = completed(*given)._asdict()
+        falls, end = self.decay != "constant", self.decay_steps or self.steps
+        if falls and end is None:
+            raise ValueError(
+                f"decay: expected --steps with {self.decay}, because β falls to 0 at the last step"
+            )
+        if self.decay_steps and not falls:
+            raise ValueError("decay_steps: expected --decay linear or cosine with it, got constant")
+        if falls and end:
+            found |= {"decay_steps": end, "steps": self.steps or end}
+            if end <= self.warmup:
+                raise ValueError(
+                    f"decay_steps: expected more steps than the warm-up's {self.warmup}, got {end}"
+                )
+            if found["steps"] > end:
+                raise ValueError(
+                    f"steps: expected at most {end}, where β has fallen to 0, "
+                    f"got {found['steps']}; --from in place of --resume starts a new run, "
+                    "whose β falls anew"
+                )
+        for name, value in found.items():
+            object.__setattr__(self, name, value)  # the dataclass is frozen for others
+
     def for_images(self, image: Sequence[int], class_names: Sequence[str] = ()) -> "Config":
         """This configuration for images of shape (C, H, W), with these classes."""
         channels, height, width = image
@@ -193,7 +215,7 @@ class Config:
 
     def make_unet(self) -> UNet:
         """The U-Net. It has no numbers yet: `initialise` it or `bind` it."""
-        c = Multipliers() if self.multipliers else ONES
+        c = Multipliers() if self.multipliers == "hand" else ONES
         if self.classes:
             shape = ClassConfig(**vars(self.unet), classes=len(self.class_names))
             unet: UNet = ClassUNet(shape, c)
@@ -207,92 +229,9 @@ class Config:
         return unet
 
     def step_size(self, k: int) -> float:
-        """β at step k: it rises linearly during the warm-up, then stays."""
-        return self.beta * min(1.0, k / self.warmup) if self.warmup else self.beta
-
-
-@functools.cache
-def option_types() -> dict[str, Any]:
-    """Every name that can be set, with its type, such as `int` or `float | None`."""
-    return {name: hint.__origin__ for name, hint in _hints().items()}
-
-
-def option_help() -> dict[str, str]:
-    """Every name that can be set, with its help text."""
-    return {name: hint.__metadata__[0] for name, hint in _hints().items()}
-
-
-def _hints() -> dict[str, Any]:
-    """Every name that can be set, with its Annotated[type, text]."""
-    hints = [typing.get_type_hints(kind, include_extras=True) for kind in (Config, UNetConfig)]
-    return {name: hint for name, hint in (hints[0] | hints[1]).items() if name != "unet"}
-
-
-def to_dict(config: Config) -> dict[str, Any]:
-    """The flat names and values, ready for TOML or JSON; names that are None are left out."""
-    values = dataclasses.asdict(config)
-    values |= values.pop("unet")
-    return {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in values.items()
-        if value is not None
-    }
-
-
-def from_dict(values: Mapping[str, Any]) -> Config:
-    """A Config from flat names.
-
-    Raises:
-        ValueError: there is no option of a name, or a value has the wrong type or is out of bounds.
-            The message begins with the option's name.
-    """
-    types = option_types()
-    for name in values:
-        if name not in types:
-            known = ", ".join(sorted(types))
-            raise ValueError(f"{name}: there is no such option; there are {known}")
-    found = {name: checked(name, value, types[name]) for name, value in values.items()}
-    found |= {name: read(found[name]) for name, read in NAMES.items() if name in found}
-
-    levels = len(found.get("levels", ()))
-    if "image" not in found and 4 < levels < 12:
-        side = 2 ** (levels - 1)  # the smallest image with this many levels, until the data say
-        found["image"] = (1, side, side)
-    unet = {f.name: found.pop(f.name) for f in dataclasses.fields(UNetConfig) if f.name in found}
-    return Config(**found, unet=UNetConfig(**unet))
-
-
-def renamed(values: Mapping[str, Any]) -> dict[str, Any]:
-    """The values from an older version's file, under the names of today.
-
-    A run of an older version, whose file always has the image's shape, held out every sixth image.
-    """
-    found = {FORMER_NAMES.get(name, name): value for name, value in dict(values).items()}
-    return {"split": "every_sixth"} | found if "image" in found else found
-
-
-def read(path: str | Path) -> dict[str, Any]:
-    """The flat names and values in a TOML file, unchecked.
-
-    Raises:
-        ValueError: the file cannot be read or is not TOML. The message begins with its path.
-    """
-    path = Path(path)
-    try:
-        if path.exists() and not path.is_file():  # to read a pipe or a device may never end
-            raise OSError(errno.EINVAL, "expected a file, got a folder, a pipe or a device")
-        if path.stat().st_size > LONGEST_FILE:
-            raise OSError(errno.EFBIG, f"expected at most {LONGEST_FILE} bytes")
-        text = path.read_text(encoding="utf-8", errors="surrogateescape")
-        return renamed(tomllib.loads(text))
-    except OSError as error:
-        raise ValueError(f"{path}: cannot be read: {error.strerror}") from None
-    # Its syntax, its encoding, a number of too many digits, too many brackets within brackets.
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"{path}: not a TOML file: {error}") from None
-
-
-def write(config: Config, path: str | Path) -> None:
-    """Write the configuration as a TOML file. A path has the bytes that the system has for it."""
-    text = tomli_w.dumps(to_dict(config))
-    Path(path).write_text(text, encoding="utf-8", errors="surrogateescape")
+        """β at step k: it rises linearly during the warm-up, then stays or falls to 0."""
+        beta = self.beta * min(1.0, k / self.warmup) if self.warmup else self.beta
+        if not self.decay_steps:
+            return beta
+        done = min(1.0, max(0.0, (k - self.warmup) / (self.decay_steps - self.warmup)))
+        return beta * (1 - done if self.decay == "linear" else (1 + math.cos(math.pi * done)) / 2)

@@ -27,8 +27,8 @@ def checked(name: str, value: Any, kind: Any) -> Any:
         ValueError: `value` is of another type. True is no whole number, and 16.0 is none either.
     """
     options = typing.get_args(kind)
-    if value is None and type(None) in options:
-        return None
+    if type(None) in options:  # `int | None` is an int, or None
+        return None if value is None else checked(name, value, options[0])
     if typing.get_origin(kind) is tuple:
         return _checked_list(name, value, options[0])
     if typing.get_origin(kind) is Literal:

@@ -1,0 +1,299 @@
+"""Other optimisers, decays, predictions and weights: resumed exactly, and what a run says of them.
+
+`method.py` plugs them in, and a checkpoint holds what an optimiser remembers.
+"""
+
+import dataclasses
+import re
+import signal
+
+import numpy as np
+import pytest
+from small_runs import WHOLE, assert_same_run, at_step, damage, records
+
+from tinyddpm import data
+from tinyddpm.more import predictions
+from tinyddpm.runs import checkpoint, config as configuration
+from tinyddpm.runs.checkpoint import CheckpointError
+from tinyddpm.runs.config import Config, from_dict
+from tinyddpm.runs.folder import BEST, CHECKPOINT
+from tinyddpm.runs.heldout import Draws
+from tinyddpm.runs.opening import Run
+from tinyddpm.runs.training import run
+from tinyddpm.runs.training.method import gradient_of, timesteps_of, update_of
+from tinyddpm.runs.training.prepare import prepare
+from tinyddpm.train import gradient, gradient_descent, train
+
+UNET = dataclasses.replace(WHOLE, dropout=0.1)
+SMALL = {"T": 12, "batch_size": 6, "warmup": 3, "every": 4, "steps": 11, "shards": 2}
+# Each optimiser, decay, prediction and weight at least once, and two workers once.
+METHODS = [
+    {},
+    {"optimiser": "momentum", "decay": "cosine"},
+    {"optimiser": "adam"},
+    {"optimiser": "adam", "multipliers": "hand", "decay": "linear", "workers": 2},
+    {"predicts": "eps", "optimiser": "adam"},
+    {"predicts": "v", "decay": "linear"},
+    {"predicts": "v", "weight": "none", "optimiser": "momentum", "workers": 2},
+    {"weight": "min_snr", "optimiser": "adam"},
+    {"weight": "truncated_snr", "beta": 0.01},
+    {"weight": "snr", "beta": 0.01, "multipliers": "none"},
+    # With T = 3 each t has its ten losses before step 8.
+    {"loss_aware_t": True, "T": 3, "batch_size": 24},
+    {"loss_aware_t": True, "T": 3, "batch_size": 24, "predicts": "v", "workers": 2},
+]
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory):
+    path = tmp_path_factory.mktemp("data") / "digits.npy"
+    np.save(path, data.digits().images[:40, 0])
+    return str(path)
+
+
+def made(images, **method):
+    """The configuration of a small run."""
+    config = from_dict({"data": images, "workers": 1} | SMALL | method)
+    return dataclasses.replace(config, unet=UNET)
+
+
+def words(method):
+    return " ".join(map(str, method.values())) or "the lecture's"
+
+
+# ---- resumed exactly -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", METHODS, ids=words)
+def test_a_killed_and_resumed_run_is_the_unbroken_one(method, images, tmp_path, monkeypatch):
+    """Ended by a signal in the warm-up and after it, and once without a word after a checkpoint."""
+    config = made(images, **method)
+    run(config, tmp_path / "whole")
+    if config.loss_aware_t:
+        assert (
+            checkpoint.load(tmp_path / "whole" / CHECKPOINT).memory["timesteps.counts"].min() == 10
+        )
+    for last in (2, 6):
+        at_step(monkeypatch, last, lambda: signal.raise_signal(signal.SIGTERM))
+        assert run(config, tmp_path / "x", resume="if there").step == last
+
+    def killed():
+        raise SystemExit
+
+    at_step(monkeypatch, 10, killed)
+    with pytest.raises(SystemExit):
+        run(config, tmp_path / "x", resume=True)
+    assert checkpoint.load(tmp_path / "x" / CHECKPOINT).step == 8
+    run(config, tmp_path / "x", resume=True)
+    assert_same_run(tmp_path / "x", tmp_path / "whole")
+    assert all(np.isfinite(r["J"]) for r in records(tmp_path / "x") if "J" in r)
+
+
+def first_J(config, **plugs):
+    """J of the first steps, from `train` itself."""
+    setup = prepare(config)
+    batch = {"seed": config.seed, "batch_size": config.batch_size}
+    steps = train(
+        setup.model.unet, setup.images, setup.schedule, config.step_size, **batch, **plugs
+    )
+    return [next(steps).J for _ in range(9)]
+
+
+@pytest.mark.parametrize("method", METHODS, ids=words)
+def test_a_run_takes_the_steps_of_its_method_and_no_others(method, images, tmp_path):
+    config = made(images, **method, objective="mse")
+    run(dataclasses.replace(config, workers=1), tmp_path / "x")
+    found = [r["J"] for r in records(tmp_path / "x") if "J" in r][:9]
+    plugs = {"gradient": gradient_of(config), "update": update_of(config)}
+    if timesteps := timesteps_of(config):
+        plugs["gradient"] = timesteps.by(plugs["gradient"])
+    np.testing.assert_allclose(found, first_J(config, **plugs), rtol=1e-3)
+    plain = first_J(dataclasses.replace(config, decay="constant", decay_steps=None))
+    assert np.allclose(found, plain, rtol=1e-3) == (method == {})
+
+
+# ---- what a checkpoint holds ---------------------------------------------------------------------
+
+
+def parts(file):
+    """The first two parts of the names in a checkpoint's memory."""
+    return {".".join(name.split(".")[:2]) for name in checkpoint.load(file).memory}
+
+
+def test_an_optimisers_vectors_have_the_parameters_names(images, tmp_path):
+    for optimiser, found in (
+        ("sgd", set()),
+        ("momentum", {"optimiser.m"}),
+        ("adam", {"optimiser.m", "optimiser.v", "optimiser.steps"}),
+    ):
+        run(made(images, optimiser=optimiser), tmp_path / optimiser)
+        file = tmp_path / optimiser / CHECKPOINT
+        assert parts(file) == parts(file.parent / BEST) == found
+    saved = checkpoint.load(file)
+    for name, array in saved.theta.items():
+        for vector in ("m", "v"):
+            assert saved.memory[f"optimiser.{vector}.{name}"].shape == array.shape
+    assert saved.memory["optimiser.steps"] == [11]
+
+
+@pytest.fixture
+def adam(images, tmp_path):
+    """A run with Adam of 4 of 11 steps: its configuration and its checkpoint."""
+    config = made(images, optimiser="adam")
+    run(dataclasses.replace(config, steps=4), tmp_path / "x")
+    return config, tmp_path / "x" / CHECKPOINT
+
+
+def forged(memory):
+    """Memories that no run has, each with what is said of it."""
+    name = next(iter(name for name in memory if name.startswith("optimiser.m.")))
+    rest = {other: array for other, array in memory.items() if other != name}
+    no_v = {n: a for n, a in memory.items() if not n.startswith("optimiser.v")}
+    yield {}, "the state of the optimiser is missing, .* --from in place of --resume"
+    yield rest, f"optimiser.m: {name.removeprefix('optimiser.m.')} is missing"
+    yield memory | {name: memory[name][..., None]}, "optimiser.m: .* has shape .* expected"
+    yield memory | {"optimiser.m.other": memory[name]}, "other is not of this network"
+    yield memory | {"optimiser.m": memory[name]}, "optimiser.m: expected one of this name"
+    yield no_v, "optimiser: state: expected m, v, steps, or nothing, got m, steps"
+    yield memory | {"optimiser.z": np.ones(1)}, "optimiser: state: expected"
+    yield memory | {"optimiser.steps": np.array([0.5])}, "expected a number of steps, got 0.5"
+    yield memory | {"timesteps.losses": np.ones(1)}, "timesteps.* is not of this run"
+
+
+@pytest.mark.parametrize("case", range(9))
+def test_a_state_that_is_missing_or_of_something_else_is_refused(case, adam):
+    config, file = adam
+    saved = checkpoint.load(file)
+    memory, problem = list(forged(saved.memory))[case]
+    checkpoint.save(file, dataclasses.replace(saved, memory=memory))
+    with pytest.raises(CheckpointError, match=f"{re.escape(str(file))}: .*{problem}"):
+        run(config, file.parent, resume=True)
+    # To sample from, nobody needs it.
+    assert Run(file).step == 4
+
+
+def test_a_vector_under_a_whole_name_is_refused(adam):
+    config, file = adam
+    saved = checkpoint.load(file)
+    memory = {n: a for n, a in saved.memory.items() if not n.startswith("optimiser.m")}
+    checkpoint.save(file, dataclasses.replace(saved, memory=memory | {"optimiser.m": np.ones(3)}))
+    with pytest.raises(ValueError, match="^m: expected"):
+        run(config, file.parent, resume=True)
+
+
+def test_plain_gradient_descent_takes_no_state(adam):
+    config, file = adam
+    saved = checkpoint.load(file)
+    plain = dataclasses.replace(config, optimiser="sgd")
+    checkpoint.save(file, dataclasses.replace(saved, config=plain))
+    with pytest.raises(CheckpointError, match=r"optimiser.m.* is not of this run"):
+        run(plain, file.parent, resume=True)
+
+
+def test_a_damaged_number_of_it_costs_the_steps_since_the_checkpoint_before(images, tmp_path):
+    config = made(images, optimiser="adam")
+    run(config, tmp_path / "whole")
+    run(dataclasses.replace(config, steps=8), tmp_path / "x")
+    damage(tmp_path / "x" / CHECKPOINT)
+    with pytest.raises(CheckpointError, match="its checksum does not match"):
+        checkpoint.load(tmp_path / "x" / CHECKPOINT)
+    run(config, tmp_path / "x", resume=True)
+    assert_same_run(tmp_path / "x", tmp_path / "whole")
+
+
+def test_a_state_that_is_not_finite_is_not_kept(images, tmp_path, monkeypatch):
+    config = made(images, optimiser="adam", every=100)
+    model = []
+
+    def spoil():
+        model[0].update.v[5] = np.inf
+
+    from tinyddpm.runs.training import model as room
+
+    init = room.Model.__init__
+    monkeypatch.setattr(
+        room.Model, "__init__", lambda self, *a: (init(self, *a), model.append(self))[0]
+    )
+    at_step(monkeypatch, 5, spoil)
+    with pytest.raises(FloatingPointError, match="v of the optimiser is no longer finite"):
+        run(config, tmp_path / "x")
+    assert not (tmp_path / "x" / CHECKPOINT).exists()
+
+
+def test_a_run_from_another_begins_with_an_optimiser_that_remembers_nothing(
+    images, tmp_path, capsys
+):
+    run(made(images, optimiser="adam"), tmp_path / "x")
+    config = made(images, optimiser="adam", steps=1, every=1, from_run=str(tmp_path / "x"))
+    run(config, tmp_path / "y")
+    assert "What its optimiser remembered is not taken over" in capsys.readouterr().err
+    assert checkpoint.load(tmp_path / "y" / CHECKPOINT).memory["optimiser.steps"] == [1]
+
+
+# ---- what is trained -----------------------------------------------------------------------------
+
+
+def test_the_lectures_algorithm_is_the_core_itself():
+    assert gradient_of(Config()) is gradient and update_of(Config()) is gradient_descent
+
+
+@pytest.mark.parametrize("predicts", ["eps", "v"])
+def test_the_held_out_J_and_samples_are_of_what_it_predicts(predicts, images, tmp_path):
+    config = made(images, predicts=predicts, optimiser="adam", steps=40, every=40)
+    summary = run(config, tmp_path / "x")
+    opened = Run(tmp_path / "x")
+    assert opened.predicts == predicts
+    _, held_out = opened.config.split_data(opened.config.load_data()[0])
+    to_x0 = predictions.denoiser(opened.unet.denoise, opened.schedule, predicts)
+    expected = Draws(held_out.images, opened.schedule).evaluate(to_x0).mean()
+    assert summary.held_out == pytest.approx(expected, rel=1e-4)
+    *_, (t, x, _) = opened.sample(4, "ddim", steps=12)
+    *_, (_, y, _) = opened.sample(4, "ddim", steps=12, clip=None)
+    wrong = dataclasses.replace(opened.saved.config, predicts="x0", weight="none")
+    opened.saved.config, opened.predicts = wrong, "x0"
+    *_, (_, z, _) = opened.sample(4, "ddim", steps=12)
+    assert t == 0 and np.isfinite(x).all() and abs(x).max() <= 1.001 and not np.allclose(x, z)
+    assert not np.array_equal(x, y)
+
+
+@pytest.mark.parametrize("weight", ["snr", "snr_plus_1", "truncated_snr", "min_snr"])
+def test_the_J_of_a_step_is_weighted_and_the_held_out_J_is_not(weight, images, tmp_path):
+    """A network that answers 0 and does not move has known errors."""
+    still = {"beta": 1e-30, "warmup": 0, "steps": 4}
+    for name, method in (("plain", {}), ("weighted", {"weight": weight})):
+        run(made(images, **still, **method), tmp_path / name)
+    plain, weighted = (records(tmp_path / name) for name in ("plain", "weighted"))
+    J, J_weighted = ([r["J"] for r in found if "J" in r] for found in (plain, weighted))
+    held, held_weighted = (found[-1]["held_out"] for found in (plain, weighted))
+    assert held == held_weighted and not np.isclose(J, J_weighted).any()
+
+
+def test_a_network_that_predicts_noise_does_not_diverge_by_predicting_noise(
+    images, tmp_path, capsys
+):
+    run(made(images, predicts="eps", optimiser="adam", every=2), tmp_path / "x")
+    held_out = [r["held_out"] for r in records(tmp_path / "x") if "held_out" in r]
+    assert min(held_out) > 3 and "diverges" not in capsys.readouterr().err
+
+
+# ---- what is said and kept -----------------------------------------------------------------------
+
+
+def test_the_end_of_beta_stays_where_it_was_when_a_run_is_resumed(images, tmp_path):
+    config = made(images, decay="linear")
+    assert config.decay_steps == 11
+    shorter = dataclasses.replace(config, steps=6)
+    assert shorter.step_size(6) == config.step_size(6) > 0
+    run(shorter, tmp_path / "x")
+    run(config, tmp_path / "x", resume=True)
+    with pytest.raises(ValueError, match="steps: expected at most 11, .*--from in place of"):
+        dataclasses.replace(config, steps=20)
+
+
+def test_the_folder_says_it_in_its_first_lines_and_its_configuration(images, tmp_path, capsys):
+    run(made(images, optimiser="adam"), tmp_path / "x")
+    said = capsys.readouterr().err
+    assert "Adam instead of plain gradient descent. β is 0.004." in said
+    assert configuration.read(tmp_path / "x" / "config.toml")["beta"] == 0.004
+    run(made(images), tmp_path / "y")
+    assert "lecture" not in capsys.readouterr().err

@@ -1,0 +1,45 @@
+"""What a run does otherwise than the lecture, in words: nothing, if it does nothing otherwise."""
+
+from ..config import Config
+
+PREDICTIONS = {"eps": "the noise ε", "v": "the velocity v"}
+WEIGHTS = {
+    "none": "not weighted",
+    "snr": "weighted by SNR",
+    "min_snr": "weighted by SNR, up to 5 (min-SNR)",
+    "truncated_snr": "weighted by SNR, at least 1",
+    "snr_plus_1": "weighted by SNR + 1",
+}
+OPTIMISERS = {"momentum": "momentum", "adam": "Adam"}
+FALLS = {"linear": "linearly", "cosine": "as a cosine"}
+
+
+def departures(config: Config) -> list[str]:
+    """Sentences for the first lines of a run; none if it is the lecture's algorithm."""
+    weighted, other = config.weight != "none", config.predicts != "x0"
+    found = []
+    if other:
+        found.append(f"the network predicts {PREDICTIONS[config.predicts]}, not x₀")
+    if weighted or other:
+        found.append(f"the squared error of x̂₀ is {WEIGHTS[config.weight]}")
+    if config.loss_aware_t:
+        found.append("t is drawn more often where the loss is large, and weighted less there")
+    if config.optimiser != "sgd":
+        found.append(f"{OPTIMISERS[config.optimiser]} instead of plain gradient descent")
+    if config.decay_steps:
+        found.append(f"β falls {FALLS[config.decay]} to 0 at step {config.decay_steps:,}")
+    if not found:
+        return []
+    multipliers = "" if config.multipliers == "none" else f", with multipliers {config.multipliers}"
+    said = [f"Other than in the lecture: {'; '.join(found)}. β is {config.beta:g}{multipliers}."]
+    if weighted:
+        said.append(
+            "The J of a step is weighted too. The held-out J never is: it is of x̂₀, so that runs "
+            "compare."
+        )
+    if config.predicts == "eps":
+        said.append(
+            "The held-out J of a network that predicts ε is large: at large t a small error of ε̂ "
+            "is a large one of x̂₀, which sampling clips."
+        )
+    return said
