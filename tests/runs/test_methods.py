@@ -31,6 +31,8 @@ METHODS = [
     {},
     {"optimiser": "momentum", "decay": "cosine"},
     {"optimiser": "adam"},
+    {"multipliers": "measured", "warmup": 6, "workers": 2},  # stopped while it measures, and after
+    {"multipliers": "measured", "optimiser": "momentum"},
     {"optimiser": "adam", "multipliers": "hand", "decay": "linear", "workers": 2},
     {"predicts": "eps", "optimiser": "adam"},
     {"predicts": "v", "decay": "linear"},

@@ -85,6 +85,19 @@ def test_its_pictures_are_of_x0_and_do_not_mix_two_scales(folder, monkeypatch):
     assert pytest.approx(w * np.square(x0_hat - x0).mean(), rel=1e-4) == J
 
 
+def test_info_shows_measured_multipliers_by_kind_of_layer(tmp_path, capsys):
+    config = from_dict(SMALL | {"multipliers": "measured"})
+    for multipliers, shown in (("measured", True), ("hand", False)):
+        changed = dataclasses.replace(config, unet=WHOLE, multipliers=multipliers, beta=0.004)
+        run(changed, tmp_path / multipliers)
+        capsys.readouterr()
+        assert cli.main(["info", str(tmp_path / multipliers)]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert any(line.startswith("c² as measured") for line in lines) == shown
+        rows = [line.split() for line in lines if line.startswith("  last ")]
+        assert [float(c2) > 0 for row in rows for c2 in row[1:]] == [True] * 3 * shown
+
+
 def test_a_plot_without_training_J_is_drawn(tmp_path):
     fixed = {"mean_J": 0.3, "floor_J": None, "ideal_J": 0.2}
     plots.loss(tmp_path / "x.png", [], [], [4, 8], [0.5, 0.4], **fixed)

@@ -166,6 +166,7 @@ def info(run: Path) -> None:
     from ..runs.folder import FOUND
     from ..runs.opening import Run
     from ..runs.training import Progress
+    from ..runs.training.method import measured
 
     model = Run(run)
     progress, parameters = Progress.of(model.saved, run), model.saved.ema
@@ -177,6 +178,10 @@ def info(run: Path) -> None:
     click.echo(f"{size:,} parameters in {len(parameters)} arrays")
     for name, value in configuration.to_dict(model.config).items():
         click.echo(f"  {name} = {json.dumps(value)}")
+    if kinds := measured(model.saved, model.unet, run):
+        click.echo("c² as measured, by kind of layer: a tenth lies below, half, nine tenths")
+        for name, figures in kinds.items():
+            click.echo(f"  {name:16}" + "".join(f"{figure:12.4g}" for figure in figures))
     found = run / FOUND
     if found.is_file():
         click.echo(found.read_text(encoding="utf-8", errors="replace").rstrip())

@@ -71,21 +71,27 @@ class Measured:
 
     def __call__(self, unet: Module, beta: float, k: int) -> None:
         """Change θ in place, by step size β."""
-        g, slices = unet.grad, unet.slices
+        g = unet.grad
         if self.squares is None:
             self.squares = array_module(g).zeros_like(g)
         if self.done < self.steps:
             self.squares = _like(g, "squares", self.squares)
             self.squares += g * g
             self.done += 1
-            self.c2 = _multipliers(self.squares / self.done, slices(), self.damping)
+            self.c2 = self.measured(unet)
         elif self.c2 is None:  # after `load`
-            self.squares = _like(g, "squares", self.squares)
-            self.c2 = _multipliers(self.squares / self.done, slices(), self.damping)
+            self.c2 = self.measured(unet)
         if self.momentum:
             past = 0.0 if self.m is None else _like(g, "m", self.m)
             g = self.m = self.momentum * past + (1 - self.momentum) * g
         unet.theta -= beta * (self.c2 * g)
+
+    def measured(self, unet: Module) -> Array:
+        """c² of each number of the network's θ, from the gradients so far: at least one."""
+        if self.squares is None:
+            raise ValueError("measured: expected a step or a state before it")
+        squares = _like(unet.theta, "squares", self.squares)
+        return _multipliers(squares / self.done, unet.slices(), self.damping)
 
     def state(self) -> dict[str, Array]:
         """What a run needs to go on with the same bits: arrays by name, {} before the first step.

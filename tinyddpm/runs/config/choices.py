@@ -11,7 +11,7 @@ Predicts = Literal["x0", "eps", "v"]
 Weight = Literal["none", "snr", "min_snr", "truncated_snr", "snr_plus_1"]
 Optimiser = Literal["sgd", "momentum", "adam"]
 Decay = Literal["constant", "linear", "cosine"]
-KindOfMultipliers = Literal["hand", "none"]
+KindOfMultipliers = Literal["hand", "measured", "none"]
 
 # The weight with which J is the squared error of what the network predicts (more/predictions.py).
 OWN_WEIGHT: dict[str, Weight] = {"x0": "none", "eps": "snr", "v": "snr_plus_1"}
@@ -20,6 +20,8 @@ OWN_MULTIPLIERS: dict[str, KindOfMultipliers] = {"sgd": "hand", "momentum": "han
 BETA = {
     ("sgd", "hand"): 1.4,
     ("sgd", "none"): 0.1,
+    ("sgd", "measured"): 0.004,
+    ("momentum", "measured"): 0.004,
     ("momentum", "hand"): 0.14,
     ("momentum", "none"): 0.04,
     ("adam", "hand"): 0.002,
@@ -54,6 +56,11 @@ def completed(
     """The Choices: as given, or what suits the optimiser and the prediction."""
     multipliers = multipliers or OWN_MULTIPLIERS[optimiser]
     weight = weight or OWN_WEIGHT[predicts]
+    if (optimiser, multipliers) == ("adam", "measured"):
+        raise ValueError(
+            "multipliers: expected hand or none with adam, which measures step sizes itself, "
+            "got measured"
+        )
     if beta is None:
         update, lectures_J = (optimiser, multipliers), (predicts, weight) == ("x0", "none")
         beta = BETA[update] if lectures_J else BETA_OF_ANOTHER_J.get(update, BETA[update])

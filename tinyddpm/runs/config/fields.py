@@ -63,7 +63,8 @@ class Config:
     beta: Annotated[
         float,
         "learning rate β in θ ← θ − β∇J (for --objective mse); with adam 0.004, with momentum "
-        "0.14, without multipliers 0.1, with another prediction or weight 0.7, else",
+        "0.14, with measured multipliers 0.004, without any 0.1, with another prediction or weight "
+        "0.7, else",
     ] = None  # type: ignore[assignment]
     warmup: Annotated[int, "steps in which β rises from 0"] = 300
     decay: Annotated[Decay, "how β falls to 0 after that"] = "constant"
@@ -96,8 +97,8 @@ class Config:
     class_names: Annotated[tuple[str, ...], "names of the classes 0, 1, …"] = ()
     multipliers: Annotated[
         KindOfMultipliers,
-        "what evens out the layers' step sizes (nn/multipliers.py): found by hand, or none, as "
-        "with adam, which evens them out itself; else",
+        "what evens out the layers' step sizes: found by hand (nn/multipliers.py), measured in the "
+        "warm-up and then frozen, or none, as with adam, which evens them out itself; else",
     ] = None  # type: ignore[assignment]
     ema_decay: Annotated[
         float, "decay of the EMA of θ, with which samples are drawn; 0: no EMA"
@@ -168,6 +169,8 @@ class Config:
         """Give a value to the fields whose default depends on others."""
         given = self.optimiser, self.predicts, self.multipliers, self.weight, self.beta
         found = completed(*given)._asdict()
+        if found["multipliers"] == "measured" and not self.warmup:
+            raise ValueError("warmup: expected steps in which to measure multipliers, got 0")
         falls, end = self.decay != "constant", self.decay_steps or self.steps
         if falls and end is None:
             raise ValueError(

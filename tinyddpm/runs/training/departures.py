@@ -26,12 +26,17 @@ def departures(config: Config) -> list[str]:
         found.append("t is drawn more often where the loss is large, and weighted less there")
     if config.optimiser != "sgd":
         found.append(f"{OPTIMISERS[config.optimiser]} instead of plain gradient descent")
+    if config.multipliers == "measured":
+        found.append(
+            f"multipliers are measured in the first {config.warmup:,} steps, then frozen "
+            "(docs/sgd.md)"
+        )
     if config.decay_steps:
         found.append(f"β falls {FALLS[config.decay]} to 0 at step {config.decay_steps:,}")
     if not found:
         return []
-    multipliers = "" if config.multipliers == "none" else f", with multipliers {config.multipliers}"
-    said = [f"Other than in the lecture: {'; '.join(found)}. β is {config.beta:g}{multipliers}."]
+    by_hand = ", with multipliers found by hand" if config.multipliers == "hand" else ""
+    said = [f"Other than in the lecture: {'; '.join(found)}. β is {config.beta:g}{by_hand}."]
     if weighted:
         said.append(
             "The J of a step is weighted too. The held-out J never is: it is of x̂₀, so that runs "

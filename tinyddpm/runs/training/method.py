@@ -17,13 +17,15 @@ from autograd import backend
 
 from ... import train
 from ...more import predictions
+from ...more.training.calibration import Measured, by_kind
 from ...more.training.optimisers import Adam, Momentum
 from ...more.training.state import Remembers
 from ...more.training.timesteps import LossAware
 from ...nn.module import Module
+from ...nn.unet import UNet
 from ...types import Array, Gradient, Update
 from .. import checkpoint
-from ..checkpoint import Arrays, CheckpointError
+from ..checkpoint import Arrays, Checkpoint, CheckpointError
 from ..config import Config
 
 
@@ -35,10 +37,22 @@ def gradient_of(config: Config) -> Gradient:
 
 
 def update_of(config: Config) -> Update:
-    """The update: the lecture's line, or an optimiser that has not made a step yet."""
+    """The update: the lecture's line, or another that has not made a step yet."""
+    if config.multipliers == "measured":
+        return Measured(config.warmup, momentum=0.9 if config.optimiser == "momentum" else 0.0)
     if config.optimiser == "sgd":
         return train.gradient_descent
     return {"momentum": Momentum, "adam": Adam}[config.optimiser]()
+
+
+def measured(saved: Checkpoint, net: UNet, path: str | Path) -> dict[str, tuple[float, ...]]:
+    """How large c² is for each kind of layer (`calibration.by_kind`), if it was measured at all."""
+    update = update_of(saved.config)
+    if not isinstance(update, Measured) or not saved.memory:
+        return {}
+    own = {name: array for name, array in saved.memory.items() if name.startswith("optimiser.")}
+    remember({"optimiser": update}, own, net, path)
+    return dict(by_kind(net, update.measured(net)))
 
 
 def timesteps_of(config: Config) -> LossAware | None:

@@ -51,6 +51,8 @@ def prepare(config: Config, comm: Comm = Alone()) -> Setup:
     """
     if comm.size > 1 and config.device != "cpu":
         raise ValueError(f"device: expected cpu on several ranks, got {config.device}")
+    if comm.size > 1 and config.loss_aware_t:
+        raise ValueError("loss_aware_t: expected one rank, because each sees its own losses only")
     samples = comm.samples(config.batch_size, config.shards)  # soon: there may be too few shards
     dataset, names = config.load_data()
     training, held_out = config.split_data(dataset)
