@@ -123,6 +123,7 @@ def test_a_decoder_that_ends_is_an_error_and_no_wait(folder, monkeypatch):
         return process
 
     monkeypatch.setattr(decoding, "ALONE", -1)
+    monkeypatch.setattr(decoding, "CHUNK", 1)  # so that there are more requests than processes
     monkeypatch.setattr(decoding, "cores", lambda: 2)
     monkeypatch.setattr(decoding, "_start", ended)
     with pytest.raises(DataError, match=r"p00.png: cannot be read: the process that decoded it"):

@@ -202,12 +202,12 @@ def _by_all(
         process = idle.get()
         try:
             ask(cast(IO[bytes], process.stdin), some, wanted)
-            found = answer(cast(IO[bytes], process.stdout))
+            return answer(cast(IO[bytes], process.stdout))
         except (OSError, EOFError):
             ended = f"the process that decoded it, or one of the {len(some) - 1} after it, ended"
             raise bad(str(some[0]), f"cannot be read: {ended}") from None
-        idle.put(process)
-        return found
+        finally:
+            idle.put(process)  # a dead one too: else whoever waits for it would wait for ever
 
     waiting: deque[Future[tuple[list[np.ndarray | DataError], Tally]]] = deque()
     chunks = (files[i : i + chunk] for i in range(0, len(files), chunk))
