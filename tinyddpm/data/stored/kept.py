@@ -10,6 +10,7 @@ Where that cannot be, they are decoded into memory, and a note says so.
 import os
 import shutil
 import time
+import uuid
 from collections.abc import Sequence
 from typing import IO
 
@@ -86,7 +87,7 @@ class InCache(InMemory):
     def __init__(self, key: str, called: str) -> None:
         super().__init__(called)
         self.path, self.kept, self.problem = cached(f"{key}.npy"), False, ""
-        self.unfinished = cached(f"{key}.{os.getpid()}{UNFINISHED}")
+        self.unfinished = cached(f"{key}.{uuid.uuid4().hex}{UNFINISHED}")  # another may write too
         self.file: IO[bytes] | None = None
 
     def start(self, shape: tuple[int, ...]) -> None:
