@@ -28,16 +28,16 @@ def checked(name: str, value: Any, kind: Any) -> Any:
     """
     options = typing.get_args(kind)
     if type(None) in options:  # `int | None` is an int, or None
-        return None if value is None else checked(name, value, options[0])
+        # Of `int | str | None` it is what the value is.
+        own = type(value) if type(value) in options else options[0]
+        return None if value is None else checked(name, value, own)
     if typing.get_origin(kind) is tuple:
         return _checked_list(name, value, options[0])
     if typing.get_origin(kind) is Literal:
         if value in options:
             return value
         _refuse(name, " or ".join(options), value)
-    kinds = [option for option in options or (kind,) if option is not type(None)]
-    # `int | None` is an int; of `int | str | None` it is what the value is.
-    return _checked_scalar(name, value, type(value) if type(value) in kinds else kinds[0])
+    return _checked_scalar(name, value, kind)
 
 
 def _checked_list(name: str, value: Any, item: type) -> tuple[Any, ...]:
