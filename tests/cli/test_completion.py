@@ -51,7 +51,7 @@ RUNS = ["runs/digits-2", "runs/pets"]
         ("train --predicts ", ["x0", "eps", "v"]),
         ("train --weight s", ["snr", "snr_plus_1"]),
         ("train --decay l", ["linear"]),
-        ("train --multipliers ", ["hand", "none"]),
+        ("train --multipliers ", ["hand", "measured", "none"]),
         ("train --loss", ["--loss-aware-t"]),
         ("train --out ", RUNS),
         ("data m", ["mnist"]),

@@ -67,7 +67,7 @@ OPTIONS = {
     "--config pipe": "pipe: cannot be read: expected a file, got a folder, a pipe or a device",
     "--config .": "expected a file, got a folder, a pipe or a device",
     "--config /dev/zero": "expected a file, got a folder, a pipe or a device",
-    "--multipliers=1": "'1' is not one of 'hand', 'none'",
+    "--multipliers=1": "'1' is not one of 'hand', 'measured', 'none'",
     "--no-multipliers": "--no-multipliers: say --multipliers none",
     "--optimiser rmsprop": "is not one of 'sgd', 'momentum', 'adam'",
     "--predicts noise": "is not one of 'x0', 'eps', 'v'",

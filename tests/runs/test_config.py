@@ -69,7 +69,7 @@ WRONG = [
     ({"base": 16.0}, "base: expected a whole number, got 16.0"),
     ({"base": True}, "base: expected a whole number, got True"),
     ({"beta": "much"}, "beta: expected a number, got 'much'"),
-    ({"multipliers": 1}, "multipliers: expected hand or none, got 1"),
+    ({"multipliers": 1}, "multipliers: expected hand or measured or none, got 1"),
     ({"levels": 2}, "levels: expected a list of whole numbers, got 2"),
     ({"levels": [1, "2"]}, "levels: expected a list of whole numbers"),
     (

@@ -146,7 +146,7 @@ def test_the_command_line_says_it_in_one_line(few, tmp_path, monkeypatch, capsys
 
 
 def test_one_warning_after_several_bad_evaluations_in_a_row():
-    divergence = Divergence(mean=0.8)  # the limit is twice that
+    divergence = Divergence(simple=0.8)  # the limit is twice that
     bad = [9.0] * (IN_A_ROW - 1)
     for J in [*bad, 1.5, *bad]:
         assert divergence.see(J) is None
@@ -156,7 +156,7 @@ def test_one_warning_after_several_bad_evaluations_in_a_row():
 
 
 def test_data_that_the_mean_predicts_perfectly_are_no_divergence():
-    divergence = Divergence(mean=0.0)
+    divergence = Divergence(simple=0.0)
     assert all(divergence.see(J) is None for J in (0.9, 0.5, 0.2, 0.1, 0.01))
 
 

@@ -26,12 +26,12 @@ from tinyddpm.train import gradient, gradient_descent, train
 
 UNET = dataclasses.replace(WHOLE, dropout=0.1)
 SMALL = {"T": 12, "batch_size": 6, "warmup": 3, "every": 4, "steps": 11, "shards": 2}
-# Each optimiser, decay, prediction and weight at least once, and two workers once.
+# Each optimiser, decay, prediction and weight. Multipliers: stopped while they are measured, too.
 METHODS = [
     {},
     {"optimiser": "momentum", "decay": "cosine"},
     {"optimiser": "adam"},
-    {"multipliers": "measured", "warmup": 6, "workers": 2},  # stopped while it measures, and after
+    {"multipliers": "measured", "warmup": 6, "workers": 2},
     {"multipliers": "measured", "optimiser": "momentum"},
     {"optimiser": "adam", "multipliers": "hand", "decay": "linear", "workers": 2},
     {"predicts": "eps", "optimiser": "adam"},
@@ -40,8 +40,7 @@ METHODS = [
     {"weight": "min_snr", "optimiser": "adam"},
     {"weight": "truncated_snr", "beta": 0.01},
     {"weight": "snr", "beta": 0.01, "multipliers": "none"},
-    # With T = 3 each t has its ten losses before step 8.
-    {"loss_aware_t": True, "T": 3, "batch_size": 24},
+    {"loss_aware_t": True, "T": 3, "batch_size": 24},  # each t has ten losses before step 8
     {"loss_aware_t": True, "T": 3, "batch_size": 24, "predicts": "v", "workers": 2},
 ]
 

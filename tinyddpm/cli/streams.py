@@ -25,6 +25,7 @@ SPELLED = {
     "√": "sqrt ",
     "∞": "infinity",
     "²": "^2",
+    "₀": "_0",
     "‖": "||",
     "\N{COMBINING CIRCUMFLEX ACCENT}": "^",  # x̂_0 is x^_0
 }

@@ -58,7 +58,7 @@ class Stored(NDArrayOperatorsMixin):
         chosen: Chosen | None = None,
         facts: Facts | None = None,
     ) -> None:
-        self.array, self.white, self.clip = array, white, clip
+        self.array, self.white, self.clips = array, white, clip
         self.chosen, self.facts = chosen, facts or Facts()
         self.reader = Reader(array)
         self.shape = (len(array) if chosen is None else len(chosen), *array.shape[1:])
@@ -75,7 +75,7 @@ class Stored(NDArrayOperatorsMixin):
         if self.chosen is not None:
             chosen = self.chosen[chosen[:]]
         facts = self.facts.of_part(name_of(chosen)) if self.facts.path else Facts()
-        return Stored(self.array, self.white, self.clip, chosen, facts)
+        return Stored(self.array, self.white, self.clips, chosen, facts)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         """What an array would give: float32, a copy."""
@@ -108,7 +108,7 @@ class Stored(NDArrayOperatorsMixin):
         return np.where(key < 0, key + n, key)
 
     def _floats(self, key: Any) -> np.ndarray:
-        return as_float(self.stored(key), self.white, self.clip)
+        return as_float(self.stored(key), self.white, self.clips)
 
     def stored(self, key: Any) -> np.ndarray:
         """The images of a slice, or of numbers from 0 on, as they are stored."""

@@ -68,7 +68,7 @@ class OnDevice(AnswersOnGPU):
         else:  # the stored numbers travel, which are fewer bytes, and become floats there
             some = self.images.stored(key if isinstance(key, slice) else to_numpy(key))
             some = to_device(some, self.device)
-        found = as_float(some, self.images.white, self.images.clip)
+        found = as_float(some, self.images.white, self.images.clips)
         return found[0] if one else found
 
     def __array__(self) -> Array:
