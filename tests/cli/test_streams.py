@@ -3,6 +3,7 @@
 import compileall
 import io
 import os
+import signal
 import shutil
 import subprocess
 import sys
@@ -137,7 +138,14 @@ def test_ctrl_c_while_it_loads_shows_no_traceback(module, argument, tmp_path):
     script.write_text("import sys; from tinyddpm.cli import main; sys.exit(main())", "utf-8")
     command = PROGRAM if argument == "-m" else [sys.executable, str(script)]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), *map(str, sys.path)])}
-    done = subprocess.run([*command, "info", "x"], env=environment, capture_output=True, timeout=60)
+    done = subprocess.run(
+        [*command, "info", "x"],
+        env=environment,
+        capture_output=True,
+        timeout=60,
+        # `nohup … &` starts everything with Ctrl-C ignored, these tests too.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
     assert (done.returncode, done.stderr) == (130, b"tinyddpm: interrupted\n")
 
 
