@@ -10,11 +10,11 @@ TOLERANCE = {"float32": 2e-5, "float64": 1e-12}
 
 
 def moved(value, device="cuda"):
-    """`value` with every NumPy array in it, in tuples and dictionaries too, on the device."""
+    """`value` with every NumPy array in it, in tuples, lists, dictionaries too, on the device."""
     if isinstance(value, np.ndarray):
         return to_device(value, device)
-    if isinstance(value, tuple):
-        return tuple(moved(v, device) for v in value)
+    if isinstance(value, (tuple, list)):
+        return (list if isinstance(value, list) else tuple)(moved(v, device) for v in value)
     if isinstance(value, dict):
         return {name: moved(v, device) for name, v in value.items()}
     return value
