@@ -232,8 +232,14 @@ def state(**changed):
 BAD = [
     (lambda: Measured(0), "steps: expected a positive number, got 0"),
     (lambda: Measured(5, momentum=1), "momentum: expected 0 up to"),
-    (lambda: Measured(5).load(state(m=np.ones(16))), "state: expected squares, steps, got m"),
-    (lambda: Measured(5, momentum=0.9).load(state()), "state: expected m, squares, steps, got sq"),
+    (
+        lambda: Measured(5).load(state(m=np.ones(16))),
+        "state: expected squares, steps, or nothing, got m",
+    ),
+    (
+        lambda: Measured(5, momentum=0.9).load(state()),
+        "state: expected m, squares, steps, or nothing, got sq",
+    ),
     (lambda: Measured(5, damping=0), "damping: expected a positive number, got 0"),
     (lambda: Measured(5).load({"squares": np.ones(3)}), "state: expected squares, steps"),
     (lambda: Measured(5).load(state(m=np.ones(3))), "state: expected .* got m, squares, steps"),

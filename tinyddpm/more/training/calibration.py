@@ -37,6 +37,7 @@ from autograd.backend import Array, array_module, expect, kind_of, to_device
 from ...nn.module import Module
 from ...nn.unet import UNet
 from ..curvature import kinds
+from .state import check_names
 
 SILENT = 1e-7  # about float32's rounding of a number
 
@@ -78,8 +79,8 @@ class Measured:
             self.squares = _like(g, "squares", self.squares)
             self.squares += g * g
             self.done += 1
-            self.c2 = self.measured(unet)
-        elif self.c2 is None:  # after `load`
+            self.c2 = None
+        if self.c2 is None:
             self.c2 = self.measured(unet)
         if self.momentum:
             past = 0.0 if self.m is None else _like(g, "m", self.m)
@@ -109,10 +110,9 @@ class Measured:
         Raises:
             ValueError: it is no state of an update with these options.
         """
+        check_names(state, *["m"] * bool(self.momentum), "squares", "steps")
         if not state:
             return
-        names, needed = sorted(state), ["m"] * bool(self.momentum) + ["squares", "steps"]
-        expect(names == needed, "state", ", ".join(needed), ", ".join(names))
         squares, steps = state["squares"], state["steps"]
         fine = squares.ndim == 1 and bool((squares >= 0).all())  # NaN is not
         expect(fine, "squares", "a vector of numbers ≥ 0", kind_of(squares))
