@@ -77,7 +77,7 @@ prove: $(VENV)/.ready-test $(VENV)/.ready-bench $(VENV)/.ready-fuzz $(GPU_SIM)/.
 	$(GPU_SIM)/bin/python tests/mutants/gpu.py
 
 bench: $(VENV)/.ready-bench
-	$(RUN) -m benchmarks.step --memory
+	$(RUN) -m benchmarks.step --memory --updates
 	$(RUN) -m benchmarks.sample
 	$(RUN) -m benchmarks.ops
 

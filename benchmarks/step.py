@@ -12,6 +12,8 @@ import sys
 
 from tinyddpm import fast
 from tinyddpm.fast.parallel import Shards
+from tinyddpm.more.training.calibration import Measured
+from tinyddpm.more.training.optimisers import Adam
 from tinyddpm.train import gradient
 
 from .cases import CASES, Case
@@ -32,6 +34,22 @@ def ours(case, compute):
         case.unet.theta -= BETA * case.unet.grad
 
     return J, step
+
+
+def updates(case, J):
+    """name -> step() of our network with another update than θ ← θ − β∇J."""
+
+    def stepper(update):
+        def step():
+            case.unet.grad[...] = 0
+            J()
+            update(case.unet, BETA, 1)
+
+        return step
+
+    endless, once = Measured(steps=10**9), Measured(steps=1)
+    each = {"multipliers being measured": endless, "multipliers measured": once, "Adam": Adam()}
+    return {name: stepper(update) for name, update in each.items()}
 
 
 def theirs(net, x0, xt, t):
@@ -68,6 +86,8 @@ def measure(name, options):
             if peer != "torch.compile":
                 worst = max(worst, difference(case.unet, parts[0], J, J_peer))
         check_agreement(f"{name}, gradients", worst)
+        others = updates(case, J) if options.updates else {}
+        runs |= others
         if options.definition:
             fast.disable()
             runs["the definitions"] = ours(case, gradient)[1]
@@ -81,6 +101,7 @@ def measure(name, options):
         "difference": worst,
         "ms": {run: 1000 * s for run, s in medians.items()},
         "ratio": median_ratio(seconds["ours"], seconds[eager]),
+        "updates": {name: median_ratio(seconds[name], seconds["ours"]) for name in others},
         "GFLOP/s": 3 * case.flops() / medians["ours"] / 1e9,
         "peer": eager,
     }
@@ -111,6 +132,7 @@ def main():
     parser.add_argument("--cases", nargs="*", default=list(CASES), choices=list(CASES))
     parser.add_argument("--compile", action="store_true", help="time torch.compile too")
     parser.add_argument("--definition", action="store_true", help="time our definitions too")
+    parser.add_argument("--updates", action="store_true", help="time other updates too")
     parser.add_argument("--memory", action="store_true", help="measure peak memory too")
     parser.add_argument("--side", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -137,6 +159,8 @@ def compare(options):
             f"{speed:.0f} GFLOP/s as direct convolutions, {speed / peak:.2f} of the peak;", end=" "
         )
         print(f"gradients differ by {row['difference']:.0e}", end="", flush=True)
+        for update, ratio in row["updates"].items():
+            print(f", {update} {ratio:.3f} of ours", end="")
         for side in ("ours", row["peer"]) if options.memory else ():
             print(f", {side} {memory(side, name, options):.0f} MB", end="")
         print(flush=True)

@@ -37,6 +37,7 @@ from autograd.backend import Array, array_module, expect, kind_of, to_device
 from ...nn.module import Module
 from ...nn.unet import UNet
 from ..curvature import kinds
+from .optimisers import blocks
 from .state import check_names
 
 SILENT = 1e-7  # about float32's rounding of a number
@@ -69,30 +70,56 @@ class Measured:
         expect(0 <= momentum < 1, "momentum", "0 up to, but not including, 1", momentum)
         self.steps, self.damping, self.momentum = steps, damping, momentum
         self.c2, self.squares, self.m, self.done = None, None, None, 0
+        self._slices: Mapping[str, slice] = {}
 
     def __call__(self, unet: Module, beta: float, k: int) -> None:
         """Change θ in place, by step size β."""
-        g = unet.grad
+        measuring = self.done < self.steps
         if self.squares is None:
-            self.squares = array_module(g).zeros_like(g)
-        if self.done < self.steps:
-            self.squares = _like(g, "squares", self.squares)
-            self.squares += g * g
+            self.squares = array_module(unet.grad).zeros_like(unet.grad)
+        self.squares = _like(unet.grad, "squares", self.squares)
+        if measuring:
+            for squares, grad, room in blocks(self.squares, unet.grad):
+                room[...] = grad
+                room *= grad
+                squares += room
             self.done += 1
-            self.c2 = None
-        if self.c2 is None:
-            self.c2 = self.measured(unet)
-        if self.momentum:
-            past = 0.0 if self.m is None else _like(g, "m", self.m)
-            g = self.m = self.momentum * past + (1 - self.momentum) * g
-        unet.theta -= beta * (self.c2 * g)
+        if measuring or self.c2 is None:
+            self.c2 = self.measured(unet, self.c2)
+        along = self._mean(unet.grad) if self.momentum else unet.grad
+        for theta, c2, g, room in blocks(unet.theta, self.c2, along):
+            room[...] = c2
+            room *= g
+            room *= float(beta)
+            theta -= room
 
-    def measured(self, unet: Module) -> Array:
-        """c² of each number of the network's θ, from the gradients so far: at least one."""
+    def _mean(self, grad: Array) -> Array:
+        """m, after this gradient."""
+        if self.m is None:
+            self.m = array_module(grad).zeros_like(grad)
+        self.m = _like(grad, "m", self.m)
+        for m, g, room in blocks(self.m, grad):
+            room[...] = g
+            room *= 1 - self.momentum
+            m *= self.momentum
+            m += room
+        return self.m
+
+    def measured(self, unet: Module, out: Array | None = None) -> Array:
+        """c² of each number of the network's θ, from the gradients so far: at least one.
+
+        Args:
+            unet: the network.
+            out: a vector like θ to write them into; without it, a new one.
+        """
         if self.squares is None:
             raise ValueError("measured: expected a step or a state before it")
         squares = _like(unet.theta, "squares", self.squares)
-        return _multipliers(squares / self.done, unet.slices(), self.damping)
+        xp = array_module(squares)
+        out = xp.divide(squares, self.done, out=xp.empty_like(squares) if out is None else out)
+        self._slices = self._slices or unet.slices()  # which takes as long as the rest
+        _invert(out, self._slices, self.damping)
+        return out
 
     def state(self) -> dict[str, Array]:
         """What a run needs to go on with the same bits: arrays by name, {} before the first step.
@@ -130,14 +157,17 @@ def _like(theta: Array, name: str, vector: Array) -> Array:
     return vector if array_module(vector) is xp else xp.asarray(vector)
 
 
-def _multipliers(squares: Array, slices: Mapping[str, slice], damping: float) -> Array:
-    """c², from E[(∇J)²]."""
+def _invert(squares: Array, slices: Mapping[str, slice], damping: float) -> None:
+    """Write c² into the place of E[(∇J)²]."""
     xp, arrays = array_module(squares), slices.values()
     rooms = np.diff([*(where.start for where in arrays), len(squares)])  # with the padding
-    means = xp.stack([squares[where].sum() / (where.stop - where.start) for where in arrays])
+    sizes = xp.asarray([where.stop - where.start for where in arrays], squares.dtype)
+    means = xp.stack([squares[where].sum() for where in arrays]) / sizes
     heard = means > SILENT**2 * means.max()
     added = xp.where(heard, damping * means, xp.inf).astype(squares.dtype)
-    return 1 / xp.sqrt(squares + xp.repeat(added, rooms.tolist()))
+    squares += xp.repeat(added, rooms.tolist())
+    xp.sqrt(squares, out=squares)
+    xp.divide(1, squares, out=squares)
 
 
 def by_kind(unet: UNet, c2: Array) -> dict[str, tuple[float, float, float]]:

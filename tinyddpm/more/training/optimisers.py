@@ -45,7 +45,7 @@ class Momentum:
         if self.m is None:
             self.m = array_module(unet.theta).zeros_like(unet.theta)
         alike("m", self.m, unet.theta)  # it may come from a file
-        for theta, grad, m, room in _blocks(unet.theta, unet.grad, self.m):
+        for theta, grad, m, room in blocks(unet.theta, unet.grad, self.m):
             m *= self.momentum
             m += grad
             room[...] = m
@@ -101,7 +101,7 @@ class Adam:
         self.steps += 1
         (b1, b2), xp = self.decay, array_module(unet.theta)
         unbias_m, unbias_v = 1 / (1 - b1**self.steps), 1 / (1 - b2**self.steps)
-        for theta, grad, m, v, room in _blocks(unet.theta, unet.grad, self.m, self.v):
+        for theta, grad, m, v, room in blocks(unet.theta, unet.grad, self.m, self.v):
             xp.multiply(grad, 1 - b1, out=room)
             m *= b1
             m += room
@@ -131,7 +131,7 @@ class Adam:
         self.m, self.v, self.steps = state.get("m"), state.get("v"), int(steps)
 
 
-def _blocks(*vectors: Array) -> Iterator[list[Array]]:
+def blocks(*vectors: Array) -> Iterator[list[Array]]:
     """The vectors block by block, with room for one more block. On a GPU it is one block."""
     size = vectors[0].size
     length = max(1, min(BLOCK, size) if isinstance(vectors[0], np.ndarray) else size)
