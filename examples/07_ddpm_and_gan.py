@@ -1,20 +1,23 @@
 """Is the training of a DDPM more stable than that of a GAN? (The lecture's question 4.)
 
-    python examples/07_ddpm_and_gan.py            # about two minutes on two cores
+    python examples/07_ddpm_and_gan.py            # about four minutes on two cores
     python examples/07_ddpm_and_gan.py --quick    # seconds
 
 We train a DDPM, a GAN and a VAE on the same points: eight small clouds on a ring, the usual test of
 whether a generator finds all modes (Metz et al. 2017, "Unrolled generative adversarial networks").
 The three have the same engine, the same layers and about as many parameters. Each trains from
-several seeds, with every step size, by plain gradient descent and by Adam, the usual choice for
-GANs. We tune nothing for one of them alone, and use no method invented to make GANs stable.
+several seeds and with every step size: by plain gradient descent, the same with multipliers that
+are measured in the warm-up (docs/sgd.md), and Adam, the usual choice for GANs. We tune nothing for
+one of them alone, and use no method invented to make GANs stable.
 
-A run fails if it diverges or misses a mode. (At first it also failed with less than half of its
-points near a mode, and nearly all runs did. That was too much to ask in so few steps, so we only
-print this fraction, for the best and the worst step size.)
+A run fails if it diverges or misses a mode. Perhaps it was only not finished. So we look at each
+run five times on its way. It is *late* if it has not had all modes at any look. It *breaks* if it
+diverges, or loses a mode after it had all of them.
 """
 
 import argparse
+import time
+from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
 from pathlib import Path
@@ -30,14 +33,17 @@ from autograd.ops import sigmoid_of
 from tinyddpm import noise, schedule
 from tinyddpm.more.points import PointNet
 from tinyddpm.more.solvers import ddim
+from tinyddpm.more.training.calibration import Measured
+from tinyddpm.more.training.optimisers import Adam
 from tinyddpm.nn.linear import Linear
 from tinyddpm.nn.module import Module
 from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, PURPLE, RED, save_figure, tidy
 from tinyddpm.train import gradient
 
-RATES = {"SGD": (0.03, 0.1, 0.3), "Adam": (3e-4, 1e-3, 3e-3)}
-FULL = SimpleNamespace(steps=2500, seeds=3, rates=RATES, samples=1000)
-QUICK = SimpleNamespace(steps=500, seeds=2, rates={"Adam": (3e-3,)}, samples=400)
+RATES = {"plain": (0.03, 0.1, 0.3)} | dict.fromkeys(("measured", "Adam"), (3e-4, 1e-3, 3e-3))
+FULL = SimpleNamespace(budgets=(300, 600, 1200, 2500, 5000), seeds=3, rates=RATES, samples=1000)
+QUICK = SimpleNamespace(budgets=(200, 500), seeds=2, rates={"Adam": (3e-3,)}, samples=400)
+WARMUP = 300  # steps in which β rises
 LINEAR = schedule.linear(1000)
 M = 128
 WIDTH = 0.04  # the standard deviation of each cloud
@@ -52,7 +58,7 @@ def real(seed, k, n):
     return CENTRES[cloud] + WIDTH * noise.normal(seed, "in the cloud", k, index, (2,))
 
 
-# ---- three models (`step` trains, returns losses; `sample` makes points of noise), two updates ---
+# ---- three models (`step` trains, returns losses; `sample` makes points of noise), three updates -
 
 
 class MLP(Module):
@@ -75,13 +81,12 @@ class DDPM:
         self.seed, self.net = seed, PointNet(width=64, layers=2).initialise(seed)
 
     def step(self, k, descend):
-        m = np.arange(M)
         x0 = real(self.seed, k, M)[:, :, None, None]
-        t = 1 + noise.integers(self.seed, "t", k, m, LINEAR.T)
-        eps = noise.normal(self.seed, "eps", k, m, (2, 1, 1))
+        t = 1 + noise.integers(self.seed, "t", k, np.arange(M), LINEAR.T)
+        eps = noise.normal(self.seed, "eps", k, np.arange(M), (2, 1, 1))
         self.net.grad[...] = 0
         J, _ = gradient(self.net, LINEAR, x0, t, eps)
-        descend(self.net)
+        descend(self.net, k)
         return (float(J),)
 
     def sample(self, z):
@@ -105,12 +110,12 @@ class GAN:
         on_generated = softplus(self.discriminator(self.sample(z))).mean()
         d_loss = (on_real + on_generated) / 2
         d_loss.backward()
-        descend(self.discriminator)
+        descend(self.discriminator, k)
 
         self.generator.grad[...] = 0  # its loss is the one that does not saturate
         g_loss = softplus(-self.discriminator(self.generator(z))).mean()
         g_loss.backward()
-        descend(self.generator)
+        descend(self.generator, k)
         return float(d_loss), float(g_loss)
 
     def sample(self, z):
@@ -144,8 +149,8 @@ class VAE:
         kl = 0.5 * (ops.square(mean) + exp(log_variance) - log_variance - 1).sum(axis=1)
         loss = (ops.square(x_hat - x).sum(axis=1) + 2 * WIDTH**2 * kl).mean()
         loss.backward()
-        descend(self.encoder)
-        descend(self.decoder)
+        descend(self.encoder, k)
+        descend(self.decoder, k)
         return (float(loss),)
 
     def sample(self, z):
@@ -154,49 +159,45 @@ class VAE:
             return self.decoder(z).data + WIDTH * blur
 
 
-class SGD:
-    def __init__(self, rate):
-        self.rate = rate
-
-    def __call__(self, net):
-        net.theta -= self.rate * net.grad
+def plain(net, beta, k):
+    net.theta -= beta * net.grad
 
 
-class Adam:  # Kingma & Ba 2015
-    def __init__(self, rate):
-        self.rate, self.state = rate, {}
-
-    def __call__(self, net, decay1=0.9, decay2=0.999):
-        k, mean, square = self.state.get(net, (0, 0 * net.theta, 0 * net.theta))
-        k += 1
-        mean = decay1 * mean + (1 - decay1) * net.grad
-        square = decay2 * square + (1 - decay2) * net.grad**2
-        self.state[net] = k, mean, square
-        scale = np.sqrt(square / (1 - decay2**k)) + 1e-8
-        net.theta -= self.rate * mean / (1 - decay1**k) / scale
-
-
+UPDATES = {"plain": lambda: plain, "measured": lambda: Measured(WARMUP), "Adam": Adam}
 MODELS = {"DDPM": DDPM, "GAN": GAN, "VAE": VAE}
-UPDATES = {"SGD": SGD, "Adam": Adam}
 
 # ---- the runs ------------------------------------------------------------------------------------
 
 
-def run(name, method, rate, seed, steps, n):
-    """Train one model, sample n points, and count the modes that they cover."""
-    model, descend, losses = MODELS[name](seed), UPDATES[method](rate), []
+def run(name, method, rate, seed, budgets, n):
+    """Train one model. At each budget sample n points, and count the modes that they cover."""
+    model, losses, updates = MODELS[name](seed), [], defaultdict(UPDATES[method])
+
+    def descend(net, k):  # each network of a model has an update of its own
+        updates[net](net, rate * min(1, k / WARMUP), k)
+
+    z, seconds = noise.normal(0, "example: z", 0, np.arange(n), (2,)), 0.0
+    r = SimpleNamespace(name=name, method=method, rate=rate, verdicts=[], diverges=False)
     with np.errstate(all="ignore"):
-        while len(losses) < steps and (not losses or np.isfinite(losses[-1]).all()):
-            losses.append(model.step(len(losses) + 1, descend))
-        points = model.sample(noise.normal(0, "example: z", 0, np.arange(n), (2,)))
-    near = np.linalg.norm(points[:, None] - CENTRES, axis=2) < 4 * WIDTH  # (n, modes)
-    r = SimpleNamespace(name=name, method=method, rate=rate, seed=seed)
-    r.losses, r.points = np.array(losses), points
-    r.modes = int((near.mean(axis=0) > 0.02).sum())  # 2 % of the points cover a mode
-    r.near = float(near.any(axis=1).mean())  # the fraction of points near a mode
-    r.diverges = len(losses) < steps
-    r.fails = r.diverges or r.modes < 8
+        for budget in budgets:
+            start = time.process_time()
+            while len(losses) < budget and not r.diverges:
+                losses.append(model.step(len(losses) + 1, descend))
+                r.diverges = not np.isfinite(losses[-1]).all()
+            seconds += time.process_time() - start
+            look(r, model.sample(z))
+    r.losses, r.ms, r.fails = np.array(losses), 1000 * seconds / len(losses), not r.fine
     return r
+
+
+def look(r, points):
+    """Note the modes that the points cover, and whether the run is "fine", "late" or "broken"."""
+    near = np.linalg.norm(points[:, None] - CENTRES, axis=2) < 4 * WIDTH  # (n, modes)
+    r.points, r.near = points, float(near.any(axis=1).mean())  # the fraction of points near a mode
+    r.modes = int((near.mean(axis=0) > 0.02).sum())  # 2 % of the points cover a mode
+    r.fine = r.modes == 8 and not r.diverges
+    broken = r.diverges or "fine" in r.verdicts
+    r.verdicts.append("fine" if r.fine else "broken" if broken else "late")
 
 
 def smooth(losses):
@@ -211,64 +212,66 @@ def swing(r):
 
 
 def report(runs, size):
-    print(f"{size.steps} steps of {M} points. For each step size: modes covered of 8, and the")
-    print(f"fraction of points near a mode (both averaged over {size.seeds} seeds); how many fail.")
-    near = {name: [] for name in MODELS}  # the fraction near a mode with each step size
-    for (method, rates), name in product(size.rates.items(), MODELS):
-        cells = []
-        for rate in rates:
-            own = [r for r in runs if (r.name, r.method, r.rate) == (name, method, rate)]
-            modes, fails = np.mean([r.modes for r in own]), sum(r.fails for r in own)
-            near[name].append(np.mean([r.near for r in own]))
-            cells.append(f"{rate:g}: {modes:.1f}, {near[name][-1]:.2f}, {fails} fail")
-        print(f"   {method:4} {name:4} " + "   ".join(cells))
-
+    print("How many runs are late + broken after this number of steps:")
+    print("                    " + "".join(f"{budget:9,}" for budget in size.budgets))
+    for method, name in product([*size.rates, "all"], MODELS):
+        own = [r for r in runs if r.name == name and method in (r.method, "all")]
+        looks = zip(*(r.verdicts for r in own))
+        cells = [f"{look.count('late')} + {look.count('broken')}" for look in looks]
+        print(f"{method:9}{name:5}of {len(own):2}" + "".join(f"{cell:>9}" for cell in cells))
     for name in MODELS:
         own = [r for r in runs if r.name == name]
-        fails, diverges = sum(r.fails for r in own), sum(r.diverges for r in own)
-        best, worst = max(near[name]), min(near[name])
         percent = np.median([100 * swing(r) for r in own if not r.diverges])
-        print(f"{name}: {fails} of {len(own)} runs fail ({diverges} diverge). The fraction near a")
-        print(f"   mode is {best:.2f} with the best step size, {worst:.2f} with the worst.")
-        print(f"   Where it does not diverge, its loss still moves by {percent:.0f} % (median).")
+        near = max(r.near for r in own)
+        print(
+            f"{name}: {np.median([r.ms for r in own]):.1f} ms a step. In the best run {near:.2f} of"
+        )
+        print(
+            f"   the points lie near a mode. The loss moves by {percent:.0f} % to the end (median)."
+        )
 
 
 # ---- the picture ---------------------------------------------------------------------------------
 
 
-def draw(path, runs):
-    """For each model: the losses with its best step size, and the points of three runs."""
-    figure = Figure(figsize=(12.5, 8.6), dpi=100)
-    grid = figure.subplots(3, 4, width_ratios=(1.7, 1, 1, 1))
-    figure.subplots_adjust(left=0.05, right=0.99, top=0.95, bottom=0.05, wspace=0.16, hspace=0.28)
-    for (curves, left, middle, right), name in zip(grid, MODELS):
+def draw(path, runs, size):
+    """How many fail, by steps and by time; then losses, and points, of each model."""
+    figure = Figure(figsize=(12.5, 11.4), dpi=100)
+    grid = figure.subplots(3, 3)
+    figure.subplots_adjust(left=0.04, right=0.99, top=0.96, bottom=0.03, wspace=0.14, hspace=0.22)
+    grid[0, 2].set_axis_off()
+    for column, name, colour in zip(grid[1:].T, MODELS, (BLUE, ORANGE, PURPLE)):
         own = sorted((r for r in runs if r.name == name), key=lambda r: (-r.modes, -r.near))
-        draw_losses(curves, own)
-        draw_points(left, "best", own[0])
-        draw_points(middle, "median", own[len(own) // 2])
-        draw_points(right, "worst", own[-1])
+        for axes, unit, scale in zip(grid[0], ("steps", "seconds"), (1, own[0].ms / 1000)):
+            draw_failures(axes, own, scale * np.array(size.budgets), colour)
+            axes.set_title(f"runs of {len(own)} that fail, by {unit}", loc="left", color=INK)
+        draw_losses(column[0], own[0])
+        draw_points(column[1], own[len(own) // 2])
     save_figure(figure, path)
 
 
-def draw_losses(axes, own):
-    """The losses of every seed with the method and step size of own[0], the best run."""
-    best = own[0]
-    alike = [r for r in own if (r.method, r.rate) == (best.method, best.rate)]
-    for i, (name, colour) in enumerate(zip(MODELS[best.name].losses, (BLUE, ORANGE))):
-        lines = [axes.plot(smooth(r.losses[:, i]), color=colour, linewidth=0.8)[0] for r in alike]
-        lines[0].set_label(name)
-    title = f"{best.name}: {best.method} {best.rate:g}, every seed"
-    axes.set_title(title, loc="left", color=INK)
+def draw_failures(axes, own, x, colour):
+    looks = np.array([r.verdicts for r in own])
+    axes.plot(x, (looks != "fine").sum(axis=0), "o-", color=colour, label=own[0].name)
+    axes.plot(x, (looks == "broken").sum(axis=0), "--", color=colour, label="   break")
+    axes.set(xscale="log", ylim=(-0.5, len(own) + 0.5))
     axes.legend(frameon=False, labelcolor="linecolor")
     tidy(axes)
 
 
-def draw_points(axes, which, r):
+def draw_losses(axes, r):
+    for name, losses, colour in zip(MODELS[r.name].losses, r.losses.T, (BLUE, ORANGE)):
+        axes.plot(smooth(losses), color=colour, linewidth=0.8, label=name)
+    axes.set_title(f"best run of the {r.name}: {r.method}, β = {r.rate:g}", loc="left", color=INK)
+    axes.legend(frameon=False, labelcolor="linecolor")
+    tidy(axes)
+
+
+def draw_points(axes, r):
     axes.scatter(*CENTRES.T, s=260, color="none", edgecolors=GREY, linewidths=0.7)
     axes.scatter(*r.points.T, s=2, color=RED if r.fails else PURPLE, linewidths=0)
     axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
-    title = f"{which}: {r.method} {r.rate:g}, {r.modes} modes{', fails' if r.fails else ''}"
-    axes.set_title(title, loc="left", color=INK, fontsize=9)
+    axes.set_title(f"median run: {r.method}, β = {r.rate:g}, {r.modes} modes", loc="left")
 
 
 def main(arguments=None):
@@ -279,19 +282,16 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     size = QUICK if options.quick else FULL
     todo = [
-        (name, method, rate, seed, size.steps, size.samples)
-        for method, rates in size.rates.items()
-        for name, rate, seed in product(MODELS, rates, range(size.seeds))
+        (name, method, rate, seed, size.budgets, size.samples)
+        for name, method, seed in product(MODELS, size.rates, range(size.seeds))
+        for rate in size.rates[method]
     ]
-    if options.quick:
-        runs = [run(*what) for what in todo]
-    else:  # processes share the cores, so each has one thread
-        with ProcessPoolExecutor(initializer=threadpool_limits, initargs=(1, "blas")) as pool:
-            runs = list(pool.map(run, *zip(*todo)))
+    with ProcessPoolExecutor(initializer=threadpool_limits, initargs=(1, "blas")) as pool:
+        runs = list((map if options.quick else pool.map)(run, *zip(*todo)))
 
     report(runs, size)
     options.out.mkdir(parents=True, exist_ok=True)
-    draw(options.out / "ddpm_and_gan.png", runs)
+    draw(options.out / "ddpm_and_gan.png", runs, size)
     print(f"The picture is in {options.out / 'ddpm_and_gan.png'}.")
     return runs
 

@@ -22,7 +22,7 @@ def quick(tmp_path_factory):
 def test_no_run_diverges_here_and_all_have_found_the_ring(quick):
     for runs in quick[0].values():
         for r in runs:
-            assert len(r.losses) == EXAMPLE["QUICK"].steps
+            assert len(r.losses) == EXAMPLE["QUICK"].budgets[-1]
             assert np.isfinite(r.points).all() and r.near > 0.15
 
 
@@ -34,25 +34,71 @@ def test_the_objective_of_a_regression_falls_and_stays_and_a_game_goes_up_and_do
     assert swing["GAN"] > 2 * swing["DDPM"]
 
 
-def test_a_run_fails_that_misses_a_mode(monkeypatch):
-    class Fake:
-        def __init__(self, seed):
-            pass
+class Fake:
+    """A model whose points at each look, and losses, are given."""
 
-        def step(self, k, descend):
-            return (1.0,)
+    losses, looks = (1.0, 1.0, 1.0), ()
 
-        def sample(self, z):
-            return self.points[np.arange(len(z)) % len(self.points)]
+    def __init__(self, seed):
+        self.looked, self.stepped = iter(self.looks), iter(self.losses)
 
-    centres = EXAMPLE["CENTRES"]
+    def step(self, k, descend):
+        return (next(self.stepped),)
+
+    def sample(self, z):
+        points = next(self.looked)
+        return points[np.arange(len(z)) % len(points)]
+
+
+CENTRES = EXAMPLE["CENTRES"]
+
+
+def found(monkeypatch, looks, losses=(1.0, 1.0, 1.0)):
     monkeypatch.setitem(EXAMPLE["MODELS"], "fake", Fake)
-    mostly_elsewhere = np.concatenate([centres, 0 * centres, 0 * centres])
-    cases = (centres, False, 1), (centres[:7], True, 1), (mostly_elsewhere, False, 1 / 3)
-    for points, fails, near in cases:
-        Fake.points = points
-        found = EXAMPLE["run"]("fake", "SGD", 0.1, 0, 2, 840)
-        assert found.fails == fails and found.near == pytest.approx(near)
+    monkeypatch.setattr(Fake, "looks", looks)
+    monkeypatch.setattr(Fake, "losses", losses)
+    return EXAMPLE["run"]("fake", "plain", 0.1, 0, range(1, len(looks) + 1), 840)
+
+
+MOSTLY_ELSEWHERE = np.concatenate([CENTRES, 0 * CENTRES, 0 * CENTRES])
+ENDS = (CENTRES, "fine", 1), (CENTRES[:7], "late", 1), (MOSTLY_ELSEWHERE, "fine", 1 / 3)
+
+
+@pytest.mark.parametrize(("points", "verdict", "near"), ENDS)
+def test_a_run_fails_that_misses_a_mode(monkeypatch, points, verdict, near):
+    r = found(monkeypatch, [points])
+    assert r.verdicts == [verdict] and r.fails == (verdict != "fine")
+    assert r.near == pytest.approx(near)
+
+
+@pytest.mark.parametrize(
+    ("modes", "losses", "verdicts"),
+    [
+        ((7, 7, 8), (1, 1, 1), ["late", "late", "fine"]),
+        ((8, 7, 8), (1, 1, 1), ["fine", "broken", "fine"]),
+        ((8, 7, 7), (1, 1, 1), ["fine", "broken", "broken"]),
+        ((7, 8, 8), (1, np.inf), ["late", "broken", "broken"]),
+    ],
+)
+def test_late_is_who_never_had_all_and_broken_who_had_or_diverges(
+    monkeypatch, modes, losses, verdicts
+):
+    r = found(monkeypatch, [CENTRES[:n] for n in modes], losses)
+    assert r.verdicts == verdicts and r.fails == (verdicts[-1] != "fine")
+    assert r.diverges == (losses[-1] == np.inf)
+
+
+@pytest.mark.parametrize("method", EXAMPLE["UPDATES"])
+def test_each_network_of_a_model_has_an_update_of_its_own(method):
+    """A GAN's first steps equal those of two networks that descend by themselves."""
+    gan, updates = EXAMPLE["GAN"](0), {}
+
+    def descend(net, k):
+        updates.setdefault(net, EXAMPLE["UPDATES"][method]())(net, 0.01 * k / EXAMPLE["WARMUP"], k)
+
+    losses = [gan.step(k, descend) for k in (1, 2, 3)]
+    r = EXAMPLE["run"]("GAN", method, 0.01, 0, (3,), 10)
+    assert np.array_equal(r.losses, losses)
 
 
 def test_its_own_op_has_the_right_pullback():
