@@ -254,7 +254,7 @@ def draw_failures(axes, own, x, colour):
     looks = np.array([r.verdicts for r in own])
     axes.plot(x, (looks != "fine").sum(axis=0), "o-", color=colour, label=own[0].name)
     axes.plot(x, (looks == "broken").sum(axis=0), "--", color=colour, label="   break")
-    axes.set(xscale="log", ylim=(-0.5, len(own) + 0.5))
+    axes.set(xlim=(0, None), ylim=(-0.5, len(own) + 0.5))
     axes.legend(frameon=False, labelcolor="linecolor")
     tidy(axes)
 
@@ -271,7 +271,7 @@ def draw_points(axes, r):
     axes.scatter(*CENTRES.T, s=260, color="none", edgecolors=GREY, linewidths=0.7)
     axes.scatter(*r.points.T, s=2, color=RED if r.fails else PURPLE, linewidths=0)
     axes.set(xlim=(-1.3, 1.3), ylim=(-1.3, 1.3), aspect="equal", xticks=[], yticks=[])
-    axes.set_title(f"median run: {r.method}, β = {r.rate:g}, {r.modes} modes", loc="left")
+    axes.set_title(f"median run: {r.method}, β = {r.rate:g}", loc="left", color=INK)
 
 
 def main(arguments=None):
