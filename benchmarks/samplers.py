@@ -25,11 +25,12 @@ import numpy as np
 
 from tinyddpm import data
 from tinyddpm.evaluation import features, metrics
-from tinyddpm.evaluation.evaluate import _order
+from tinyddpm.evaluation.real import _order
 from tinyddpm.files import replacing
 from tinyddpm.more.reverse import thresholded
 from tinyddpm.more.schedules import SPACINGS
-from tinyddpm.runs.opening import SAMPLERS, Run
+from tinyddpm.runs.chains import SAMPLERS
+from tinyddpm.runs.opening import Run
 from tinyddpm.types import Denoiser
 
 KEPT = Path("docs/samplers.csv")

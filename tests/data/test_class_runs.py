@@ -13,10 +13,11 @@ from tinyddpm.more.classes import ClassUNet, guided
 from tinyddpm.nn import UNetConfig
 from tinyddpm.pictures import report
 from tinyddpm.runs import checkpoint
+from tinyddpm.runs.chains import default_chain
 from tinyddpm.runs.config import Config, from_dict
 from tinyddpm.runs.folder import BEST, CHECKPOINT, CONFIG, METRICS
 from tinyddpm.runs.heldout import Draws
-from tinyddpm.runs.opening import Run, default_chain
+from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import run
 from tinyddpm.schedule import linear
 

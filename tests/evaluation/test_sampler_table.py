@@ -8,7 +8,7 @@ import pytest
 from benchmarks import network_error, samplers
 from benchmarks.samplers import ROWS, Row, detail, key
 from tinyddpm.cli.models import sample
-from tinyddpm.runs.opening import chain_length, default_chain
+from tinyddpm.runs.chains import chain_length, default_chain
 
 ROOT = Path(__file__).parents[2]
 MEASURED = [("fashion", 500), ("digits", 300)]

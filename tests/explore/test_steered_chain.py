@@ -7,7 +7,8 @@ from tiny_runs import TINY
 
 from tinyddpm.explore.chain import BEST, SAMPLERS, STEPS, Chain, Settings
 from tinyddpm.explore.explorer import Explorer
-from tinyddpm.runs.opening import Run, default_chain
+from tinyddpm.runs.chains import default_chain
+from tinyddpm.runs.opening import Run
 
 
 def test_a_chain_begins_with_what_the_sample_command_draws_with():

@@ -9,8 +9,8 @@ from small_runs import TINY
 from tinyddpm import cli, noise
 from tinyddpm.cli import options as command_line
 from tinyddpm.more import schedules, solvers
-from tinyddpm.runs import opening
-from tinyddpm.runs.opening import SAMPLERS, Run, chain_length, default_chain
+from tinyddpm.runs.chains import SAMPLERS, chain_length, default_chain
+from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import run
 from tinyddpm.sampler import ancestral
 
@@ -117,7 +117,7 @@ def test_the_length_of_a_chain_is_the_number_of_its_steps(trained):
 
 
 def test_the_command_line_offers_every_sampler_and_every_grid():
-    assert command_line.SAMPLERS == opening.SAMPLERS == tuple(SOLVERS)
+    assert command_line.SAMPLERS == SAMPLERS == tuple(SOLVERS)
     assert command_line.GRIDS == tuple(schedules.SPACINGS)
     takes = inspect.signature(Run.sample).parameters
     assert set(default_chain(9)) <= set(takes) and takes["grid"].default == "even"

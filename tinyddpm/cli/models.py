@@ -2,17 +2,22 @@
 
 import json
 import sys
+from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import click
 
+from .. import __version__
+from ..alone import Comm
 from ..runs import config as configuration
 from .help import Command
 from .names import Folder, RunName
 from .options import of_chain
+from .ranks import taking_part
 
 RUN = click.argument("run", type=RunName())
 DEVICE = click.option("--device", default="cpu", help="cpu, cuda or cuda:1 [cpu]")
@@ -23,6 +28,14 @@ def with_bar(chain: Iterable[Any], total: int) -> Iterator[Any]:
     from tqdm import tqdm
 
     return tqdm(chain, total=total, unit=" steps", desc="sampling", leave=False, disable=None)
+
+
+@contextmanager
+def taking_part_alike() -> Iterator[Comm]:
+    """As `taking_part`, and all ranks must have been started with the same options."""
+    with taking_part() as comm:
+        comm.check_same(version=__version__, **click.get_current_context().params)
+        yield comm
 
 
 @click.command(cls=Command)
@@ -64,19 +77,24 @@ def sample(
     fashion: trained models that come with tinyddpm.
     """
     from ..pictures import images as pictures
-    from ..runs.opening import Run, said
+    from ..runs.chains import said
+    from ..runs.opening import Run
 
-    if out.suffix.lower() not in pictures.WRITERS:
-        endings = ", ".join(pictures.WRITERS)
-        raise ValueError(f"--out: expected a name that ends in {endings}, got {out}")
-    if not out.parent.is_dir():
-        raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
-    model = Run(run, device, tf32)
-    how = model.chain(**named)
-    chain = model.sample(n, seed=seed, label=label, guidance=guidance, **how)
-    pictures.write_samples(with_bar(chain, how["steps"]), out)
-    of_class = "" if label is None else f", class {label}"
-    click.echo(f"{n} images, {said(**how)}, seed {seed}{of_class}, from {model.called}: {out}")
+    with taking_part_alike() as comm:
+        if out.suffix.lower() not in pictures.WRITERS:
+            endings = ", ".join(pictures.WRITERS)
+            raise ValueError(f"--out: expected a name that ends in {endings}, got {out}")
+        if not comm.rank and not out.parent.is_dir():
+            raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
+        model = Run(run, device, tf32, comm)
+        how = model.chain(**named)
+        chain = model.sample(n, seed=seed, label=label, guidance=guidance, **how)
+        if comm.rank:
+            deque(chain, maxlen=0)
+            return
+        pictures.write_samples(with_bar(chain, how["steps"]), out)
+        of_class = "" if label is None else f", class {label}"
+        click.echo(f"{n} images, {said(**how)}, seed {seed}{of_class}, from {model.called}: {out}")
 
 
 @click.command("eval", cls=Command)
@@ -109,19 +127,23 @@ def evaluate(
     """
     from ..evaluation.evaluate import evaluate
 
-    result = evaluate(
-        run,
-        n,
-        seed=seed,
-        device=device,
-        with_baselines=baselines,
-        watch=with_bar,
-        out=out,
-        **chain,
-    )
-    click.echo(result.text())
-    for path in result.write():
-        click.echo(f"  {path}")
+    with taking_part_alike() as comm:
+        result = evaluate(
+            run,
+            n,
+            seed=seed,
+            device=device,
+            with_baselines=baselines,
+            watch=with_bar,
+            out=out,
+            comm=comm,
+            **chain,
+        )
+        if result is None:
+            return  # rank 0 measures
+        click.echo(result.text())
+        for path in result.write():
+            click.echo(f"  {path}")
 
 
 @click.command(cls=Command)

@@ -21,7 +21,7 @@ LONGEST_CHOICES = 25  # characters; more of them stand in the text
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 
-# As in runs/opening.py and more/schedules.py (a test compares): help must not wait for them.
+# As in runs/chains.py and more/schedules.py (a test compares): help must not wait for them.
 SAMPLERS = ("ddpm", "ddim", "dpm", "heun")
 GRIDS = ("even", "log-snr-6", "log-snr", "quadratic", "karras")
 

@@ -63,6 +63,8 @@ class Ranks:
         if batch_size is not None:
             self.owners, mine = owned = cut(batch_size, shards, comm.rank, comm.size)
             self.samples, self.cut, count = owned.samples, from_zero(mine), len(mine)
+        elif comm.size > shards and not comm.rank:
+            say(f"ranks: at most {shards} of {comm.size} have work, one for each shard of the run")
         workers = workers or max(1, cores() // _sharing(comm))
         self.own = Shards(unet, schedule, workers, count, ema, gradient, say)
 

@@ -19,15 +19,16 @@ import numpy as np
 
 from autograd.backend import to_numpy
 
-from .. import data, noise
+from ..alone import Alone, Comm
 from ..files import replacing
 from ..more.ideal import ideal_denoiser
 from ..pictures.images import samples_beside_real
+from ..runs.chains import said
 from ..runs.heldout import Draws, mean_image
-from ..runs.opening import Run, said
-from ..types import Images
+from ..runs.opening import Run
 from . import features, metrics
 from .baselines import baselines
+from .real import real
 
 COLUMNS = ["Fréchet", "precision", "recall", "density", "coverage", "1-NN", "memorisation"]
 BAND = ["first t", "last t", "predict-the-mean", "ideal denoiser", "model"]
@@ -129,7 +130,8 @@ def evaluate(
     grid: str | None = None,
     clip: Literal["yes", "no"] | None = None,
     guidance: float | None = None,
-) -> Evaluation:
+    comm: Comm = Alone(),
+) -> Evaluation | None:
     """Draw n samples from a run and measure them.
 
     Args:
@@ -143,58 +145,57 @@ def evaluate(
         watch: called with the sampling chain and its number of steps; returns the chain.
         out: the folder that `Evaluation.write` writes to, if not the run's.
         guidance: as for `Run.sample`.
+        comm: the ranks that compute together. Only rank 0 needs `folder`, and measures.
+
+    Returns:
+        What was found; None on ranks other than 0.
 
     Raises:
         ValueError: if there is no folder to write to, too few images to measure, or no such chain.
     """
-    run = Run(folder, device)
+    run = Run(folder, device, comm=comm)
     how = run.chain(sampler, steps, eta, grid, clip)  # raises now if there is none
-    if out is None and not Path(folder).is_dir():
+    if not comm.rank and out is None and not Path(folder).is_dir():
         fix = "for a model without one, name a folder with --out"
         raise ValueError(f"{folder}: expected a run folder, to write the tables to; {fix}")
-    asked = run.config.size, run.config.channels, run.config.megapixels, run.config.max_memory
-    source = run.config.data, *asked
-    dataset = data.load(*source)
-    training, held_out = run.config.split_data(run.config.load_data()[0])
-    known_test = data.has_test_set(run.config.data)
-    parts = training, data.load_test(*source) if known_test else held_out
-    train, test = (data.at_most(part).images[:] for part in parts)
-    n = min(n, len(test), len(train))
+    images = real(run.config)
+    comm.check_same(data=images.dataset.fingerprint())
+    n = min(n, len(images.test), len(images.train))
     if n < FEWEST:
         expected = f"at least {FEWEST} images to measure, and as many to measure against"
         raise ValueError(f"n: expected {expected}, got {n}")
-    bands = _bands(run, train, test)
-
-    train = train[_order(len(train), "evaluation: training")]
-    test = test[_order(len(test), "evaluation: test")]
-    function, space = features.load(run.config.data, dataset)
-    real, known = function(test[:n]), function(train)
+    bands = _bands(run, images.train, images.test)
     for _, xt, _ in watch(run.sample(n, seed=seed, guidance=guidance, **how), how["steps"]):
         last = xt  # in the end x_0; a list of all would take much memory
+    if comm.rank:
+        return None
+
+    images.shuffle()
+    train, test = images.train, images.test
+    function, space = features.load(run.config.data, images.dataset)
+    points_of_test, known = function(test[:n]), function(train)
     samples = np.clip(to_numpy(last), -1, 1)
     points = function(samples)
 
-    reference = "test images" if known_test else "held-out images"
     sets = {"this model": points, "real: training images": known[:n]}
     if len(test) >= 2 * n:
-        sets[f"real: other {reference}"] = function(test[n : 2 * n])
+        sets[f"real: other {images.reference}"] = function(test[n : 2 * n])
     if with_baselines:
-        sets |= {name: function(images) for name, images in baselines(train, n, seed)}
-    rows = [(name, _scores(real, x, known)) for name, x in sets.items()]
+        sets |= {name: function(simple) for name, simple in baselines(train, n, seed)}
+    rows = [(name, _scores(points_of_test, x, known)) for name, x in sets.items()]
     _, nearest = metrics.nearest(points[:SHOWN], known, k=NEAREST)
 
     about = {
         "run": run.called,
         "step": run.step,
-        "data": dataset.name,
+        "data": images.dataset.name,
         "n": n,
         "seed": seed,
         "J images": min(300, len(test)),
         "samples": f"{run.called}, step {run.step}: {said(**how)}, seed {seed}",
-        "reference": reference,
+        "reference": images.reference,
         "features": space,
-        "remark": _looked_at(train, training.images)
-        + too_few(n, real.shape[1], len(test), known_test),
+        "remark": images.remark + too_few(n, known.shape[1], len(test), images.known_test),
     }
     neighbours = samples[:SHOWN], train[nearest.ravel()]
     return Evaluation(Path(out or folder), about, rows, bands, neighbours)
@@ -226,22 +227,6 @@ def too_few(n: int, d: int, there: int, known_test: bool = False) -> str:
     return "\n".join(said)
 
 
-def _looked_at(some: Images, images: Images) -> str:
-    """What to say if not all training images are looked at."""
-    if len(some) == len(images):
-        return ""
-    return f"Of the {len(images):,} training images, {len(some):,} are looked at.\n"
-
-
-def _order(n: int, purpose: str) -> np.ndarray:
-    """The numbers below n, shuffled the same way each time, so that runs compare.
-
-    Data sets are often sorted: the digits, by their writer.
-    """
-    drawn = noise.uniform(0, purpose, 0, np.arange(n), dtype=np.float64)
-    return np.argsort(drawn, kind="stable")
-
-
 def _scores(real: np.ndarray, points: np.ndarray, known: np.ndarray) -> list[float | None]:
     """A number for each of COLUMNS: points against the real ones; known are the training images.
 
@@ -264,7 +249,7 @@ def _bands(run: Run, train: np.ndarray, test: np.ndarray) -> list[Band]:
     draws = Draws(test, run.schedule)
     mean, ideal = mean_image(train), ideal_denoiser(train, run.schedule)
     with run.denoiser() as model:
-        J = [draws.evaluate(denoiser) for denoiser in (mean, ideal, model)]
+        J = [draws.evaluate(mean), draws.evaluate(ideal, comm=run.comm), draws.evaluate(model)]
     edges = [int(edge) for edge in draws.edges]
     ranges = zip(edges, edges[1:])
     return [

@@ -17,7 +17,8 @@ from .. import noise
 from ..more.editing import truncated
 from ..more.schedules import spaced_grid, timestep_grid
 from ..more.solvers import ddim, dpm_solver, heun
-from ..runs.opening import Run, default_chain
+from ..runs.chains import default_chain
+from ..runs.opening import Run
 from ..sampler import ancestral
 from ..schedule import Schedule
 from ..types import Array, Denoiser

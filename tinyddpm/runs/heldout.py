@@ -16,6 +16,7 @@ import numpy as np
 from autograd.backend import alike, to_numpy
 
 from .. import noise
+from ..alone import Alone, Comm
 from ..diffusion import q_sample
 from ..schedule import Schedule
 from ..types import Array, Images
@@ -63,21 +64,26 @@ class Draws:
         self.xt = q_sample(schedule, self.x0, self.t, eps)
         self.cond = [] if labels is None else [np.repeat(labels[:most], BANDS)]
 
-    def evaluate(self, denoiser: Callable[..., Array], chunk: int = 250) -> Array:
+    def evaluate(
+        self, denoiser: Callable[..., Array], chunk: int = 250, comm: Comm = Alone()
+    ) -> Array:
         """J in the form "mse" for each band of t: (BANDS,) float64. Its mean is the held-out J.
 
         Args:
             denoiser: denoiser(xt, t), or denoiser(xt, t, classes) if the draws have labels.
             chunk: how many images it takes at once.
+            comm: the ranks that share the chunks, each with a denoiser of its own.
         """
         J = []
-        for i in range(0, len(self.xt), chunk):
+        starts = np.array_split(np.arange(0, len(self.xt), chunk), comm.size)
+        for i in starts[comm.rank]:
             part = slice(i, i + chunk)
             xt, t, x0, *cond = (a[part] for a in (self.xt, self.t, self.x0, *self.cond))
             x0_hat = alike("x0_hat", denoiser(xt, t, *cond), x0)
             J.append(np.square(x0_hat - x0).mean(axis=(1, 2, 3), dtype=np.float64))
+        of_ranks = [J_of_chunk for of_rank in comm.allgather(J) for J_of_chunk in of_rank]
         counts = np.bincount(self.band, minlength=BANDS)
-        return np.bincount(self.band, np.concatenate(J), BANDS) / counts
+        return np.bincount(self.band, np.concatenate(of_ranks), BANDS) / counts
 
 
 def mean_image(images: Images) -> Callable[..., Array]:

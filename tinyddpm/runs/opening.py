@@ -22,26 +22,26 @@ import numpy as np
 from autograd import backend
 
 from .. import noise
+from ..alone import Alone, Comm
 from ..data.image_files import MAX_BYTES
 from ..data.labels import number
 from ..interop.imported import IMPORTED, network
 from ..more.classes import guided
 from ..more.predictions import denoiser
-from ..more.schedules import SPACINGS, spaced_grid, timestep_grid
+from ..more.schedules import spaced_grid, timestep_grid
 from ..more.solvers import ddim, dpm_solver, heun
 from ..nn.unet import UNet
 from ..sampler import ancestral
 from ..schedule import Schedule
 from ..types import Array, Denoiser
 from . import checkpoint, shipped
+from .chains import chain_length, default_chain
 from .checkpoint import Checkpoint, CheckpointError
 from .computing import computing
 from .config import Config
 from .folder import RunFolder
 
 Chain = Iterator[tuple[int, Array, Array]]  # (t, x_t, x̂_0) after each step
-SAMPLERS = ("ddpm", "ddim", "dpm", "heun")
-NOISY = ("ddim", "dpm")  # those that eta is for
 
 
 class Run:
@@ -51,6 +51,7 @@ class Run:
         path: a run folder, a checkpoint file, or the name of a shipped model.
         device: cpu, cuda or cuda:1.
         tf32: on a GPU: see `backend.tf32`.
+        comm: the ranks that draw together: `with world() as comm`. Only rank 0 needs `path`.
 
     Attributes:
         called: what to call it in a sentence.
@@ -63,15 +64,19 @@ class Run:
         imported: whether the network came from diffusers.
     """
 
-    def __init__(self, path: str | Path, device: str = "cpu", tf32: bool = False) -> None:
-        self.called, file, self.saved = find(Path(path))
+    def __init__(
+        self, path: str | Path, device: str = "cpu", tf32: bool = False, comm: Comm = Alone()
+    ) -> None:
+        if comm.size > 1 and device != "cpu":
+            raise ValueError(f"device: expected cpu on several ranks, got {device}")
+        self.called, file, self.saved = comm.bcast(None if comm.rank else find(Path(path)))
         self.config, self.step = self.saved.config, self.saved.step
         self.imported = IMPORTED in self.saved.state
         self.unet, self.schedule, self.predicts, self.variance, self.clip, self._timesteps = (
             _network(self.saved, file)
         )
         self.unet.bind(backend.to_device(self.unet.theta, device))
-        self.device, self.tf32 = device, tf32
+        self.device, self.tf32, self.comm = device, tf32, comm
 
     def chain(
         self,
@@ -112,7 +117,7 @@ class Run:
         """Draw n images.
 
         Args:
-            n: how many.
+            n: how many, on all ranks together. Each draws the noise of its part.
             sampler: "ddpm": all T steps, with noise; "ddim": fewer, with noise according to eta;
                 "dpm" (DPM-Solver++(2M)): the same to second order; "heun": another of second
                 order, without noise.
@@ -138,10 +143,11 @@ class Run:
         steps = chain_length(self.schedule.T, sampler, steps, eta, grid)
         index = first + np.arange(n)
         labels, weight = _labels(self.config, index, label), _weight(self.config, guidance)
+        own = np.array_split(index, self.comm.size)[self.comm.rank]
 
         def draw(step: int) -> Array:
-            eps = noise.normal(seed, "sampling", step, index, shape)
-            return backend.to_device(eps, self.device)
+            eps = self.comm.allgather(noise.normal(seed, "sampling", step, own, shape))
+            return backend.to_device(np.concatenate(eps), self.device)
 
         x_T = draw(0)  # the chain draws for the steps 1..T, so address 0 is free for its start
         clip = self.clip if clip == "model's" else clip
@@ -169,55 +175,15 @@ class Run:
             labels: (n,) numbers of classes, for batches of n images; None: unconditional.
             guidance: their weight, see `guided`.
         """
-        shards = self.config.shards
-        with computing(
-            self.unet, self.unet, self.schedule, self.device, shards=shards, tf32=self.tf32
-        ) as (_, denoise):
+        how: dict[str, Any] = {"shards": self.config.shards, "tf32": self.tf32, "comm": self.comm}
+        nets = self.unet, self.unet
+        with computing(*nets, self.schedule, self.device, **how) as (_, denoise):
             to_x0 = denoiser(denoise, self.schedule, self.predicts)
             if labels is None:
                 yield to_x0
             else:
                 there = backend.to_device(labels, self.device)
                 yield guided(to_x0, there, len(self.config.class_names), guidance)
-
-
-def default_chain(T: int) -> dict[str, Any]:
-    """What looks best for its time (docs/samplers.md), as arguments of `Run.sample`."""
-    return {"sampler": "dpm", "steps": min(25, T), "eta": 1.0, "grid": "log-snr-6"}
-
-
-def said(sampler: str, steps: int, eta: float = 0.0, grid: str = "even", **_: Any) -> str:
-    """A chain in words: "25 steps of dpm, η = 1, grid log-snr-6"."""
-    more = f", η = {eta:g}" if sampler in NOISY else ""
-    return f"{steps} steps of {sampler}{more}" + (f", grid {grid}" if grid != "even" else "")
-
-
-def chain_length(
-    T: int,
-    sampler: str,
-    steps: int | None = None,
-    eta: float = 0.0,
-    grid: str = "even",
-    clip: float | None = None,
-) -> int:
-    """How many steps a chain takes from T down, whatever clip is.
-
-    Raises:
-        ValueError: the sampler does not go with this many steps, this eta or this grid.
-    """
-    backend.expect(sampler in SAMPLERS, "sampler", f"one of {', '.join(SAMPLERS)}", repr(sampler))
-    backend.expect(grid in SPACINGS, "grid", f"one of {', '.join(SPACINGS)}", repr(grid))
-    backend.expect(0 <= eta <= 1, "eta", "0 to 1", eta)
-    if eta and sampler not in NOISY:
-        noise_of = "always adds its noise" if sampler == "ddpm" else "adds no noise"
-        raise ValueError(f"eta: {sampler} {noise_of}; choose ddim or dpm for eta = {eta:g}")
-    if sampler != "ddpm":
-        return len(timestep_grid(T, min(50, T) if steps is None else steps))
-    if steps not in (None, T):
-        raise ValueError(f"steps: ddpm takes all T = {T} steps; choose another for {steps}")
-    if grid != "even":
-        raise ValueError(f"grid: ddpm visits all T = {T} steps; choose another for {grid}")
-    return T
 
 
 def _check_number(n: int, shape: tuple[int, ...]) -> None:

@@ -1,0 +1,49 @@
+"""A sampler's chain: the one that is drawn by default, its length, what it is called."""
+
+from typing import Any
+
+from autograd import backend
+
+from ..more.schedules import SPACINGS, timestep_grid
+
+SAMPLERS = ("ddpm", "ddim", "dpm", "heun")
+NOISY = ("ddim", "dpm")  # those that eta is for
+
+
+def default_chain(T: int) -> dict[str, Any]:
+    """What looks best for its time (docs/samplers.md), as arguments of `Run.sample`."""
+    return {"sampler": "dpm", "steps": min(25, T), "eta": 1.0, "grid": "log-snr-6"}
+
+
+def said(sampler: str, steps: int, eta: float = 0.0, grid: str = "even", **_: Any) -> str:
+    """A chain in words: "25 steps of dpm, η = 1, grid log-snr-6"."""
+    more = f", η = {eta:g}" if sampler in NOISY else ""
+    return f"{steps} steps of {sampler}{more}" + (f", grid {grid}" if grid != "even" else "")
+
+
+def chain_length(
+    T: int,
+    sampler: str,
+    steps: int | None = None,
+    eta: float = 0.0,
+    grid: str = "even",
+    clip: float | None = None,
+) -> int:
+    """How many steps a chain takes from T down, whatever clip is.
+
+    Raises:
+        ValueError: the sampler does not go with this many steps, this eta or this grid.
+    """
+    backend.expect(sampler in SAMPLERS, "sampler", f"one of {', '.join(SAMPLERS)}", repr(sampler))
+    backend.expect(grid in SPACINGS, "grid", f"one of {', '.join(SPACINGS)}", repr(grid))
+    backend.expect(0 <= eta <= 1, "eta", "0 to 1", eta)
+    if eta and sampler not in NOISY:
+        noise_of = "always adds its noise" if sampler == "ddpm" else "adds no noise"
+        raise ValueError(f"eta: {sampler} {noise_of}; choose ddim or dpm for eta = {eta:g}")
+    if sampler != "ddpm":
+        return len(timestep_grid(T, min(50, T) if steps is None else steps))
+    if steps not in (None, T):
+        raise ValueError(f"steps: ddpm takes all T = {T} steps; choose another for {steps}")
+    if grid != "even":
+        raise ValueError(f"grid: ddpm visits all T = {T} steps; choose another for {grid}")
+    return T
