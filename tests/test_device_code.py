@@ -44,8 +44,9 @@ ON_THE_HOST = {
     "tinyddpm/fast/cuda/attention.py": {"softmax": TWIN},
     "tinyddpm/fast/cuda/columns.py": dict.fromkeys(["col2im", "_pad"], TWIN),
     "tinyddpm/fast/cuda/convolution.py": dict.fromkeys(
-        ["convolve", "weight_gradient", "_under_tap"], TWIN
+        ["convolve", "input_gradient", "under_tap"], TWIN
     ),
+    "tinyddpm/fast/cuda/weight_gradient.py": {"weight_gradient": TWIN},
     "tinyddpm/fast/cuda/norm_silu.py": dict.fromkeys(
         ["forward", "backward", "_slope", "_per_channel"], TWIN
     ),

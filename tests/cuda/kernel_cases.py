@@ -18,11 +18,21 @@ if __name__ == "__main__":
 from tile_cases import tile_cases
 
 from autograd import backend
-from tinyddpm.fast.cuda import add, attention, columns, convolution, norm_silu, parameters, product
+from tinyddpm.fast.cuda import (
+    add,
+    attention,
+    columns,
+    convolution,
+    norm_silu,
+    parameters,
+    product,
+    weight_gradient,
+)
 from tinyddpm.noise import box_muller, philox
 from tools.kernel_on_cpu import Kernel
 
 MODULES = (philox, box_muller, norm_silu, columns, add, convolution, attention, parameters, product)
+MODULES += (weight_gradient,)
 SOURCES = {module.__name__.split(".")[-1]: module.SOURCE for module in MODULES}
 
 # height, width, n, channels, groups: a group of one channel, of one number, of more channels than

@@ -10,6 +10,7 @@
     shared      a read of shared memory that nobody wrote, or of a copy not waited for
     banks       reads of a warp that wait for each other
     order       the result depends on the order of threads, or barriers do not match
+    fence       a block is counted as finished, and its numbers need not have arrived
     twin        the numbers differ from the NumPy twin's
 """
 
@@ -38,6 +39,7 @@ LAYERS = {
     "not reached": "order",
     "nobody wrote": "shared",
     "not aligned": "copy",
+    "__threadfence": "fence",
 }
 
 

@@ -30,6 +30,7 @@ from tinyddpm.fast.cuda import (
     convolution,
     norm_silu,
     ops as gpu_ops,
+    weight_gradient,
 )
 from tinyddpm.nn import UNet, UNetConfig, attention, block, conv, linear, norm
 from tinyddpm.runs.computing import computing
@@ -41,7 +42,8 @@ TWINS = {
     "im2col_on_gpu": columns.im2col,
     "col2im_on_gpu": columns.col2im,
     "convolve_on_gpu": convolution.convolve,
-    "weight_gradient_on_gpu": convolution.weight_gradient,
+    "input_gradient_on_gpu": convolution.input_gradient,
+    "weight_gradient_on_gpu": weight_gradient.weight_gradient,
 }
 TENSOR_CORES = pytest.mark.parametrize("tensor_cores", [False, True])
 
@@ -54,7 +56,6 @@ def with_twins(monkeypatch):
     """
     for name, twin in TWINS.items():
         monkeypatch.setattr(gpu_ops, name, twin)
-    monkeypatch.setattr(convolution, "convolve_on_gpu", convolution.convolve)
 
 
 def draw(*shapes, seed=0):

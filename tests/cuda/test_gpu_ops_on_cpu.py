@@ -10,7 +10,12 @@ from image_draws import attentions, convolutions, group_norms, linears, norm_sil
 from autograd import backend, leaf
 from autograd.testing import RULES, gradient_test
 from tinyddpm import noise
-from tinyddpm.fast.cuda import attention as gpu_attention, convolution, ops as gpu_ops
+from tinyddpm.fast.cuda import (
+    attention as gpu_attention,
+    convolution,
+    ops as gpu_ops,
+    weight_gradient,
+)
 from tinyddpm.nn import attention, block, conv, linear, norm
 from tinyddpm.noise import addressed, box_muller, philox
 from tools.kernel_on_cpu import Kernel
@@ -80,9 +85,12 @@ def test_a_view_that_begins_at_any_number():
     y = convolution.convolve_on_gpu(x, w, *arguments)
     expected = convolution.convolve(x, w, *arguments)
     np.testing.assert_allclose(y, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
-    gw = convolution.weight_gradient_on_gpu(x, y, (3, 3), 1, (1, 1))
-    expected = convolution.weight_gradient(x, y, (3, 3), 1, (1, 1))
-    np.testing.assert_allclose(gw, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    gx = convolution.input_gradient_on_gpu(y, w, *arguments)
+    expected = convolution.input_gradient(y, w, *arguments)
+    np.testing.assert_allclose(gx, expected, rtol=0, atol=2e-6 * np.abs(expected).max())
+    found = weight_gradient.weight_gradient_on_gpu(x, y, (3, 3), 1, (1, 1))
+    for gpu, cpu in zip(found, weight_gradient.weight_gradient(x, y, (3, 3), 1, (1, 1))):
+        np.testing.assert_allclose(gpu, cpu, rtol=0, atol=2e-6 * np.abs(cpu).max())
 
 
 def test_group_norm():

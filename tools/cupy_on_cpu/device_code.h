@@ -280,6 +280,9 @@ template <class T, class U>
 static inline T atomicMax(T* p, U v) { return atomicExch(p, std::max(*p, T(v))); }
 template <class T, class U>
 static inline T atomicMin(T* p, U v) { return atomicExch(p, std::min(*p, T(v))); }
+static inline unsigned atomicInc(unsigned* p, unsigned most) {
+    return atomicExch(p, *p >= most ? 0u : *p + 1);
+}
 template <class T>
 static inline T atomicCAS(T* p, T compare, T v) { return atomicExch(p, *p == compare ? v : *p); }
 

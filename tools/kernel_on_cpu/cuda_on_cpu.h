@@ -23,6 +23,7 @@
 #define __global__
 #define __device__
 #define __forceinline__ inline
+#define __launch_bounds__(...)
 #define __align__(n) __attribute__((aligned(n)))
 // Blocks run one after another, so one copy of shared variables serves them all.
 #define __shared__ static __attribute__((section("shared_memory")))
@@ -60,6 +61,7 @@ struct Fibre {
     std::vector<char> stack;
     State state;
     uint64_t shown;  // what this thread shows the others of its warp in a shuffle
+    bool fenced;  // has it called __threadfence() since the block's last atomic operation?
 };
 
 static const size_t STACK = 32 << 10;
@@ -103,7 +105,7 @@ static void start(unsigned thread) {
     // The call that last used it never returned.
     __asan_unpoison_memory_region(fibre.stack.data(), STACK);
 #endif
-    fibre.state = READY;
+    fibre.state = READY, fibre.fenced = false;
     getcontext(&fibre.context);
     fibre.context.uc_stack.ss_sp = fibre.stack.data();
     fibre.context.uc_stack.ss_size = STACK;
@@ -219,6 +221,19 @@ static To same_bits(From from) {
 }  // namespace on_cpu
 
 static inline void __syncthreads() { on_cpu::wait(on_cpu::AT_BARRIER); }
+static inline void __threadfence() { on_cpu::fibres[on_cpu::current].fenced = true; }
+// Counts blocks that have finished. Whoever sees the number must see what they wrote, all threads
+// of them, so each has to call __threadfence() before.
+static inline unsigned atomicInc(unsigned* p, unsigned most) {
+    for (unsigned i = 0; i < on_cpu::threads; i++) {
+        if (!on_cpu::fibres[i].fenced)
+            on_cpu::failure = "an atomic operation before each thread's __threadfence()";
+        on_cpu::fibres[i].fenced = false;
+    }
+    const unsigned before = *p;
+    *p = before >= most ? 0 : before + 1;
+    return before;
+}
 template <class T>
 static inline T __shfl_xor_sync(unsigned mask, T value, int with) {
     if (mask != 0xFFFFFFFFu)

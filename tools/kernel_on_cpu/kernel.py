@@ -24,6 +24,7 @@ SANITIZE = ["-fsanitize=address", "-fsanitize-sections=shared_memory"]
 ORDERS = {"ascending": 0, "descending": 1, "shuffled": 2}
 POINTERS = {"float*": "float32", "double*": "float64", "unsigned*": "uint32", "long long*": "int64"}
 NUMBERS = {"long long": (int, ctypes.c_longlong), "double": (float, ctypes.c_double)}
+HEAD = r"__global__\s+void\s+(?:__launch_bounds__\s*\([^)]*\)\s*)?"  # of a kernel; then its name
 
 
 class KernelError(AssertionError):
@@ -104,7 +105,7 @@ class Kernel:
 
 def signature(name, source):
     """The types of a kernel's arguments: "float*", "long long", …"""
-    found = re.search(rf"__global__\s+void\s+{name}\s*\(([^)]*)\)", source)
+    found = re.search(rf"{HEAD}{name}\s*\(([^)]*)\)", source)
     if not found:
         raise KernelError(f"{name}: no such kernel in the source")
     types = []
@@ -121,7 +122,7 @@ def signature(name, source):
 
 def kernels_of(source):
     """The names of all kernels in a source."""
-    return re.findall(r"__global__\s+void\s+(\w+)", source)
+    return re.findall(rf"{HEAD}(\w+)\s*\(", source)
 
 
 # A function that ctypes can call, for a kernel NAME.

@@ -4,10 +4,9 @@ The matrix of windows, as `columns.py` makes it, has a row for each output pixel
 each tap and channel. Here each tile of it is copied out of the image straight into shared memory:
 a tap is an offset there. Where a window reaches over the edge, the copy writes zeros.
 
-The gradient of the input is the same kernel, on the weight turned around, and on a gradient with
-gaps between its pixels if the stride is more than 1. The gradient of the weight is a sum over all
-pixels. Some blocks take some pixels each, and another kernel adds up what they found, always in the
-same order.
+The gradient of the input is a convolution of the output's gradient, which has gaps between its
+pixels if the stride is more than 1. Its weight is this one turned around, and is read so: nobody
+writes that down either. For the gradient of the weight see `weight_gradient.py`.
 """
 
 from collections.abc import Callable
@@ -18,9 +17,6 @@ from autograd import backend
 
 from ...types import Array
 from .matrix_tiles import SIDE, THREADS, TILES
-
-BLOCKS, LEAST = 512, 256  # blocks that a sum over pixels is to occupy, and pixels that pay for one
-THREADS_OF_A_SUM = 256
 
 Pair = tuple[int, int]
 
@@ -34,7 +30,6 @@ def convolve(
     bias: Array | None = None,
     row: Array | None = None,
     image: Array | None = None,
-    gaps: int = 1,
 ) -> Array:
     """The convolution, (Ho, Wo, N, Cout), plus bias, row and image in this order, as `add.add`.
 
@@ -48,37 +43,39 @@ def convolve(
         bias: (Cout,), or None for nothing.
         row: (N, Cout), or None for nothing.
         image: (Ho, Wo, N, Cout), or None for nothing.
-        gaps: from one pixel to the next, gaps - 1 zeros are thought in between.
     """
     y = np.zeros((*size, x.shape[2], w.shape[3]), x.dtype)
-    for ky, kx in np.ndindex(w.shape[:2]):
-        y += _under_tap(x, (ky, kx), stride, corner, size, gaps) @ w[ky, kx]
+    for tap in np.ndindex(w.shape[:2]):
+        to, of = under_tap(tap, stride, corner, size, x.shape[:2])
+        y[to] += x[of] @ w[tap]
     for more in (bias, row, image):
         if more is not None:
             y += more
     return y
 
 
-def weight_gradient(x: Array, g: Array, kernel: Pair, stride: int, corner: Pair) -> Array:
-    """The gradient of w, (kh, kw, C, Cout), for the gradient g (Ho, Wo, N, Cout) of the output.
+def input_gradient(g: Array, w: Array, stride: int, corner: Pair, size: Pair) -> Array:
+    """The gradient of x, (H, W, N, C), for the gradient g (Ho, Wo, N, Cout) of the output.
 
-    kernel is (kh, kw), and the other arguments are those of `convolve`.
+    size is (H, W), g is contiguous, and the other arguments are those of `convolve`.
     """
-    c_in, c_out = x.shape[3], g.shape[3]
-    gw = np.empty((*kernel, c_in, c_out), x.dtype)
-    for ky, kx in np.ndindex(*kernel):
-        pixels = _under_tap(x, (ky, kx), stride, corner, g.shape[:2], 1)
-        gw[ky, kx] = pixels.reshape(-1, c_in).T @ g.reshape(-1, c_out)
-    return gw
+    gx = np.zeros((*size, g.shape[2], w.shape[2]), g.dtype)
+    for tap in np.ndindex(w.shape[:2]):
+        to, of = under_tap(tap, stride, corner, g.shape[:2], size)
+        gx[of] += g[to] @ w[tap].T
+    return gx
 
 
-def _under_tap(x: Array, tap: Pair, stride: int, corner: Pair, size: Pair, gaps: int) -> Array:
-    """The pixel that each window has under this tap, zeros where there is none."""
-    found = np.zeros((*size, *x.shape[2:]), x.dtype)
-    at = [np.arange(s) * stride + k - first for s, k, first in zip(size, tap, corner)]
-    inside = [(a >= 0) & (a % gaps == 0) & (a // gaps < n) for a, n in zip(at, x.shape)]
-    found[np.ix_(*inside)] = x[np.ix_(*(a[i] // gaps for a, i in zip(at, inside)))]
-    return found
+def under_tap(
+    tap: Pair, stride: int, corner: Pair, windows: Pair, size: Pair
+) -> tuple[tuple[Array, ...], tuple[Array, ...]]:
+    """Two indices: the windows that have a pixel under this tap, and those pixels of the image.
+
+    windows is (Ho, Wo) and size (H, W).
+    """
+    at = [np.arange(n) * stride + k - first for n, k, first in zip(windows, tap, corner)]
+    inside = [(a >= 0) & (a < n) for a, n in zip(at, size)]
+    return np.ix_(*inside), np.ix_(*(a[i] for a, i in zip(at, inside)))
 
 
 def convolve_on_gpu(
@@ -90,203 +87,142 @@ def convolve_on_gpu(
     bias: Array | None = None,
     row: Array | None = None,
     image: Array | None = None,
-    gaps: int = 1,
 ) -> Array:
     """As `convolve`, by the kernel below: one block of threads to 64 pixels and 64 channels."""
-    (kh, kw), c_out = w.shape[:2], w.shape[3]
-    y: Array = backend.array_module(x).empty((*size, x.shape[2], c_out), x.dtype)
-    sizes = (*x.shape, *size, c_out, kh, kw, stride, gaps, *corner)
-    grid = (_tiles(y.size // c_out), _tiles(c_out))
-    _kernel("convolve")(grid, (THREADS,), (x, w, y, bias, row, image, *sizes))
+    y: Array = backend.array_module(x).empty((*size, x.shape[2], w.shape[3]), x.dtype)
+    sizes = (*x.shape, *size, w.shape[3], *w.shape[:2], stride, *corner)
+    _kernel("convolve")(_grid(y), (THREADS,), (x, w, y, bias, row, image, *sizes))
     return y
 
 
-def weight_gradient_on_gpu(x: Array, g: Array, kernel: Pair, stride: int, corner: Pair) -> Array:
-    """As `weight_gradient`, by the kernels below: a block of threads takes some pixels."""
-    xp, c_out, pixels = backend.array_module(x), g.shape[3], g.size // g.shape[3]
-    grid = _tiles(kernel[0] * kernel[1] * x.shape[3]), _tiles(c_out)
-    parts = max(1, min(-(-BLOCKS // (grid[0] * grid[1])), pixels // LEAST))
-    gw: Array = xp.empty((*kernel, x.shape[3], c_out), x.dtype)
-    found = xp.empty((parts, *gw.shape), x.dtype) if parts > 1 else gw
-    sizes = (*x.shape, *g.shape[:2], c_out, *kernel, stride, *corner, -(-pixels // parts))
-    _kernel("convolve_weight")((*grid, parts), (THREADS,), (x, g, found, *sizes))
-    if parts > 1:
-        blocks = (-(-gw.size // THREADS_OF_A_SUM),)
-        _kernel("sum_of_parts")(blocks, (THREADS_OF_A_SUM,), (found, gw, gw.size, parts))
-    return gw
-
-
 def input_gradient_on_gpu(g: Array, w: Array, stride: int, corner: Pair, size: Pair) -> Array:
-    """The gradient of x: the convolution of g with the weight turned around.
-
-    Args:
-        g: (Ho, Wo, N, Cout), contiguous, the gradient of the output.
-        w: (kh, kw, C, Cout).
-        stride: of the convolution.
-        corner: its (top, left).
-        size: (H, W) of x.
-    """
-    xp, (kh, kw) = backend.array_module(g), w.shape[:2]
-    turned = xp.ascontiguousarray(w[::-1, ::-1].swapaxes(2, 3))
-    other = kh - 1 - corner[0], kw - 1 - corner[1]
-    return convolve_on_gpu(g, turned, 1, other, size, gaps=stride)
+    """As `input_gradient`, by the kernel below: one block to 64 pixels and 64 channels."""
+    kh, kw, c_in = w.shape[:3]
+    gx: Array = backend.array_module(g).empty((*size, g.shape[2], c_in), g.dtype)
+    other_corner = kh - 1 - corner[0], kw - 1 - corner[1]
+    sizes = (*g.shape, *size, c_in, kh, kw, stride, *other_corner)
+    _kernel("convolve_turned")(_grid(gx), (THREADS,), (g, w, gx, *sizes))
+    return gx
 
 
-def _tiles(length: int) -> int:
-    return -(-length // SIDE)
+def _grid(y: Array) -> Pair:
+    channels = y.shape[3]
+    return -(-y.size // channels // SIDE), -(-channels // SIDE)
 
 
 def _kernel(name: str) -> Callable[..., None]:
     return backend.kernel(name, SOURCE_TF32 if backend.is_tf32() else SOURCE)
 
 
+NAMES = ["height", "width", "n", "c", "out_height", "out_width", "c_out"]
+NAMES += ["kh", "kw", "stride", "top", "left"]
 SOURCE = (
     TILES
     + r"""
 #define NOWHERE -1000000  // a row of pixels above every image
 
-// y (Ho, Wo, N, Cout) = the convolution of x (H, W, N, C) with w, plus what is to be added.
-extern "C" __global__ void convolve(
-    const float* x, const float* w, float* y,
-    const float* bias, const float* row, const float* image,
-    long long height, long long width, long long n, long long c,
-    long long out_height, long long out_width, long long c_out,
-    long long kh, long long kw, long long stride, long long gaps, long long top, long long left) {
-    __shared__ __align__(16) float a[2][SIDE * ROW_OF_16], b[2][DEPTH * ROW_OF_64];
-    __shared__ int first_y[SIDE], first_x[SIDE], sample[SIDE];  // the windows: where they begin
-    const int pixels = out_height * out_width * n, depth = kh * kw * c;
+struct Sizes { int NAMES; };
+struct Windows { int first_y[SIDE], first_x[SIDE], sample[SIDE]; };  // where they begin
+
+// Adds to `sum` the product of 64 rows of the matrix of windows, and 64 columns of the weight. If
+// B_LENGTH is 16, the weight is turned around, and has rows where otherwise it has columns. Then
+// `stride` is not from window to window but from pixel to pixel, with zeros in between.
+template <int B_LENGTH>
+__device__ __forceinline__ void multiply_windows(
+    const float* x, const float* w, const Sizes& of, Windows& windows, float* a, float* b,
+    float sum[2][4][4]) {
+    const bool turned = B_LENGTH == 16;
+    const int pixels = of.out_height * of.out_width * of.n, depth = of.kh * of.kw * of.c;
     const int first_pixel = blockIdx.x * SIDE, first_channel = blockIdx.y * SIDE;
     if (threadIdx.x < SIDE) {
-        const int pixel = first_pixel + threadIdx.x, column = pixel / (int)n;
-        sample[threadIdx.x] = pixel % (int)n;
-        first_x[threadIdx.x] = column % (int)out_width * stride - left;
-        const int first = column / (int)out_width * stride - top;
-        first_y[threadIdx.x] = pixel < pixels ? first : NOWHERE;
+        const int pixel = first_pixel + threadIdx.x, column = pixel / of.n;
+        const int step = turned ? 1 : of.stride, first = column / of.out_width * step - of.top;
+        windows.sample[threadIdx.x] = pixel % of.n;
+        windows.first_x[threadIdx.x] = column % of.out_width * step - of.left;
+        windows.first_y[threadIdx.x] = pixel < pixels ? first : NOWHERE;
     }
     __syncthreads();
 
     // Each thread copies numbers under one tap, of one channel or of four, for several windows. The
     // next time it takes those 16 channels further on, which may be under the next tap.
-    const bool fours = in_fours(x, c);
+    const bool fours = in_fours(x, of.c) && (!turned || in_fours(w, of.c));
     const int numbers = fours ? 4 : 1, lanes = DEPTH / numbers;
     const int lane = threadIdx.x % lanes * numbers;
     int channel = lane, ky = 0, kx = 0;
-    float sum[2][4][4] = {};
-    const int steps = (depth + DEPTH - 1) / DEPTH;
-    for (int step = 0; step <= steps; step++) {
-        if (step < steps) {
-            while (channel >= c) {
-                channel -= c;
-                if (++kx == kw) kx = 0, ky++;
+    multiply_in_steps<16, B_LENGTH>(
+        (depth + DEPTH - 1) / DEPTH, a, b,
+        [&](int step, float* to_a, float* to_b) {
+            while (channel >= of.c) {
+                channel -= of.c;
+                if (++kx == of.kw) kx = 0, ky++;
             }
+            const int other_tap = (of.kh - 1 - ky) * of.kw + of.kw - 1 - kx;
             for (int r = threadIdx.x / lanes; r < SIDE; r += THREADS / lanes) {
-                int at_y = first_y[r] + ky, at_x = first_x[r] + kx;
-                bool inside = ky < kh && at_y >= 0 && at_x >= 0;
-                if (gaps > 1) {
-                    inside = inside && at_y % (int)gaps == 0 && at_x % (int)gaps == 0;
-                    at_y /= (int)gaps, at_x /= (int)gaps;
+                int at_y = windows.first_y[r] + ky, at_x = windows.first_x[r] + kx;
+                bool inside = ky < of.kh && at_y >= 0 && at_x >= 0;
+                if (turned && of.stride > 1) {
+                    inside = inside && at_y % of.stride == 0 && at_x % of.stride == 0;
+                    at_y /= of.stride, at_x /= of.stride;
                 }
-                inside = inside && at_y < height && at_x < width;
+                inside = inside && at_y < of.height && at_x < of.width;
                 const float* from = x;
-                if (inside) from += ((at_y * (int)width + at_x) * n + sample[r]) * c + channel;
-                start_copy(a[step % 2] + r * ROW_OF_16 + lane, from, inside, fours);
+                if (inside)
+                    from += ((at_y * of.width + at_x) * of.n + windows.sample[r]) * of.c + channel;
+                start_copy(to_a + r * ROW_OF(16) + lane, from, inside, fours);
+                if (turned) {
+                    const int to = first_channel + r;
+                    const bool there = ky < of.kh && to < of.c_out;
+                    from = there ? w + (other_tap * of.c_out + to) * of.c + channel : w;
+                    start_copy(to_b + r * ROW_OF(16) + lane, from, there, fours);
+                }
             }
             channel += DEPTH;
-            copy_rows(b[step % 2], w, step * DEPTH, depth, first_channel, c_out);
-        }
-        end_of_copies();
-        if (step == 0) continue;
-        wait_for_all_copies_but_the_last();
-        __syncthreads();  // everybody's copies for the step before are there
-        multiply_tiles(
-            a[(step - 1) % 2], ROW_OF_16, 1, b[(step - 1) % 2], ROW_OF_64, 1,
-            pixels - first_pixel, c_out - first_channel, sum);
-        __syncthreads();  // nobody reads any more what the next step overwrites
-    }
-
-    #pragma unroll
-    for (int i = 0; i < 2; i++)
-        #pragma unroll
-        for (int j = 0; j < 4; j++)
-            #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int pixel = first_pixel + row_of(i, e), to = first_channel + column_of(j, e);
-                if (pixel >= pixels || to >= c_out) continue;
-                const int at = pixel * (int)c_out + to;
-                float number = sum[i][j][e];
-                if (bias) number += bias[to];
-                if (row) number += row[pixel % (int)n * (int)c_out + to];
-                if (image) number += image[at];
-                y[at] = number;
-            }
+            if (!turned) copy_tile<64>(to_b, w, step * DEPTH, depth, first_channel, of.c_out);
+        },
+        [&](const float* now_a, const float* now_b) {
+            multiply_tiles(
+                now_a, ROW_OF(16), 1, now_b, turned ? 1 : ROW_OF(64), turned ? ROW_OF(16) : 1,
+                pixels - first_pixel, of.c_out - first_channel, sum);
+        });
 }
 
-// The part of the weight's gradient, (kh·kw·C, Cout), that comes from so many pixels.
-extern "C" __global__ void convolve_weight(
-    const float* x, const float* g, float* parts,
-    long long height, long long width, long long n, long long c,
-    long long out_height, long long out_width, long long c_out,
-    long long kh, long long kw, long long stride, long long top, long long left, long long part) {
-    __shared__ __align__(16) float a[2][DEPTH * ROW_OF_64], b[2][DEPTH * ROW_OF_64];
-    const int pixels = out_height * out_width * n, depth = kh * kw * c;
-    const int first_row = blockIdx.x * SIDE, first_channel = blockIdx.y * SIDE;
-    const int first_pixel = blockIdx.z * part;
-    const int end = first_pixel + part < pixels ? first_pixel + part : pixels;
-
-    // Each thread copies numbers under one tap, of one channel or of four, for several windows.
-    const bool fours = in_fours(x, c);
-    const int numbers = fours ? 4 : 1, lanes = SIDE / numbers;
-    const int lane = threadIdx.x % lanes * numbers, own_row = first_row + lane;
-    const int tap = own_row / (int)c, channel = own_row % (int)c;
-    const int tap_y = tap / (int)kw - top, tap_x = tap % (int)kw - left;
+// y (Ho, Wo, N, Cout) = the convolution of x (H, W, N, C) with w, plus what is to be added.
+extern "C" __global__ void convolve(
+    const float* x, const float* w, float* y,
+    const float* bias, const float* row, const float* image, SIZES) {
+    __shared__ __align__(16) float a[2 * TILE_OF(16)], b[2 * TILE_OF(64)];
+    __shared__ Windows windows;
+    const Sizes of = {VALUES};
     float sum[2][4][4] = {};
-    const int steps = (end - first_pixel + DEPTH - 1) / DEPTH;
-    for (int step = 0; step <= steps; step++) {
-        if (step < steps) {
-            for (int k = threadIdx.x / lanes; k < DEPTH; k += THREADS / lanes) {
-                const int pixel = first_pixel + step * DEPTH + k, column = pixel / (int)n;
-                const int at_y = column / (int)out_width * stride + tap_y;
-                const int at_x = column % (int)out_width * stride + tap_x;
-                const bool inside = pixel < end && own_row < depth && at_y >= 0 && at_x >= 0 &&
-                                    at_y < height && at_x < width;
-                const float* from = x;
-                if (inside) from += ((at_y * (int)width + at_x) * n + pixel % (int)n) * c + channel;
-                start_copy(a[step % 2] + k * ROW_OF_64 + lane, from, inside, fours);
-            }
-            copy_rows(
-                b[step % 2], g, first_pixel + step * DEPTH, end, first_channel, c_out);
-        }
-        end_of_copies();
-        if (step == 0) continue;
-        wait_for_all_copies_but_the_last();
-        __syncthreads();  // everybody's copies for the step before are there
-        multiply_tiles(
-            a[(step - 1) % 2], 1, ROW_OF_64, b[(step - 1) % 2], ROW_OF_64, 1,
-            depth - first_row, c_out - first_channel, sum);
-        __syncthreads();  // nobody reads any more what the next step overwrites
-    }
-
-    #pragma unroll
-    for (int i = 0; i < 2; i++)
-        #pragma unroll
-        for (int j = 0; j < 4; j++)
-            #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int r = first_row + row_of(i, e), to = first_channel + column_of(j, e);
-                if (r < depth && to < c_out)
-                    parts[(blockIdx.z * depth + r) * (int)c_out + to] = sum[i][j][e];
-            }
+    multiply_windows<64>(x, w, of, windows, a, b, sum);
+    for_each_number(
+        sum, blockIdx.x * SIDE, of.out_height * of.out_width * of.n,
+        blockIdx.y * SIDE, of.c_out,
+        [&](int pixel, int to, float number) {
+            const int at = pixel * of.c_out + to;
+            if (bias) number += bias[to];
+            if (row) number += row[pixel % of.n * of.c_out + to];
+            if (image) number += image[at];
+            y[at] = number;
+        });
 }
 
-// Adds up the parts, one after the other: one thread to a number of the result.
-extern "C" __global__ void sum_of_parts(
-    const float* parts, float* sum, long long size, long long count) {
-    const unsigned i = blockIdx.x * blockDim.x + threadIdx.x;
-    if (i >= size) return;
-    float s = 0.0f;
-    for (int part = 0; part < count; part++) s += parts[part * size + i];
-    sum[i] = s;
+// y (Ho, Wo, N, Cout) = the convolution of x (H, W, N, C), with gaps between its pixels, with w
+// (kh, kw, Cout, C) turned around.
+extern "C" __global__ void convolve_turned(
+    const float* x, const float* w, float* y, SIZES) {
+    __shared__ __align__(16) float a[2 * TILE_OF(16)], b[2 * TILE_OF(16)];
+    __shared__ Windows windows;
+    const Sizes of = {VALUES};
+    float sum[2][4][4] = {};
+    multiply_windows<16>(x, w, of, windows, a, b, sum);
+    for_each_number(
+        sum, blockIdx.x * SIDE, of.out_height * of.out_width * of.n,
+        blockIdx.y * SIDE, of.c_out,
+        [&](int pixel, int to, float number) { y[pixel * of.c_out + to] = number; });
 }
-"""
+""".replace("NAMES", ", ".join(NAMES))
+    .replace("SIZES", ", ".join(f"long long {name}" for name in NAMES))
+    .replace("VALUES", ", ".join(f"(int){name}" for name in NAMES))
 )
 SOURCE_TF32 = "#define TF32\n" + SOURCE

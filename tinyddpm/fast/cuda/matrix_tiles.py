@@ -26,8 +26,8 @@ TILES = (
 
 // A tile of 64 rows of 16 numbers, or of 16 rows of 64, has some empty ones after each row: so the
 // 32 threads of a warp, which read together, read from 32 banks.
-#define ROW_OF_16 20
-#define ROW_OF_64 72
+#define ROW_OF(length) ((length) == 16 ? 20 : 72)
+#define TILE_OF(length) (SIDE * DEPTH / (length) * ROW_OF(length))
 
 // A warp computes 32×32 numbers of the result, as 2×4 products of 16×8. In each a thread holds
 // four: number e of product (i, j) lies here.
@@ -98,31 +98,53 @@ __device__ void start_copy(float* to, const float* from, bool inside, bool fours
     else copy_4_bytes(to, from, inside);
 }
 
-// Starts to copy a tile of 16 rows of 64 out of a matrix (., width), from a row and a column on.
-// There are zeros beyond row `end`, and beyond the matrix.
-__device__ void copy_rows(
+// Starts to copy a tile out of a matrix (., width), from a row and a column on: of 16 rows if
+// LENGTH is 64, or of 64 rows if it is 16. There are zeros beyond row `end`, and beyond the matrix.
+template <int LENGTH>
+__device__ void copy_tile(
     float* tile, const float* matrix, int row, int end, int column, int width) {
     const bool fours = in_fours(matrix, width);
-    const int numbers = fours ? 4 : 1, lanes = SIDE / numbers;
+    const int numbers = fours ? 4 : 1, lanes = LENGTH / numbers;
     const int at = threadIdx.x % lanes * numbers;
-    for (int k = threadIdx.x / lanes; k < DEPTH; k += THREADS / lanes) {
-        const bool inside = row + k < end && column + at < width;
-        const float* from = inside ? matrix + (row + k) * width + column + at : matrix;
-        start_copy(tile + k * ROW_OF_64 + at, from, inside, fours);
+    for (int r = threadIdx.x / lanes; r < SIDE * DEPTH / LENGTH; r += THREADS / lanes) {
+        const bool inside = row + r < end && column + at < width;
+        const float* from = inside ? matrix + (row + r) * width + column + at : matrix;
+        start_copy(tile + r * ROW_OF(LENGTH) + at, from, inside, fours);
     }
 }
 
-// The same with a tile of 64 rows of 16.
-__device__ void copy_columns(
-    float* tile, const float* matrix, int row, int end, int column, int width) {
-    const bool fours = in_fours(matrix, width);
-    const int numbers = fours ? 4 : 1, lanes = DEPTH / numbers;
-    const int at = threadIdx.x % lanes * numbers;
-    for (int r = threadIdx.x / lanes; r < SIDE; r += THREADS / lanes) {
-        const bool inside = row + r < end && column + at < width;
-        const float* from = inside ? matrix + (row + r) * width + column + at : matrix;
-        start_copy(tile + r * ROW_OF_16 + at, from, inside, fours);
+// A sum in steps of 16. copy(step, a, b) starts to copy tiles of a step; multiply(a, b) takes those
+// that have arrived, while the next ones are copied. There are two tiles of each, one after the
+// other.
+template <int A_LENGTH, int B_LENGTH, class Copy, class Multiply>
+__device__ __forceinline__ void multiply_in_steps(
+    int steps, float* a, float* b, Copy copy, Multiply multiply) {
+    for (int step = 0; step <= steps; step++) {
+        const int now = step % 2, before = 1 - now;
+        if (step < steps) copy(step, a + now * TILE_OF(A_LENGTH), b + now * TILE_OF(B_LENGTH));
+        end_of_copies();
+        if (step == 0) continue;
+        wait_for_all_copies_but_the_last();
+        __syncthreads();  // everybody's copies for the step before are there
+        multiply(a + before * TILE_OF(A_LENGTH), b + before * TILE_OF(B_LENGTH));
+        __syncthreads();  // nobody reads any more what the next step overwrites
     }
+}
+
+// use(row, column, number) for each number of the result that this thread holds, as far as the
+// result reaches.
+template <class Use>
+__device__ __forceinline__ void for_each_number(
+    float sum[2][4][4], int first_row, int rows, int first_column, int columns, Use use) {
+    #pragma unroll
+    for (int i = 0; i < 2; i++)
+        #pragma unroll
+        for (int j = 0; j < 4; j++)
+            #pragma unroll
+            for (int e = 0; e < 4; e++) {
+                const int row = first_row + row_of(i, e), column = first_column + column_of(j, e);
+                if (row < rows && column < columns) use(row, column, sum[i][j][e]);
+            }
 }
 """
 )

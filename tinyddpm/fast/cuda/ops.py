@@ -6,20 +6,24 @@ gradient check, dropout.
 """
 
 import math
+from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from autograd import Tensor, primitive
 from autograd.backend import Forward, array_module, has_tensor_cores
 
 from ...types import Array
-from ..convolutions import Backward, Gradients, Padding, Sides
+from ..convolutions import Padding, Sides
 from .add import add_on_gpu
 from .columns import col2im_on_gpu, im2col_on_gpu
-from .convolution import convolve_on_gpu, input_gradient_on_gpu, weight_gradient_on_gpu
+from .convolution import convolve_on_gpu, input_gradient_on_gpu
 from .norm_silu import backward_on_gpu, forward_on_gpu
+from .weight_gradient import weight_gradient_on_gpu
 
 Operand: TypeAlias = Array | Tensor
 Needs: TypeAlias = tuple[bool, ...]
+Gradients: TypeAlias = tuple[Array | None, Array | None, Array | None]
+Backward: TypeAlias = Callable[[Array, Needs], Gradients]  # of input, weight and bias
 
 COLUMNS = 2**26  # numbers in the matrix of windows at any time: 256 MB
 MOST = 2**31  # numbers in an array: the kernels count in 32 bits
@@ -82,13 +86,13 @@ def norm_silu_conv(
 
     def pullback(g: Array) -> tuple[Array | None, ...]:
         (g,) = _contiguous(g)
-        g_row = _sum_of_pixels(g)
-        g_hidden, g_weight = conv_backward(g, any(needs[:3]), needs[3])
+        g_hidden, g_weight, g_bias = conv_backward(g, (any(needs[:3]), *needs[3:5]))
         gx = g_gain = g_shift = None
         if g_hidden is not None:
             gx, of_samples = backward_on_gpu(g_hidden, x, gain, shift, mean, r, silu=True)
             g_gain, g_shift = of_samples.sum(1)
-        return gx, g_gain, g_shift, g_weight, g_row.sum(0), g if ndim == 4 else g_row, None
+        g_added = _sum_of_pixels(g) if ndim == 2 else g
+        return gx, g_gain, g_shift, g_weight, g_bias, g_added, None
 
     return y, pullback
 
@@ -114,7 +118,7 @@ def conv2d(
 ) -> Forward:
     """As `nn.conv.conv2d`."""
     y, conv_backward = _convolve(_contiguous(x)[0], w, stride, _sides(padding))
-    return y, lambda g: conv_backward(_contiguous(g)[0], *needs)
+    return y, lambda g: conv_backward(_contiguous(g)[0], (*needs, False))[:2]
 
 
 def accepts_conv2d_bias(
@@ -133,12 +137,7 @@ def conv2d_bias(
     """conv2d(x, w) + bias, as `nn.conv.conv2d_bias`."""
     x, bias = _contiguous(x, bias)
     y, conv_backward = _convolve(x, w, stride, _sides(padding), bias)
-
-    def pullback(g: Array) -> tuple[Array | None, ...]:
-        (g,) = _contiguous(g)
-        return *conv_backward(g, *needs[:2]), _sum_of_pixels(g).sum(0)
-
-    return y, pullback
+    return y, lambda g: conv_backward(_contiguous(g)[0], needs)
 
 
 def accepts_linear(x: Operand, weight: Operand, bias: Operand) -> bool:
@@ -158,10 +157,8 @@ def linear(x: Array, weight: Array, bias: Array, *, needs: Needs = (True,) * 3) 
     y, conv_backward = _convolve(pixel, kernel, 1, _sides(0), bias)
 
     def pullback(g: Array) -> tuple[Array | None, ...]:
-        (g,) = _contiguous(g)
-        gx, gw = conv_backward(g.reshape(1, 1, -1, c_out), *needs[:2])
-        gx = None if gx is None else gx.reshape(x.shape)
-        return gx, None if gw is None else gw[0, 0], g.reshape(-1, c_out).sum(0)
+        gx, gw, gb = conv_backward(_contiguous(g)[0].reshape(1, 1, -1, c_out), needs)
+        return None if gx is None else gx.reshape(x.shape), None if gw is None else gw[0, 0], gb
 
     return y.reshape(*x.shape[:-1], c_out), pullback
 
@@ -207,7 +204,7 @@ def _convolve(
     row: Array | None = None,
     image: Array | None = None,
 ) -> tuple[Array, Backward]:
-    """The output, and `backward(g, needs_input, needs_weight)`. All arrays are contiguous.
+    """The output, and the pullback of input, weight and bias. All arrays are contiguous.
 
     bias, row and image are added as in `add.add`.
     """
@@ -228,18 +225,18 @@ def _by_tiles(
     row: Array | None,
     image: Array | None,
 ) -> tuple[Array, Backward]:
-    """By tensor cores (`convolution.py`)."""
+    """By tensor cores (`convolution.py`, `weight_gradient.py`)."""
     kernel, corner = w.shape[:2], (padding[0][0], padding[1][0])
     size = _output_size(x, w, stride, padding)
     y = convolve_on_gpu(x, w, stride, corner, size, bias, row, image)
 
-    def backward(g: Array, needs_input: bool, needs_weight: bool) -> Gradients:
-        gx = gw = None
-        if needs_input:
+    def backward(g: Array, needs: Needs) -> Gradients:
+        gx = gw = gb = None
+        if needs[0]:
             gx = input_gradient_on_gpu(g, w, stride, corner, x.shape[:2])
-        if needs_weight:
-            gw = weight_gradient_on_gpu(x, g, kernel, stride, corner)
-        return gx, gw
+        if any(needs[1:]):
+            gw, gb = weight_gradient_on_gpu(x, g, kernel, stride, corner)
+        return gx, gw, gb
 
     return y, backward
 
@@ -264,9 +261,10 @@ def _by_columns(x: Array, w: Array, stride: int, padding: Sides) -> tuple[Array,
     for rows in parts:
         xp.matmul(columns(rows), w_matrix, out=y[slice(*rows)].reshape(-1, c_out))
 
-    def backward(g: Array, needs_input: bool, needs_weight: bool) -> Gradients:
-        gx = xp.zeros_like(x) if needs_input else None
-        gw = xp.zeros_like(w_matrix) if needs_weight else None
+    def backward(g: Array, needs: Needs) -> Gradients:
+        gx = xp.zeros_like(x) if needs[0] else None
+        gw = xp.zeros_like(w_matrix) if needs[1] else None
+        gb = _sum_of_pixels(g).sum(0) if needs[2] else None
         for rows in parts:
             g_matrix = g[slice(*rows)].reshape(-1, c_out)
             if gw is not None:
@@ -275,7 +273,7 @@ def _by_columns(x: Array, w: Array, stride: int, padding: Sides) -> tuple[Array,
                 xp.matmul(g_matrix, w_matrix.T, out=gx[slice(*rows)].reshape(-1, x.shape[3]))
             elif gx is not None:
                 col2im_on_gpu(g_matrix @ w_matrix.T, gx, *geometry, rows)
-        return gx, None if gw is None else gw.reshape(w.shape)
+        return gx, None if gw is None else gw.reshape(w.shape), gb
 
     return y, backward
 

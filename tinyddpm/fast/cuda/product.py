@@ -35,39 +35,28 @@ SOURCE = (
     TILES
     + r"""
 // c (M, N) = a (M, K) b (K, N), for each of a stack.
-extern "C" __global__ void product(
+extern "C" __global__ void __launch_bounds__(THREADS, 8) product(
     const float* a, const float* b, float* c,
     long long rows, long long columns, long long depth) {
-    __shared__ __align__(16) float tile_a[2][SIDE * ROW_OF_16], tile_b[2][DEPTH * ROW_OF_64];
+    __shared__ __align__(16) float tile_a[2 * TILE_OF(16)], tile_b[2 * TILE_OF(64)];
     const int first_row = blockIdx.y * SIDE, first_column = blockIdx.z * SIDE;
     a += blockIdx.x * rows * depth, b += blockIdx.x * depth * columns;
     c += blockIdx.x * rows * columns;
     float sum[2][4][4] = {};
-    const int steps = (depth + DEPTH - 1) / DEPTH;
-    for (int step = 0; step <= steps; step++) {
-        if (step < steps) {
-            copy_columns(tile_a[step % 2], a, first_row, rows, step * DEPTH, depth);
-            copy_rows(tile_b[step % 2], b, step * DEPTH, depth, first_column, columns);
-        }
-        end_of_copies();
-        if (step == 0) continue;
-        wait_for_all_copies_but_the_last();
-        __syncthreads();  // everybody's copies for the step before are there
-        multiply_tiles(
-            tile_a[(step - 1) % 2], ROW_OF_16, 1, tile_b[(step - 1) % 2], ROW_OF_64, 1,
-            rows - first_row, columns - first_column, sum);
-        __syncthreads();  // nobody reads any more what the next step overwrites
-    }
-
-    #pragma unroll
-    for (int i = 0; i < 2; i++)
-        #pragma unroll
-        for (int j = 0; j < 4; j++)
-            #pragma unroll
-            for (int e = 0; e < 4; e++) {
-                const int row = first_row + row_of(i, e), column = first_column + column_of(j, e);
-                if (row < rows && column < columns) c[row * columns + column] = sum[i][j][e];
-            }
+    multiply_in_steps<16, 64>(
+        (depth + DEPTH - 1) / DEPTH, tile_a, tile_b,
+        [&](int step, float* to_a, float* to_b) {
+            copy_tile<16>(to_a, a, first_row, rows, step * DEPTH, depth);
+            copy_tile<64>(to_b, b, step * DEPTH, depth, first_column, columns);
+        },
+        [&](const float* now_a, const float* now_b) {
+            multiply_tiles(
+                now_a, ROW_OF(16), 1, now_b, ROW_OF(64), 1,
+                rows - first_row, columns - first_column, sum);
+        });
+    for_each_number(
+        sum, first_row, rows, first_column, columns,
+        [&](int row, int column, float number) { c[row * columns + column] = number; });
 }
 """
 )
