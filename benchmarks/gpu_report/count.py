@@ -11,7 +11,6 @@ computed: the simulated GPU only notes its launches, and PyTorch's tensors have 
 
 import argparse
 import csv
-import math
 from collections import Counter
 
 from ..cases import CASES, Case
@@ -20,7 +19,8 @@ from .model import COLUMNS, COUNTS, OURS, PEER, Launch, table
 # Of kernels that multiply matrices: their FLOP, from their arguments (`fast/cuda/`).
 FLOP = {
     "convolve": lambda x, w, y, *_: 2 * y.size * w.size // w.shape[3],
-    "convolve_weight": lambda x, g, parts, *_: 2 * g.size * math.prod(parts.shape[-4:-1]),
+    "convolve_turned": lambda g, w, gx, *_: 2 * gx.size * w.size // w.shape[2],
+    "convolve_weight": lambda x, g, parts, gw, *_: 2 * g.size * (len(gw) - 1),
     "product": lambda a, b, c, *_: 2 * c.size * a.shape[-1],
 }
 

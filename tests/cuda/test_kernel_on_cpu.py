@@ -56,6 +56,17 @@ for (int e = 0; e < 2; e++) b[e] = __float_as_uint(x[128 + (column + 4 * e) * 8 
 multiply_16x8x8(d, a, b);
 for (int e = 0; e < 4; e++) x[192 + (row + e / 2 * 8) * 8 + 2 * column + e % 2] = d[e];
 """
+# The block that finishes last adds up what all have written.
+LAST_ADDS = """
+__shared__ bool last;
+if (threadIdx.x == 0) x[blockIdx.x] = blockIdx.x + 1;
+FENCE
+__syncthreads();
+if (threadIdx.x == 0) last = atomicInc(&finished, gridDim.x - 1) == gridDim.x - 1;
+__syncthreads();
+if (last && threadIdx.x == 0)
+    for (int i = 0; i < gridDim.x; i++) x[n] += x[i];
+"""
 WRONG = [
     (REVERSE.replace("BARRIER", ""), "order of threads"),
     (READ_AND_WRITTEN_AT_ONCE, "order of threads"),
@@ -128,6 +139,18 @@ def test_a_product_of_tensor_cores_loses_bits():
     for numbers in x:
         run(PRODUCT, numbers, 320, block=32)
     assert x[:, 192].tolist() == [1 + 2.0**-10, 1, 1 + float(ulp)]
+
+
+def test_the_last_block_adds_up():
+    """Whatever the order of blocks, and again and again: the counter begins at 0 each time."""
+    source = "__device__ unsigned finished; " + HEAD + LAST_ADDS + " }"
+    for _ in range(2):
+        x = np.zeros(6, np.float32)
+        Kernel("f", source.replace("FENCE", "__threadfence();"))((5,), (64,), (x, 5))
+        assert x.tolist() == [1, 2, 3, 4, 5, 15]
+    for missing in ("", "if (threadIdx.x) __threadfence();"):
+        with pytest.raises(KernelError, match="__threadfence"):
+            Kernel("f", source.replace("FENCE", missing))((5,), (64,), (x, 5))
 
 
 @pytest.mark.parametrize("stride, conflicts", [(1, 0), (2, 1), (32, 31), (0, 0)])

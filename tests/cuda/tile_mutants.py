@@ -99,7 +99,7 @@ OF_WEIGHTS = [
     (
         "a bias that nobody adds up",
         "        if (has_bias)\n            add_rows",
-        "        if (!has_bias)\n            add_rows",
+        "        if (false)\n            add_rows",
         "twin",
     ),
     ("a block is counted, and nothing is there", FENCE, "", "fence"),

@@ -5,7 +5,7 @@ from autograd.backend import Array, Forward, array_module
 
 from ..equivalents import replaceable
 from ..types import Draw
-from .conv import Conv2d, conv2d
+from .conv import Conv2d, conv2d, conv2d_bias
 from .linear import Linear
 from .module import Module
 from .multipliers import Multipliers
@@ -103,7 +103,7 @@ class Upsample(Conv2d):
 @replaceable
 def upsample_conv(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     """A convolution of the image at twice its size."""
-    return conv2d(repeat2(x), weight) + bias
+    return conv2d_bias(repeat2(x), weight, bias, stride=1, padding=1)
 
 
 @primitive

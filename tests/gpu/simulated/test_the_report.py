@@ -43,4 +43,4 @@ def test_the_counts_are_those_of_the_code(name):
 
 def test_a_step_of_the_default_network_has_few_launches():
     counts = launches.of_a_step(fast=True)
-    assert launches.launches(counts) <= 900, counts
+    assert launches.launches(counts) <= 560, counts
