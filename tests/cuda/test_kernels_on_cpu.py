@@ -15,6 +15,7 @@ from kernel_cases import SOURCES, cases, check
 
 from autograd import backend
 from tinyddpm.fast.cuda import convolution, product, weight_gradient
+from tinyddpm.fast.cuda.matrix_tiles import THREADS
 from tools.kernel_on_cpu import Kernel, nvrtc
 from tools.kernel_on_cpu.kernel import kernels_of, sanitizer_environment
 
@@ -99,13 +100,16 @@ def test_a_kernel_has_room_in_registers(name, architecture, capsys):
         with capsys.disabled():
             print(f"\n{architecture} {name} {kernel}: {takes}", end="")
         assert takes.spilled == takes.stack == 0 and takes.shared <= 48 << 10
+        if name.split(",")[0] in ("convolution", "weight_gradient", "product"):
+            # Seven blocks at once, to have something to do while others wait for memory.
+            assert 7 * THREADS * takes.registers <= 64 << 10 and 7 * takes.shared <= 164 << 10
 
 
 def test_an_array_in_memory_is_seen():
     """Registers have no numbers that a loop could count: an array needs loops that are unrolled."""
     source = SOURCES["convolution"].replace("#pragma unroll", "")
     found = nvrtc.resources(source, "sm_90", backend.KERNEL_OPTIONS)
-    assert found["convolve"].stack > 0 and found["convolve_turned"].stack > 0
+    assert found["convolve"].stack > 0
 
 
 @pytest.mark.parametrize("architecture", ARCHITECTURES)

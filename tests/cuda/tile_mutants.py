@@ -50,7 +50,7 @@ BUGS = [
     ("a fragment turned", FRAGMENT.format("%", "/"), FRAGMENT.format("/", "%"), "twin"),
     ("a result turned", "/ 4 + e / 2 * 8;", "/ 4 + e % 2 * 8;", "twin"),
     ("a part of a warp leaves", "if (first_row >= rows", "if (first_row + group >= rows", "order"),
-    ("a tap too many in a row", "if (++kx == of.kw)", "if (++kx > of.kw)", "twin"),
+    ("a tap too many in a row", "if (++kx == of.kw)", "if (++kx > of.kw)", "sanitizer"),
     ("the same channels again", "            channel += DEPTH;\n", "", "twin"),
     ("a column past the edge", INSIDE.format("<"), INSIDE.format("<="), "sanitizer"),
     ("gaps in one direction only", " && at_x % of.stride == 0;", ";", "twin"),
@@ -105,7 +105,7 @@ OF_WEIGHTS = [
     ("a block is counted, and nothing is there", FENCE, "", "fence"),
     ("some threads of a block are counted", COUNTED, COUNTED.split("\n")[1], "fence"),
     ("nobody waits for the count", KNOWN, KNOWN.split("\n", 1)[1], "order"),
-    ("the first one adds up", "members - 1) == members - 1;", "members - 1) == 0;", "order"),
+    ("the first one adds up", "members - 1) == members - 1;", "members - 1) == 0;", "twin"),
     (
         "a counter that goes on",
         "atomicInc(finished_ones, members - 1)",
@@ -120,12 +120,12 @@ OF_WEIGHTS = [
         "a group without its end",
         "members = up_to_the_end < GROUP ? up_to_the_end : GROUP",
         "members = GROUP",
-        "order",
+        "twin",
     ),
     (
         "a row past the last",
-        "first_row + r, depth, THREADS",
-        "first_row + r, depth + 2, THREADS",
+        "first_row + r, depth, teams",
+        "first_row + r, depth + 2, teams",
         "sanitizer",
     ),
 ]

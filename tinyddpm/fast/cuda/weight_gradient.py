@@ -56,11 +56,12 @@ def weight_gradient_on_gpu(
     return both[:rows].reshape(*kernel, -1, c_out), both[rows]
 
 
+# With several parts there are fewer than BLOCKS tiles, and fewer than BLOCKS + tiles blocks.
 SOURCE = (
     TILES
     + r"""
 #define GROUP 8  // parts that one block adds up
-#define MOST_BLOCKS 1024  // of a grid, if it has several parts
+#define AT_ONCE 8  // numbers that a thread adds up at once
 __device__ unsigned finished[MOST_BLOCKS];  // members of each group; 0 before and after a launch
 
 // For a whole block: has it finished as the last one of its group? Then it sees what they wrote.
@@ -75,19 +76,19 @@ __device__ bool is_last(unsigned* finished_ones, int members) {
     return last;
 }
 
-// Adds up the members of a group, one after the other: up to 8 numbers of a column of each, whose
-// rows are `step` apart and end before `rows`. To read several at a time takes less time.
+// Adds up the members of a group, one after the other: some numbers of a column of each, whose rows
+// are `step` apart and end before `rows`. The reads of several numbers wait together.
 __device__ void add_rows(
     float* to, const float* from, int to_next_member, int members,
     int row, int rows, int step, int column, int columns) {
-    float sum[GROUP] = {};
+    float sum[AT_ONCE] = {};
     for (int i = 0; i < members; i++)
         #pragma unroll
-        for (int k = 0; k < GROUP; k++)
+        for (int k = 0; k < AT_ONCE; k++)
             if (row + k * step < rows)
                 sum[k] += from[i * to_next_member + (row + k * step) * columns + column];
     #pragma unroll
-    for (int k = 0; k < GROUP; k++)
+    for (int k = 0; k < AT_ONCE; k++)
         if (row + k * step < rows) to[(row + k * step) * columns + column] = sum[k];
 }
 
@@ -158,14 +159,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, 7) convolve_weight(
         const float* from = parts + first * size;
         to = apart * GROUP < count ? parts + first * size : gw;
         const int channel = first_channel + threadIdx.x % SIDE;
-        for (int r = threadIdx.x / SIDE; r < SIDE && channel < c_out; r += THREADS / SIDE * GROUP)
-            add_rows(
-                to, from, apart * size, members, first_row + r, depth, THREADS / SIDE,
-                channel, c_out);
+        const int teams = THREADS / SIDE;
+        for (int r = threadIdx.x / SIDE; r < SIDE && channel < c_out; r += teams * AT_ONCE)
+            add_rows(to, from, apart * size, members, first_row + r, depth, teams, channel, c_out);
         if (has_bias)
             add_rows(to, from, apart * size, members, depth, depth + 1, 1, own_channel, c_out);
     }
 }
-"""
+""".replace("MOST_BLOCKS", str(2 * BLOCKS))
 )
 SOURCE_TF32 = "#define TF32\n" + SOURCE
