@@ -130,7 +130,7 @@ OF_WEIGHTS = [
     ),
 ]
 OF_PRODUCTS = [
-    ("the numbers of another product", "a += blockIdx.x * rows", "a += blockIdx.y * rows", "twin"),
+    ("the numbers of another product", "x * depth * columns;", "x * columns;", "twin"),
     ("a column too many", "column < columns) use(", "column <= columns) use(", "sanitizer"),
     ("rows past the end", "row + r < end && column", "column", "sanitizer"),
 ]
