@@ -209,8 +209,8 @@ BUGS = [
     Bug(
         "J of the ideal denoiser and of the model exchanged",
         "tinyddpm/evaluation/evaluate.py",
-        "for denoiser in (mean, ideal, model)]",
-        "for denoiser in (mean, model, ideal)]",
+        "draws.evaluate(ideal, comm=run.comm), draws.evaluate(model)]",
+        "draws.evaluate(model), draws.evaluate(ideal, comm=run.comm)]",
         EVALUATION + "test_the_model_has_its_own_column",
     ),
     Bug(
