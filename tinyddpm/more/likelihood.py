@@ -30,7 +30,7 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
-from autograd.backend import Array, array_module, special, to_numpy
+from autograd.backend import Array, array_module, expect, special, to_numpy
 
 from ..diffusion import posterior_coefficients, posterior_variance, q_sample
 from ..schedule import Schedule, at
@@ -56,7 +56,7 @@ def terms(
         grey_levels: how many values a pixel can take, evenly spaced from −1 to 1: 17 for the
             digits, 256 for 8 bits.
         variance: the model's table (T+1,) of the variances of x_{t−1} given x_t, as for
-            `ancestral`; β̃ if None.
+            `ancestral`; β̃ if None. Where the network learned it: `variance.terms`.
         clip: x̂_0 is held within [−clip, clip], as in the samplers; None leaves it free.
 
     Yields:
@@ -111,11 +111,8 @@ def step_term(
     Raises:
         ValueError: for another t, or an x0_hat of another shape.
     """
-    if int(t.min()) < 2 or int(t.max()) > schedule.T:
-        raise ValueError(
-            f"t: expected 2 to T = {schedule.T} (t = 1 is for the decoder), "
-            f"got {int(t.min())} to {int(t.max())}"
-        )
+    low, high, needed = int(t.min()), int(t.max()), f"2 to T = {schedule.T} (1 is the decoder's)"
+    expect(low >= 2 and high <= schedule.T, "t", needed, f"{low} to {high}")
     _check_shape(x0_hat, x0)
     weight, offset = step_coefficients(schedule, variance)
     squares = _squares(x0, x0_hat)
@@ -149,7 +146,9 @@ def decoder_term(x0: Array, x0_hat: Array, variance: float, grey_levels: int) ->
     return bits_per_dimension(-log_probability(numbers, x0_hat, variance, grey_levels))
 
 
-def log_probability(numbers: Array, mean: Array, variance: float, grey_levels: int) -> Array:
+def log_probability(
+    numbers: Array, mean: Array, variance: Array | float, grey_levels: int
+) -> Array:
     """The log of a Gaussian's probability for the bin of each grey level, in float64.
 
     (Ho et al. 2020, equation 13.) The first bin begins at −∞ and the last ends at ∞. So the
@@ -158,20 +157,33 @@ def log_probability(numbers: Array, mean: Array, variance: float, grey_levels: i
     Args:
         numbers: integers 0..grey_levels − 1. The levels are evenly spaced from −1 to 1.
         mean: of the Gaussian, of the same shape.
-        variance: of the Gaussian.
+        variance: of the Gaussian: one number, or one for each of them.
         grey_levels: how many levels there are.
     """
     xp, log_cdf = array_module(mean), special(mean).log_ndtr
-    mean, deviation, width = mean.astype(np.float64), math.sqrt(variance), 2 / (grey_levels - 1)
-    centre = width * numbers - 1
-    low = xp.where(numbers == 0, -math.inf, (centre - width / 2 - mean) / deviation)
-    high = xp.where(numbers == grey_levels - 1, math.inf, (centre + width / 2 - mean) / deviation)
+    low, high = standard_bin(numbers, mean, variance, grey_levels)
     # Far out in the right tail both cdfs round to 1, and their difference to 0. In the left tail
     # their logarithms keep all digits, so a bin to the right of the mean is mirrored.
     right = low > 0
     low, high = xp.where(right, -high, low), xp.where(right, -low, high)
     top = log_cdf(high)
     return top + xp.log(-xp.expm1(log_cdf(low) - top))  # log(e^h − e^l) = h + log(1 − e^(l − h))
+
+
+def standard_bin(
+    numbers: Array, mean: Array, variance: Array | float, grey_levels: int
+) -> tuple[Array, Array]:
+    """Where the bins begin and end, in standard deviations from the mean. See `log_probability`."""
+    xp, deviation, width = array_module(mean), variance**0.5, 2 / (grey_levels - 1)
+    away = width * numbers - 1 - mean.astype(np.float64)
+    low = xp.where(numbers == 0, -math.inf, (away - width / 2) / deviation)
+    return low, xp.where(numbers == grey_levels - 1, math.inf, (away + width / 2) / deviation)
+
+
+def nearest_levels(x0: Array, grey_levels: int) -> Array:
+    """The number of the grey level that is nearest to each value, 0..grey_levels − 1."""
+    place = (x0.astype(np.float64) + 1) * ((grey_levels - 1) / 2)
+    return array_module(x0).rint(place).clip(0, grey_levels - 1).astype(np.int64)
 
 
 def grey_numbers(x0: Array, grey_levels: int) -> Array:
@@ -210,22 +222,14 @@ def model_variance(schedule: Schedule, variance: Array | None = None) -> Array:
     """
     chosen = posterior_variance(schedule) if variance is None else variance
     table = np.array(chosen, dtype=np.float64)
-    if table.shape != (schedule.T + 1,):
-        raise ValueError(
-            f"variance: expected a table of T + 1 = {schedule.T + 1} numbers, "
-            f"got shape {table.shape}"
-        )
+    needed = f"a table of T + 1 = {schedule.T + 1} numbers"
+    expect(table.shape == (schedule.T + 1,), "variance", needed, f"shape {table.shape}")
     if table[1] == 0:
-        if schedule.T == 1:
-            raise ValueError(
-                "variance: expected a positive one at t = 1, which is the only step, got 0; "
-                "schedule.beta has one"
-            )
+        needed = "a positive one at t = 1, which is the only step"
+        expect(schedule.T > 1, "variance", needed, "0; schedule.beta has one")
         table[1] = table[2]
-    if not np.all(table[1:] > 0):
-        raise ValueError(
-            f"variance: expected positive numbers for t = 1..T, got {table[1:].min():g}"
-        )
+    positive = bool(np.all(table[1:] > 0))
+    expect(positive, "variance", "positive numbers for t = 1..T", f"{table[1:].min():g}")
     return table
 
 
@@ -235,8 +239,7 @@ def bits_per_dimension(nats: Array) -> Array:
 
 
 def _check_shape(x0_hat: Array, x0: Array) -> None:
-    if x0_hat.shape != x0.shape:
-        raise ValueError(f"x0_hat: expected the shape of x0, {x0.shape}, got {x0_hat.shape}")
+    expect(x0_hat.shape == x0.shape, "x0_hat", f"the shape of x0, {x0.shape}", x0_hat.shape)
 
 
 def _squares(x: Array, y: Array | None = None) -> Array:
@@ -259,10 +262,9 @@ class Bound:
 
     def __init__(self, chain: Iterable[tuple[int, Array]]) -> None:
         rows = {i: to_numpy(bits) for i, bits in chain}
-        if not rows or rows.keys() != set(range(max(rows) + 1)):
-            raise ValueError(
-                f"Bound: expected the whole chain of `terms`, L_T to L_0, got {len(rows)} of it"
-            )
+        whole = bool(rows) and rows.keys() == set(range(max(rows) + 1))
+        needed = "the whole chain of `terms`, L_T to L_0"
+        expect(whole, "Bound", needed, f"{len(rows)} of it")
         self.each = np.stack([rows[i] for i in range(len(rows))])
         self.terms, self.errors = mean_and_error(self.each)
         self.total, self.error = map(float, mean_and_error(self.each.sum(axis=0)))

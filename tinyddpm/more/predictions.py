@@ -189,16 +189,21 @@ def gradient(
         ValueError: for "eps" with zero terminal SNR.
     """
     xt = q_sample(schedule, x0, t, eps)
-    x0_hat = _converter(predicts, schedule)(schedule, unet(xt, t, dropout, cond), xt, t)
-    root: Array | int = 1
-    if weight != "none":
-        # w‖x̂_0 − x_0‖² = ‖√w x̂_0 − √w x_0‖²
-        root = at(np.sqrt(weights(schedule, weight, gamma)), t, xt)
-    if importance is not None:
-        root = root * importance[:, None, None, None] ** 0.5
+    x0_hat = converter(predicts, schedule)(schedule, unet(xt, t, dropout, cond), xt, t)
+    root = roots(schedule, t, xt, weight, gamma, importance)
     J, _ = objective(root * x0_hat, root * x0, form, batch_size)
     J.backward()
     return J.data, ((x0_hat.data - x0) ** 2).sum(axis=(1, 2, 3))
+
+
+def roots(
+    schedule: Schedule, t: Array, xt: Array, weight: str, gamma: float, importance: Array | None
+) -> Array | int:
+    """√w of each image, (N, 1, 1, 1) or 1: w‖x̂_0 − x_0‖² = ‖√w x̂_0 − √w x_0‖²."""
+    root: Array | int = 1
+    if weight != "none":
+        root = at(np.sqrt(weights(schedule, weight, gamma)), t, xt)
+    return root if importance is None else root * importance[:, None, None, None] ** 0.5
 
 
 def denoiser(
@@ -219,7 +224,7 @@ def denoiser(
     Raises:
         ValueError: at once, for "eps" with zero terminal SNR.
     """
-    convert = _converter(predicts, schedule)
+    convert = converter(predicts, schedule)
 
     def x0_denoiser(xt: Array, t: Array, *cond: Array | None) -> Array:
         return convert(schedule, denoise(xt, t, *cond), xt, t)
@@ -227,7 +232,7 @@ def denoiser(
     return x0_denoiser
 
 
-def _converter(predicts: str, schedule: Schedule) -> Callable[..., Any]:
+def converter(predicts: str, schedule: Schedule) -> Callable[..., Any]:
     """The function that turns the network's output into x̂_0."""
     if predicts not in TO_X0:
         raise ValueError(f"predicts: expected one of {', '.join(TO_X0)}, got {predicts!r}")

@@ -1,0 +1,339 @@
+"""Learned variance: against improved-diffusion's own numbers, and what it must be in any case.
+
+`improved_diffusion.json` holds what the code of Nichol & Dhariwal 2021 computes in float64. It says
+which version, and how it was called.
+"""
+
+import json
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from bound_parts import LOG2, drawing
+from hypothesis import given, strategies as st
+from oracles import SMALL, noise_table, perturb, same, seeds
+from predicted import Answers, column
+from scipy.stats import norm
+
+from autograd import leaf
+from autograd.check import check_pullback
+from tinyddpm.diffusion import posterior_mean, posterior_variance, q_sample
+from tinyddpm.fast.parallel import Shards
+from tinyddpm.more import likelihood, predictions
+from tinyddpm.more.classes import ClassConfig, guided
+from tinyddpm.more.likelihood import Bound, model_variance
+from tinyddpm.more.training import hybrid
+from tinyddpm.more.variance import (
+    VarianceClassUNet,
+    VarianceDenoiser,
+    VarianceUNet,
+    ancestral_learned,
+    log_variance,
+    nats,
+    respaced,
+    terms,
+)
+from tinyddpm.nn import UNet
+from tinyddpm.objective import FORMS
+from tinyddpm.sampler import ancestral
+from tinyddpm.schedule import Schedule, cosine, linear
+
+THEIRS = json.loads((Path(__file__).parent / "improved_diffusion.json").read_text())
+SCHEDULE = Schedule(THEIRS["beta"])
+SHAPE, C = (6, 2, 2, 3), 2
+x0, eps = (np.reshape(THEIRS[name], SHAPE) for name in ("images", "noise"))
+OUTPUT, t = np.reshape(THEIRS["output"], (6, 4, 2, 3)), np.array(THEIRS["t"])
+# Their cdf is an approximation of the normal one, so at t = 1 the bound differs in the 4th digit.
+LATER = t > 1
+OWN_WEIGHT = {"eps": "snr", "x0": "none"}
+either = pytest.mark.parametrize("predicts", ["eps", "x0"])
+
+
+class Both(Answers):
+    """A network whose output, v included, is its only parameter."""
+
+    with_v = Answers.__call__
+
+
+# ---- improved-diffusion's numbers ----------------------------------------------------------------
+
+
+@either
+def test_the_variance_and_the_mean_are_theirs(predicts):
+    xt = q_sample(SCHEDULE, x0, t, eps)
+    found = log_variance(SCHEDULE, OUTPUT[:, C:], t)
+    np.testing.assert_allclose(found.ravel(), THEIRS[predicts]["log_variance"], rtol=1e-10)
+    x0_hat = predictions.TO_X0[predicts](SCHEDULE, OUTPUT[:, :C], xt, t).clip(-1, 1)
+    mean = posterior_mean(SCHEDULE, x0_hat, xt, t)
+    np.testing.assert_allclose(mean.ravel(), THEIRS[predicts]["mean"], rtol=1e-7)
+
+
+def own_loss(predicts, output=OUTPUT, rows=slice(None), **options):
+    net = Both(output[rows])
+    weight = {"weight": OWN_WEIGHT[predicts], "predicts": predicts}
+    J, errors = hybrid.gradient(
+        net, SCHEDULE, x0[rows], t[rows], eps[rows], **weight | {"grey_levels": 256} | options
+    )
+    return float(J), errors, net.F.grad
+
+
+@either
+def test_the_hybrid_loss_and_its_gradient_are_theirs(predicts):
+    """RESCALED_MSE with LEARNED_RANGE: the bound times T/1000, which no prediction feels."""
+    theirs = THEIRS[predicts]
+    gradient = np.reshape(theirs["gradient"], OUTPUT.shape)
+    for i in range(6):
+        J, _, own = own_loss(predicts, rows=slice(i, i + 1))
+        accuracy = 1e-9 if LATER[i] else 2e-3
+        assert J == pytest.approx(theirs["vb"][i] + theirs["mse"][i], rel=accuracy)
+        size = abs(gradient[i]).max()
+        np.testing.assert_allclose(own[0] / 6, gradient[i], rtol=accuracy, atol=accuracy * size)
+    J, _, own = own_loss(predicts)
+    assert J == pytest.approx(np.mean(theirs["vb"]) + np.mean(theirs["mse"]), rel=2e-3)
+    np.testing.assert_allclose(own[:, :C], gradient[:, :C], rtol=1e-8, atol=1e-12)
+
+
+@either
+@pytest.mark.parametrize("steps", [5, 50])
+def test_a_chain_of_all_steps_or_fewer_ends_where_theirs_does(predicts, steps):
+    def network(xt, t):
+        xt, u = xt[:, :C], column(t) / 50
+        return np.concatenate([np.tanh(xt) * u + 0.1, np.sin(3 * xt + u)], axis=1)
+
+    visited = range(50, 0, -50 // steps)
+    place = {t: i for i, t in enumerate(visited)}
+    denoiser = VarianceDenoiser(network, SCHEDULE, predicts)
+    draw = lambda t: 0.5 * eps + 0.1 * place[t]
+    *_, (last, x, _) = ancestral_learned(denoiser, SCHEDULE, eps, draw, steps)
+    assert last == 0
+    np.testing.assert_allclose(x.ravel(), THEIRS[predicts][f"chain_{steps}"], rtol=1e-7)
+
+
+# ---- the variance --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("schedule", [linear(20), cosine(20), SCHEDULE])
+def test_one_is_beta_and_minus_one_is_the_posteriors(schedule):
+    t, one = np.arange(1, schedule.T + 1), np.ones((schedule.T, 1, 1, 1))
+    small = model_variance(schedule)[1:]
+    high = np.exp(log_variance(schedule, one, t)).ravel()
+    low = np.exp(log_variance(schedule, -one, t)).ravel()
+    middle = np.exp(log_variance(schedule, 0 * one, t)).ravel()
+    np.testing.assert_allclose(high, schedule.beta[1:], rtol=1e-12)
+    np.testing.assert_allclose(low, small, rtol=1e-12)
+    np.testing.assert_allclose(middle, np.sqrt(small * schedule.beta[1:]), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("v", "table"), [(1, "beta"), (-1, "posterior")])
+def test_at_either_end_the_chain_is_ancestrals(v, table):
+    schedule = linear(30)
+    variance = schedule.beta if table == "beta" else posterior_variance(schedule)
+    rng = np.random.default_rng(0)
+    x_T, noise = rng.standard_normal((2, 1, 2, 3)), noise_table(rng, 30, (2, 1, 2, 3))
+
+    def network(xt, t):
+        x = xt[:, :1]
+        answer = np.tanh(1.4 * x + 0.1)
+        return answer if xt.shape[1] == 1 else np.concatenate([answer, v + 0 * x], axis=1)
+
+    denoiser = VarianceDenoiser(network, schedule)
+    own = ancestral_learned(denoiser, schedule, x_T, noise)
+    known = ancestral(denoiser, schedule, x_T, noise, variance=variance)
+    for (t1, x1, hat1), (t2, x2, hat2) in zip(own, known, strict=True):
+        assert t1 == t2
+        np.testing.assert_allclose(x1, x2, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(hat1, hat2, rtol=1e-9, atol=1e-12)
+
+
+def test_a_short_chains_schedule_has_the_same_alpha_bar():
+    schedule = cosine(40)
+    short = respaced(schedule, [40, 31, 7, 2])
+    np.testing.assert_allclose(short.alpha_bar[1:], schedule.alpha_bar[[2, 7, 31, 40]], rtol=1e-12)
+    assert respaced(schedule, range(40, 0, -1)) is schedule
+
+
+def test_a_denoiser_without_v_is_refused():
+    with pytest.raises(ValueError, match="denoiser: expected a VarianceDenoiser, got"):
+        next(ancestral_learned(lambda xt, t: xt, SCHEDULE, eps, noise=lambda t: eps))
+
+
+# ---- the bound -----------------------------------------------------------------------------------
+
+
+@given(seeds, st.integers(2, 40), st.floats(-3, 3))
+def test_the_decoders_term_is_the_log_of_a_bins_probability(seed, levels, size):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, levels, (1, 1, 2, 4)) * (2 / (levels - 1)) - 1
+    mean = images + rng.uniform(-1, 1, images.shape) / (levels - 1)
+    lv = 2 * np.log(2 / (levels - 1)) + size + 0.2 * rng.standard_normal(images.shape)
+    found = nats(lv, schedule=SCHEDULE, x0=images, x0_hat=mean, t=same(1), grey_levels=levels).data
+    half, sigma = 1 / (levels - 1), np.exp(lv / 2)
+    low = np.where(images < -1 + half, -np.inf, images - half)
+    high = np.where(images > 1 - half, np.inf, images + half)
+    p = norm.cdf((high - mean) / sigma) - norm.cdf((low - mean) / sigma)
+    np.testing.assert_allclose(found, -np.log(p), rtol=1e-7, atol=1e-9)
+
+
+@given(seeds, st.sampled_from([1, 2, 9, 50]), st.sampled_from([2, 17, 256]))
+def test_the_pullback_of_the_bound_is_its_derivative(seed, step, levels):
+    rng = np.random.default_rng(seed)
+    images = rng.integers(0, levels, (2, 1, 2, 3)) * (2 / (levels - 1)) - 1
+    x0_hat = images + 0.1 * rng.standard_normal(images.shape)
+    lv = log_variance(SCHEDULE, rng.uniform(-2, 2, images.shape), same(step, 2))
+    how = {"schedule": SCHEDULE, "x0": images, "x0_hat": x0_hat, "t": same(step, 2)}
+    check_pullback(nats, lv, options=how | {"grey_levels": levels}, directions=0)
+
+
+def test_far_out_in_the_tails_nothing_is_lost():
+    """A wrong image, and a variance that is far too small: large numbers, but numbers."""
+    images, wrong = np.full((1, 1, 1, 2), -1.0), np.full((1, 1, 1, 2), 1.0)
+    for lv in (-18.0, 30.0):
+        node = leaf(np.full(images.shape, lv, np.float32))
+        how = {"x0": images, "x0_hat": wrong, "t": same(1), "grey_levels": 256}
+        out = nats(node, schedule=SCHEDULE, **how)
+        out.backward(np.ones(images.shape, np.float32))
+        assert np.isfinite(out.data).all() and np.isfinite(node.grad).all()
+        assert lv > 0 or (node.grad < 0).all()
+
+
+def test_with_v_at_either_end_the_bound_is_that_of_the_fixed_variance():
+    schedule, images = linear(25), np.round(np.tanh(x0) * 8).clip(-8, 8) / 8
+    for v, variance in ((1, schedule.beta), (-1, None)):
+
+        def network(xt, t, v=v):
+            x = np.tanh(xt[:, :C] + 0.1)
+            return x if xt.shape[1] == C else np.concatenate([x, v + 0 * x], axis=1)
+
+        denoiser = VarianceDenoiser(network, schedule)
+        own = Bound(terms(denoiser, schedule, images, drawing(images), 17))
+        chain = likelihood.terms(denoiser, schedule, images, drawing(images), 17, variance)
+        np.testing.assert_allclose(own.each, Bound(chain).each, rtol=1e-9, atol=1e-12)
+
+
+# ---- the gradient --------------------------------------------------------------------------------
+
+
+def net(kind=VarianceUNet, config=SMALL, dtype=np.float64):
+    unet = kind(config).initialise(0, dtype)
+    return perturb(unet, np.random.default_rng(7), 0.3)
+
+
+def batch(dtype=np.float64, n=3):
+    rng = np.random.default_rng(3)
+    images = (rng.integers(0, 17, (n, *SMALL.image)) / 8 - 1).astype(dtype)
+    return images, np.array([1, 9, 50])[:n], rng.standard_normal(images.shape).astype(dtype)
+
+
+@pytest.mark.parametrize("predicts", ["eps", "x0", "v"])
+def test_the_gradient_of_the_whole_network_is_the_numerical_one(predicts):
+    """v's part and the prediction's apart: each loss with the other's share held."""
+    unet = net()
+    images, t, noise = batch()
+    options = {"predicts": predicts, "weight": "min_snr", "grey_levels": 17}
+    held = unet(q_sample(SCHEDULE, images, t, noise), t).data
+    to_x0 = predictions.TO_X0[predicts]
+    xt = q_sample(SCHEDULE, images, t, noise)
+    D = images[0].size
+
+    def J(theta):
+        unet.bind(theta, np.zeros_like(theta))
+        both = unet.with_v(xt, t).data
+        x0_hat = to_x0(SCHEDULE, both[:, :1], xt, t)
+        w = column(predictions.weights(SCHEDULE, "min_snr")[t])
+        simple = (w * (x0_hat - images) ** 2).mean()
+        how = {"x0": images, "x0_hat": to_x0(SCHEDULE, held, xt, t), "t": t, "grey_levels": 17}
+        bound = nats(log_variance(SCHEDULE, both[:, 1:], t), schedule=SCHEDULE, **how).data
+        return simple + bound.sum() / (3 * D) / LOG2 * SCHEDULE.T / 1000
+
+    theta = unet.theta.copy()
+    value, _ = hybrid.gradient(unet, SCHEDULE, images, t, noise, **options)
+    slope = unet.grad.copy()
+    assert value == pytest.approx(J(theta.copy()), rel=1e-12)
+    rng = np.random.default_rng(0)
+    for _ in range(4):
+        d = rng.standard_normal(theta.shape) / np.sqrt(theta.size)
+        h = 1e-5
+        numerical = (J(theta + h * d) - J(theta - h * d)) / (2 * h)
+        assert d @ slope == pytest.approx(numerical, rel=1e-6)
+
+
+def test_the_bound_leaves_the_prediction_alone():
+    _, _, with_bound = own_loss("x0")
+    _, _, without = own_loss("x0", scale=0.0)
+    np.testing.assert_array_equal(with_bound[:, :C], without[:, :C])
+    assert (with_bound[:, C:] != 0).all() and (without[:, C:] == 0).all()
+
+
+def test_the_forms_differ_by_a_factor_parts_add_up_and_importance_is_on_both_losses():
+    J = {form: own_loss("x0", form=form)[0] for form in FORMS}
+    assert J["sum"] == pytest.approx(6 * J["batch_mean"]) == pytest.approx(6 * 12 * J["mse"])
+    parts = [own_loss("x0", rows=s, batch_size=6)[0] for s in (slice(0, 2), slice(2, 6))]
+    assert sum(parts) == pytest.approx(J["mse"])
+    doubled = own_loss("x0", importance=np.full(6, 2.0))[0]
+    assert doubled == pytest.approx(2 * J["mse"])
+
+
+def test_float32_stays_float32():
+    unet = net(dtype=np.float32)
+    images, t, noise = batch(np.float32)
+    J, errors = hybrid.gradient(unet, SCHEDULE, images, t, noise, grey_levels=17)
+    assert J.dtype == errors.dtype == unet.grad.dtype == np.float32
+    denoiser = VarianceDenoiser(unet.denoise, SCHEDULE)
+    for _, x, x0_hat in ancestral_learned(denoiser, SCHEDULE, noise, lambda t: noise, 4):
+        assert x.dtype == x0_hat.dtype == np.float32
+
+
+def test_a_network_without_v_is_refused():
+    with pytest.raises(ValueError, match="unet: expected a network of more/variance.py"):
+        hybrid.gradient(UNet(SMALL).initialise(0), SCHEDULE, *batch(np.float32))
+
+
+# ---- the network ---------------------------------------------------------------------------------
+
+
+def test_a_new_network_answers_0_and_a_variance_in_the_middle():
+    unet = VarianceUNet(SMALL).initialise(0)
+    images, t, _ = batch(np.float32)
+    both = unet.with_v(images, t)
+    assert both.shape == (3, 2, 4, 6) and not both.data.any()
+
+
+def test_what_it_predicts_has_the_images_shape_and_with_room_v_too():
+    unet = net()
+    images, t, _ = batch()
+    both = unet.with_v(images, t).data
+    np.testing.assert_array_equal(unet(images, t).data, both[:, :1])
+    np.testing.assert_array_equal(unet.denoise(images, t), both[:, :1])
+    room = np.concatenate([images, 0 * images], axis=1)
+    np.testing.assert_array_equal(unet.denoise(room, t), both)
+
+
+def test_workers_compute_the_same_gradient_and_v():
+    unet, (images, t, noise) = net(dtype=np.float32), batch(np.float32)
+    room = np.concatenate([images, 0 * images], axis=1)
+    gradient = partial(hybrid.gradient, predicts="v", weight="snr_plus_1", grey_levels=17)
+    J, _ = gradient(unet, SCHEDULE, images, t, noise)
+    own, both = unet.grad.copy(), unet.denoise(room, t)
+    unet.grad[...] = 0
+    with Shards(unet, SCHEDULE, workers=2, shards=2, gradient=gradient) as shards:
+        J2, _ = shards.gradient(unet, SCHEDULE, images, t, noise)
+        np.testing.assert_allclose(shards.denoise(room, t), both, rtol=1e-4, atol=1e-5)
+        np.testing.assert_allclose(unet.grad, own, rtol=2e-4, atol=1e-4 * abs(own).max())
+    assert J2 == pytest.approx(J, rel=1e-5)
+
+
+def test_guidance_is_for_the_prediction_and_v_is_the_classs():
+    config = ClassConfig(**vars(SMALL), classes=3)
+    unet, (images, t, _) = net(VarianceClassUNet, config), batch()
+    labels = np.array([2, 0, 1])
+    for weight in (0.0, 1.0, 3.0):
+        guide = partial(guided, labels=labels, classes=3, weight=weight)
+        denoiser = VarianceDenoiser(unet.denoise, SCHEDULE, "x0", guide)
+        x0_hat, v = denoiser.with_v(images, t)
+        expected = guided(unet.denoise, labels, 3, weight)(images, t)
+        np.testing.assert_allclose(x0_hat, expected, rtol=1e-10, atol=1e-12)
+        np.testing.assert_allclose(denoiser(images, t), expected, rtol=1e-10, atol=1e-12)
+        cond = labels if weight else np.full(3, 3)
+        own = unet.with_v(images, t, cond=cond).data[:, 1:]
+        np.testing.assert_allclose(v, own, rtol=1e-10, atol=1e-12)
