@@ -53,7 +53,7 @@ def test_a_config_survives_the_way_to_a_worker_process():
 OTHER = {
     "sample_size": None,
     "in_channels": 0,
-    "out_channels": 2,
+    "out_channels": 5,
     "center_input_sample": True,
     "time_embedding_type": "fourier",
     "time_embedding_dim": 64,

@@ -40,6 +40,9 @@ METHODS = [
     {"weight": "min_snr", "optimiser": "adam"},
     {"weight": "truncated_snr", "beta": 0.01},
     {"weight": "snr", "beta": 0.01, "multipliers": "none"},
+    {"learn_sigma": True, "predicts": "eps", "optimiser": "adam"},
+    {"learn_sigma": True, "workers": 2},
+    {"learn_sigma": True, "loss_aware_t": True, "T": 3, "batch_size": 24, "predicts": "v"},
     {"loss_aware_t": True, "T": 3, "batch_size": 24},  # each t has ten losses before step 8
     {"loss_aware_t": True, "T": 3, "batch_size": 24, "predicts": "v", "workers": 2},
 ]

@@ -21,10 +21,16 @@ from tinyddpm.runs.training import run
 
 SMALL = {"T": 12, "batch_size": 8, "warmup": 2, "every": 4, "steps": 8, "workers": 1}
 NETWORK = "--T 12 --base 4 --groups 2 --blocks 1 --batch-size 4 --every 2 --warmup 2 --workers 1"
-METHODS = ({"predicts": "eps"}, {"predicts": "v", "optimiser": "adam"}, {"weight": "min_snr"})
+METHODS = (
+    {"predicts": "eps"},
+    {"predicts": "v", "optimiser": "adam"},
+    {"weight": "min_snr"},
+    {"learn_sigma": True},
+    {"learn_sigma": True, "predicts": "eps", "optimiser": "adam"},
+)
 
 
-@pytest.fixture(scope="module", params=METHODS, ids=lambda m: " ".join(m.values()))
+@pytest.fixture(scope="module", params=METHODS, ids=lambda m: " ".join(map(str, m.values())))
 def folder(request, tmp_path_factory):
     """A run with a prediction or a weight of its own."""
     place = tmp_path_factory.mktemp("x")
@@ -49,10 +55,12 @@ def test_it_goes_to_diffusers_as_what_it_predicts_and_comes_back(folder, tmp_pat
     options = json.loads((tmp_path / "out" / "scheduler_config.json").read_text())
     before = Run(folder)
     names = {"x0": "sample", "eps": "epsilon", "v": "v_prediction"}
+    assert options["variance_type"] == ("learned_range" if before.learned else "fixed_small")
     assert options["prediction_type"] == names[before.config.predicts]
     assert cli.main(["import", str(tmp_path / "out"), "--out", str(tmp_path / "back")]) == 0
     after = Run(tmp_path / "back")
     assert after.predicts == before.predicts == before.config.predicts
+    assert after.learned == before.learned == before.config.learn_sigma
     xt, t, expected = guess(before)
     with after.denoiser() as denoise:
         np.testing.assert_allclose(denoise(xt, t), expected, rtol=1e-3, atol=1e-3)
@@ -62,7 +70,8 @@ def test_explore_shows_its_x0(folder):
     explorer, opened = Explorer(folder), Run(folder)
     xt, t, expected = guess(opened)
     np.testing.assert_allclose(explorer.guesses(xt, t)["network"], expected, rtol=1e-4, atol=1e-4)
-    lectures = (opened.config.predicts, opened.config.weight) == ("x0", "none")
+    lectures = not opened.learned
+    lectures &= (opened.config.predicts, opened.config.weight) == ("x0", "none")
     assert explorer.can_walk == lectures
 
 

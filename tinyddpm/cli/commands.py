@@ -271,7 +271,7 @@ def import_(path: Path, out: Path) -> None:
 
     PATH is the folder of a UNet2DModel. The run folder is to sample from, not to train on.
     """
-    from ..runs.diffusers import import_folder, import_notes
+    from ..runs.diffusers import import_folder, import_notes, variance_note
 
     unet, scheduler = import_folder(path, out)
     size = sum(p.size for p in unet.parameters().values())
@@ -279,5 +279,5 @@ def import_(path: Path, out: Path) -> None:
         f"{path}: {size:,} parameters, predicts {scheduler.predicts}, "
         f"T = {scheduler.schedule.T}: {out}"
     )
-    for note in import_notes(path):
+    for note in [*import_notes(path), *variance_note(unet, scheduler)]:
         click.echo(f"  {note}")

@@ -146,7 +146,8 @@ def groups() -> dict[str, list[str]]:
         "Network": [name for name in fields if name != "base"],
         "Learning": [
             *("beta", "warmup", "decay", "decay_steps", "optimiser", "multipliers"),
-            *("predicts", "weight", "loss_aware_t", "objective", "batch_size", "ema_decay"),
+            *("predicts", "weight", "learn_sigma", "loss_aware_t", "objective", "batch_size"),
+            "ema_decay",
         ],
         "Training": [],
         "Where it runs": ["workers", "shards", "tf32"],

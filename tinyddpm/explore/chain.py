@@ -9,7 +9,7 @@ The chain goes on from its x_t, whatever the new settings are.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -17,6 +17,7 @@ from .. import noise
 from ..more.editing import truncated
 from ..more.schedules import spaced_grid, timestep_grid
 from ..more.solvers import ddim, dpm_solver, heun
+from ..more.variance import VarianceDenoiser, ancestral_learned
 from ..runs.chains import default_chain
 from ..runs.opening import Run
 from ..sampler import ancestral
@@ -154,8 +155,10 @@ class Chain:
         schedule = truncated(self.model.schedule, self.t)
         denoiser = self.model.network(self._cond(settings.label), settings.guidance)
         sampler, clip = SAMPLERS[settings.sampler], self.model.run.clip
+        if isinstance(denoiser, VarianceDenoiser) and settings.sampler == "ddpm":
+            return ancestral_learned(denoiser, schedule, self.xt, self._noise, clip=clip)
         if settings.sampler == "ddpm":
-            variance = self.model.run.variance
+            variance: Any = self.model.run.variance
             variance = None if variance is None else variance[: self.t + 1]
             return sampler(denoiser, schedule, self.xt, self._noise, clip=clip, variance=variance)
         if settings.sampler == "dpm_noise":

@@ -19,9 +19,7 @@ import numpy as np
 from .. import data, noise
 from ..data.image_files import DataError
 from ..diffusion import q_sample
-from ..more.classes import guided
 from ..more.ideal import ideal_denoiser
-from ..more.predictions import denoiser
 from ..nn.unet import UNet
 from ..pictures.images import evenly_chosen
 from ..pictures.overhearing import Kind, kinds_of, norm, overheard, walk_gradient
@@ -118,7 +116,8 @@ class Explorer:
         self.schedule, self.shape = self.run.schedule, config.unet.image
         self.names = tuple(config.class_names) if config.classes else ()
         self.guidable = bool(self.names) and config.class_dropout > 0
-        lectures = (self.run.predicts, config.weight) == ("x0", "none")
+        own = self.run.predicts, config.weight, config.learn_sigma
+        lectures = own == ("x0", "none", False)
         self.can_walk = isinstance(self.run.unet, UNet) and lectures
         self.training: data.Dataset | None = None
         self.note = ""
@@ -168,10 +167,7 @@ class Explorer:
                 A run without classes ignores it.
             guidance: see `more.classes.guided`.
         """
-        denoise = denoiser(self._denoise, self.schedule, self.run.predicts)
-        if cond is None or not self.names:
-            return denoise
-        return guided(denoise, cond, len(self.names), guidance)
+        return self.run.to_x0(self._denoise, cond if self.names else None, guidance)
 
     def _denoise(self, xt: Array, t: Array, *cond: Array) -> Array:
         with _sooner():

@@ -27,6 +27,8 @@ class DiffusersConfig(UNetConfig):
         pad_end_only: whether halving the resolution pads zeros only below and to the right.
         head_channels: channels of each head of attention; None: one head has them all. It replaces
             `heads`, which is not used.
+        learned_variance: whether it has twice as many output channels as input channels: what it
+            predicts, and v (more/variance.py).
     """
 
     eps: float = 1e-5
@@ -34,6 +36,7 @@ class DiffusersConfig(UNetConfig):
     cosine_first: bool = True
     pad_end_only: bool = False
     head_channels: int | None = None
+    learned_variance: bool = False
 
 
 # ---- what a value may be -------------------------------------------------------------------------
@@ -167,6 +170,7 @@ def from_options(options: Mapping[str, Any]) -> DiffusersConfig:
         cosine_first=o["flip_sin_to_cos"],
         pad_end_only=o["downsample_padding"] == 0,
         head_channels=o["attention_head_dim"],
+        learned_variance=o["out_channels"] == 2 * o["in_channels"],
     )
 
 
@@ -180,7 +184,7 @@ def to_options(config: DiffusersConfig) -> dict[str, Any]:
         "_class_name": KIND,
         "sample_size": height if height == width else [height, width],
         "in_channels": channels,
-        "out_channels": channels,
+        "out_channels": channels * (2 if config.learned_variance else 1),
         "block_out_channels": [config.base * multiple for multiple in config.levels],
         "layers_per_block": config.blocks,
         "down_block_types": [f"{attention}{PLAIN_DOWN}" for attention in attentive],
@@ -225,9 +229,9 @@ def _check_channels(o: dict[str, Any]) -> None:
     """Are the numbers of channels such as we can have them?"""
     channels, groups = list(o["block_out_channels"]), o["norm_num_groups"]
     base, inputs = channels[0], o["in_channels"]
-    if o["out_channels"] != inputs:
-        got = o["out_channels"]
-        raise ValueError(f"out_channels: expected {inputs}, as in_channels, got {got}")
+    if o["out_channels"] not in (inputs, 2 * inputs):
+        expected = f"{inputs}, as in_channels, or {2 * inputs}, with a learned variance"
+        raise ValueError(f"out_channels: expected {expected}, got {o['out_channels']}")
     if any(c % base for c in channels):
         raise ValueError(f"block_out_channels: expected multiples of the first, got {channels}")
     if any(c % groups for c in channels):

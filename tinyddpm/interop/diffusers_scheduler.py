@@ -35,7 +35,13 @@ from .diffusers_files import SCHEDULER, read_json, scheduler_file
 CONFIG = SCHEDULER
 KINDS = ("DDPMScheduler", "DDIMScheduler", "DDPMParallelScheduler", "DDIMParallelScheduler")
 PREDICTS = {"epsilon": "eps", "sample": "x0", "v_prediction": "v"}
-VARIANCES = {"fixed_small": False, "fixed_small_log": False, "fixed_large": True}
+# (large_variance, learned_variance)
+VARIANCES = {
+    "fixed_small": (False, False),
+    "fixed_small_log": (False, False),
+    "fixed_large": (True, False),
+    "learned_range": (False, True),
+}
 BETA_SCHEDULES = ("linear", "scaled_linear", "squaredcos_cap_v2", "sigmoid")
 SPACINGS = ("leading", "trailing", "linspace")
 
@@ -50,6 +56,7 @@ class Scheduler(NamedTuple):
         large_variance: whether the noise of a step has the variance β_t, and not β̃_t.
         spacing: "leading", "trailing" or "linspace": which steps a chain of fewer than T visits.
         offset: how much later than that "leading" is.
+        learned_variance: whether it is what the network says, between β̃_t and β_t.
     """
 
     schedule: Schedule
@@ -58,6 +65,7 @@ class Scheduler(NamedTuple):
     large_variance: bool = False
     spacing: str = "trailing"
     offset: int = 0
+    learned_variance: bool = False
 
     def timesteps(self, steps: int) -> list[int]:
         """The t of a chain of so many steps, as diffusers spaces them, the largest first.
@@ -153,13 +161,15 @@ def from_options(options: Mapping[str, Any]) -> Scheduler:
             f"{name}: expected a schedule whose x_T has something of the image, since the network "
             "predicts epsilon, got one with zero terminal SNR; it needs v_prediction or sample"
         )
+    large, learned = VARIANCES[o["variance_type"]]
     return Scheduler(
         schedule=schedule,
         predicts=PREDICTS[predicts],
         clip=float(o["clip_sample_range"]) if o["clip_sample"] else None,
-        large_variance=VARIANCES[o["variance_type"]],
+        large_variance=large,
         spacing=o["timestep_spacing"],
         offset=o["steps_offset"],
+        learned_variance=learned,
     )
 
 
@@ -194,6 +204,7 @@ def to_options(scheduler: Scheduler) -> dict[str, Any]:
     if scheduler.clip is not None:
         clip["clip_sample_range"] = scheduler.clip
     names = {ours: theirs for theirs, ours in PREDICTS.items()}
+    variance = "fixed_large" if scheduler.large_variance else "fixed_small"
     return {
         "_class_name": KINDS[0],
         "num_train_timesteps": len(beta),
@@ -201,7 +212,7 @@ def to_options(scheduler: Scheduler) -> dict[str, Any]:
         **betas,
         **clip,
         "prediction_type": names[scheduler.predicts],
-        "variance_type": "fixed_large" if scheduler.large_variance else "fixed_small",
+        "variance_type": "learned_range" if scheduler.learned_variance else variance,
         "timestep_spacing": scheduler.spacing,
         "steps_offset": scheduler.offset,
     }

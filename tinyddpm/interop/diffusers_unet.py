@@ -28,6 +28,7 @@ from safetensors.numpy import save_file
 from autograd import backend
 from autograd.backend import Array, array_module
 
+from ..more.variance import LearnsVariance, VarianceUNet
 from ..nn.attention import SelfAttention
 from ..nn.block import Downsample
 from ..nn.multipliers import ONES, Multipliers
@@ -61,6 +62,10 @@ class DiffusersUNet(UNet):
         for _, layer in layers(self):
             if isinstance(layer, GroupNorm):
                 layer.eps = config.eps
+
+
+class DiffusersVarianceUNet(LearnsVariance, DiffusersUNet):
+    """The same with a learned variance: v beside what it predicts."""
 
 
 class ZeroBasedTimeEmbedding(TimeEmbedding):
@@ -104,7 +109,12 @@ def attention_with_heads_of(
 
 def from_config(options: Mapping[str, Any]) -> DiffusersUNet:
     """A DiffusersUNet without parameters yet, from the options in config.json."""
-    return DiffusersUNet(from_options(options))
+    return of_shape(from_options(options))
+
+
+def of_shape(config: DiffusersConfig) -> DiffusersUNet:
+    """A DiffusersUNet without parameters yet."""
+    return (DiffusersVarianceUNet if config.learned_variance else DiffusersUNet)(config)
 
 
 def read(folder: str | Path, dtype: Any = np.float32) -> DiffusersUNet:
@@ -164,7 +174,7 @@ def converted(unet: UNet) -> DiffusersUNet:
     if isinstance(unet, DiffusersUNet):
         return unet
     config = unet.config
-    if type(unet) is not UNet:
+    if type(unet) not in (UNet, VarianceUNet):
         kind = type(unet).__name__
         raise ValueError(f"a {kind} has no equivalent in diffusers: expected a plain UNet")
     if not config.time_conditioning:
@@ -173,8 +183,8 @@ def converted(unet: UNet) -> DiffusersUNet:
             "a network that is unconditional in t has no equivalent in diffusers"
         )
     values = {f.name: getattr(config, f.name) for f in dataclasses.fields(config)}
-    head_channels = _head_channels(unet)
-    twin = DiffusersUNet(DiffusersConfig(**values, cosine_first=False, head_channels=head_channels))
+    values |= {"cosine_first": False, "head_channels": _head_channels(unet)}
+    twin = of_shape(DiffusersConfig(**values, learned_variance=type(unet) is VarianceUNet))
     twin.bind(np.zeros(unet.theta_size(), unet.theta.dtype))
     fill(twin, {name: c * backend.to_numpy(view) for name, (c, view) in tensors(unet).items()})
     time: Any = twin.time  # not None: the network is conditioned on t

@@ -50,6 +50,7 @@ from .likelihood import (
     standard_bin,
 )
 from .predictions import converter
+from .reverse import respaced
 from .schedules import timestep_grid
 
 Images = TypeVar("Images", Array, Tensor)
@@ -263,27 +264,17 @@ def ancestral_learned(
     expect(hasattr(denoiser, "with_v"), "denoiser", "a VarianceDenoiser", kind_of(denoiser))
     expect(clip is None or clip > 0, "clip", "a positive bound or None", clip)
     visited = timestep_grid(schedule.T, schedule.T if steps is None else steps)
-    short, xt = respaced(schedule, visited), x_T
-    for i, step in zip(range(short.T, 0, -1), visited):
+    short = respaced(schedule, visited) if len(visited) > 1 else schedule
+    xt = x_T
+    for i, step in zip(range(len(visited), 0, -1), visited):
         xp = array_module(xt)
         x0_hat, v = denoiser.with_v(xt, xp.full(len(xt), step))
         x0_hat = x0_hat if clip is None else x0_hat.clip(-clip, clip)
+        if i == 1:  # the last step adds no noise: its result is the image
+            yield 0, x0_hat.copy(), x0_hat
+            return
         place = xp.full(len(xt), i)
-        xt = posterior_mean(short, x0_hat, xt, place)
-        if i > 1:  # the last step adds no noise: its result is the image
-            sigma = xp.exp(log_variance(short, v, place) / 2)
-            xt = xt + sigma * alike(f"noise({step})", noise(step), xt)
-        yield visited[short.T - i + 1] if i > 1 else 0, xt, x0_hat
-
-
-def respaced(schedule: Schedule, visited: Sequence[int]) -> Schedule:
-    """The schedule whose steps 1, 2, … are those from one visited t to the next, 0 first.
-
-    (Nichol & Dhariwal 2021, section 4, equation 19: the same ᾱ, and the β that lead from one to the
-    next.)
-    """
-    rising = [0, *reversed(visited)]
-    if len(visited) == schedule.T:
-        return schedule
-    kept = schedule.alpha_bar[rising]
-    return Schedule(1 - kept[1:] / kept[:-1])
+        sigma = xp.exp(log_variance(short, v, place) / 2)
+        z = alike(f"noise({step})", noise(step), xt)
+        xt = posterior_mean(short, x0_hat, xt, place) + sigma * z
+        yield visited[len(visited) - i + 1], xt, x0_hat

@@ -98,7 +98,7 @@ def draw(
 
     steps, evaluations = read_metrics(folder / METRICS)
     curve = recipes.expected(run.config, labels.fingerprint(dataset))
-    weighted = run.config.weight != "none"
+    weighted = run.config.weight != "none" or run.config.learn_sigma
     yield _loss(folder, (steps, evaluations), reference, curve, weighted)
     yield _loss_by_t(folder, reference, draws, _bands(run, draws, evaluations))
     yield _forward(folder, training.images[0], run.schedule, run.config.seed)

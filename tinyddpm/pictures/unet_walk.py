@@ -82,6 +82,7 @@ def unet_walk(
     shapes = {name: (h.shape[3], h.shape[0], h.shape[1]) for name, h in outputs.items()}
     norms = {name: norm(g) for name, g in gradients.items()}
     xt, answer = q_sample(schedule, x0, t, eps), outputs["last"].transpose(2, 3, 0, 1)
+    answer = answer[:, : x0.shape[1]]  # without v, if the network learned its variance
     x0_hat = predictions.TO_X0[predicts](schedule, answer, xt, t)
     drawing = _Drawing(kinds_of(unet), shapes, norms)
     drawing.layers()

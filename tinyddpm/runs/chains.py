@@ -1,4 +1,9 @@
-"""A sampler's chain: the one that is drawn by default, its length, what it is called."""
+"""Chains of a run: which sampler, how many steps, and how to say so.
+
+default_chain(T)                             # what `tinyddpm sample` draws with
+chain_length(T, "ddim", steps=50)            # 50, or a ValueError that says what is wrong
+said("dpm", 25, eta=1.0, grid="log-snr-6")   # in words
+"""
 
 from typing import Any
 
@@ -28,8 +33,11 @@ def chain_length(
     eta: float = 0.0,
     grid: str = "even",
     clip: float | None = None,
+    learned: bool = False,
 ) -> int:
     """How many steps a chain takes from T down, whatever clip is.
+
+    With a `learned` variance ddpm may take fewer than T.
 
     Raises:
         ValueError: the sampler does not go with this many steps, this eta or this grid.
@@ -42,8 +50,13 @@ def chain_length(
         raise ValueError(f"eta: {sampler} {noise_of}; choose ddim or dpm for eta = {eta:g}")
     if sampler != "ddpm":
         return len(timestep_grid(T, min(50, T) if steps is None else steps))
+    if learned:
+        return len(timestep_grid(T, T if steps is None else steps))
     if steps not in (None, T):
-        raise ValueError(f"steps: ddpm takes all T = {T} steps; choose another for {steps}")
+        raise ValueError(
+            f"steps: ddpm takes all T = {T} steps, unless the run learned its variance; "
+            f"choose another for {steps}"
+        )
     if grid != "even":
         raise ValueError(f"grid: ddpm visits all T = {T} steps; choose another for {grid}")
     return T

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from ..interop import diffusers_scheduler, diffusers_unet
-from ..interop.diffusers_files import model_folder, scheduler_file
+from ..interop.diffusers_files import model_folder, read_json, scheduler_file
 from ..interop.diffusers_scheduler import Scheduler
 from ..interop.diffusers_unet import DiffusersUNet
 from ..interop.imported import IMPORTED, network
@@ -42,7 +42,7 @@ def import_folder(path: str | Path, out: str | Path) -> tuple[DiffusersUNet, Sch
     path, out = Path(path), Path(out)
     _check_free(out)
     unet = diffusers_unet.read(path)
-    scheduler = diffusers_scheduler.read(path) or Scheduler(linear(1000))
+    scheduler = _scheduler(path, unet)
     own = UNetConfig(**{f.name: getattr(unet.config, f.name) for f in fields(UNetConfig)})
     config = Config(data=str(path), T=scheduler.schedule.T, unet=own)
     description = {
@@ -70,6 +70,37 @@ def import_notes(path: str | Path) -> list[str]:
     if folder.name == "unet" and average.is_dir():
         notes.append(f"{average} holds the EMA of these weights: import that for better images")
     return notes
+
+
+def _scheduler(path: Path, unet: DiffusersUNet) -> Scheduler:
+    """The Scheduler beside the network, or that of Ho et al. 2020."""
+    file, learned = scheduler_file(path), unet.config.learned_variance
+    scheduler = diffusers_scheduler.read(path)
+    if file is None or scheduler is None:
+        return Scheduler(linear(1000), learned_variance=learned)
+    if scheduler.learned_variance and not learned:
+        raise ValueError(
+            f"{file}: variance_type: expected fixed_small or fixed_large, since the network has as "
+            "many output channels as input channels, got learned_range"
+        )
+    # A DDIMScheduler has no such option. Its network's second half is v all the same.
+    named = "variance_type" in read_json(file)
+    return scheduler if named else scheduler._replace(learned_variance=learned)
+
+
+def variance_note(unet: DiffusersUNet, scheduler: Scheduler) -> list[str]:
+    """What becomes of the variance that a network learned, in a sentence, if it did."""
+    if not unet.config.learned_variance:
+        return []
+    if not scheduler.learned_variance:
+        return [
+            "variance: half of the network's output is a learned variance, which is not used, "
+            "because the scheduler's variance_type is a fixed one"
+        ]
+    return [
+        "variance: learned; `tinyddpm sample --sampler ddpm` draws with it, in T steps or fewer "
+        "(--steps), and other samplers ignore it"
+    ]
 
 
 def export_run(run: str | Path, path: str | Path) -> None:
@@ -105,4 +136,4 @@ def _network(run: Path) -> tuple[UNet, Scheduler]:
         if imported:
             return imported
     own = Run(run)
-    return own.unet, Scheduler(own.schedule, predicts=own.predicts)
+    return own.unet, Scheduler(own.schedule, own.predicts, learned_variance=own.learned)

@@ -30,6 +30,7 @@ from ..more.classes import guided
 from ..more.predictions import denoiser
 from ..more.schedules import spaced_grid, timestep_grid
 from ..more.solvers import ddim, dpm_solver, heun
+from ..more.variance import LearnsVariance, VarianceDenoiser, ancestral_learned
 from ..nn.unet import UNet
 from ..sampler import ancestral
 from ..schedule import Schedule
@@ -59,7 +60,8 @@ class Run:
         unet: the network, bound to the EMA on the device.
         schedule: its noise schedule.
         predicts: what the network predicts: "x0", "eps" or "v".
-        variance: of the ancestral sampler (see `ancestral`).
+        variance: of the ancestral sampler (see `ancestral`), if it is a table.
+        learned: whether the ancestral sampler's variance is what the network says.
         clip: the bound of x̂_0: 1, or what an imported scheduler says, None for none.
         imported: whether the network came from diffusers.
     """
@@ -72,9 +74,10 @@ class Run:
         self.called, file, self.saved = comm.bcast(None if comm.rank else find(Path(path)))
         self.config, self.step = self.saved.config, self.saved.step
         self.imported = IMPORTED in self.saved.state
-        self.unet, self.schedule, self.predicts, self.variance, self.clip, self._timesteps = (
-            _network(self.saved, file)
-        )
+        net = _network(self.saved, file)
+        self.unet, self.schedule, self.predicts = net.unet, net.schedule, net.predicts
+        self.variance, self.learned, self.clip = net.variance, net.learned, net.clip
+        self._timesteps = net.timesteps
         self.unet.bind(backend.to_device(self.unet.theta, device))
         self.device, self.tf32, self.comm = device, tf32, comm
 
@@ -98,7 +101,8 @@ class Run:
         named = {"steps": steps, "eta": eta, "grid": grid}
         how |= {name: value for name, value in named.items() if value is not None}
         how["clip"] = {None: self.clip, "yes": self.clip or 1.0, "no": None}[clip]
-        how["steps"] = chain_length(self.schedule.T, **how)  # raises now what is wrong
+        # It raises now what is wrong.
+        how["steps"] = chain_length(self.schedule.T, **how, learned=self.learned)
         return how
 
     def sample(
@@ -118,10 +122,11 @@ class Run:
 
         Args:
             n: how many, on all ranks together. Each draws the noise of its part.
-            sampler: "ddpm": all T steps, with noise; "ddim": fewer, with noise according to eta;
+            sampler: "ddpm": all T steps, with noise, and with a learned variance also fewer;
+                "ddim": fewer, with noise according to eta;
                 "dpm" (DPM-Solver++(2M)): the same to second order; "heun": another of second
                 order, without noise.
-            steps: how many, but for ddpm; 50 if None. Heun calls the network twice in each.
+            steps: how many; 50 if None, but T for ddpm. Heun calls the network twice in each.
                 An imported scheduler says which t the even ones are.
             seed: image i is a function of seed and i, so the first 8 of 64 are those of n = 8.
             eta: noise of ddim and dpm, from 0 to 1.
@@ -140,7 +145,7 @@ class Run:
         """
         shape = self.config.unet.image
         _check_number(n, shape)
-        steps = chain_length(self.schedule.T, sampler, steps, eta, grid)
+        steps = chain_length(self.schedule.T, sampler, steps, eta, grid, learned=self.learned)
         index = first + np.arange(n)
         labels, weight = _labels(self.config, index, label), _weight(self.config, guidance)
         own = np.array_split(index, self.comm.size)[self.comm.rank]
@@ -160,6 +165,8 @@ class Run:
             "dpm": partial(dpm_solver, noise=draw, eta=eta, steps=visited),
             "heun": partial(heun, steps=visited),
         }
+        if self.learned:
+            chains["ddpm"] = partial(ancestral_learned, noise=draw, steps=visited)
         return self._chain(partial(chains[sampler], x_T=x_T, clip=clip), labels, weight)
 
     def _chain(self, sampler: Callable[..., Chain], labels: Array | None, weight: float) -> Chain:
@@ -178,12 +185,27 @@ class Run:
         how: dict[str, Any] = {"shards": self.config.shards, "tf32": self.tf32, "comm": self.comm}
         nets = self.unet, self.unet
         with computing(*nets, self.schedule, self.device, **how) as (_, denoise):
-            to_x0 = denoiser(denoise, self.schedule, self.predicts)
-            if labels is None:
-                yield to_x0
-            else:
-                there = backend.to_device(labels, self.device)
-                yield guided(to_x0, there, len(self.config.class_names), guidance)
+            there = None if labels is None else backend.to_device(labels, self.device)
+            yield self.to_x0(denoise, there, guidance)
+
+    def to_x0(
+        self, denoise: Callable[..., Array], labels: Array | None = None, guidance: float = 1.0
+    ) -> Denoiser:
+        """The denoiser of a function that computes what the network predicts.
+
+        Args:
+            denoise: the network's denoise(xt, t), or denoise(xt, t, labels).
+            labels: as for `denoiser`, on the network's device.
+            guidance: as for `denoiser`.
+        """
+        guide: Callable[..., Denoiser] | None = None
+        if labels is not None:
+            classes = len(self.config.class_names)
+            guide = partial(guided, labels=labels, classes=classes, weight=guidance)
+        if isinstance(self.unet, LearnsVariance):
+            return VarianceDenoiser(denoise, self.schedule, self.predicts, guide)
+        plain = denoiser(denoise, self.schedule, self.predicts)
+        return guide(plain) if guide else plain
 
 
 def _check_number(n: int, shape: tuple[int, ...]) -> None:
@@ -231,6 +253,7 @@ class _Network(NamedTuple):
     schedule: Schedule
     predicts: str
     variance: Array | None
+    learned: bool
     clip: float | None
     timesteps: Callable[[int], Sequence[int]]  # of a chain of so many steps, see `ddim`
 
@@ -241,14 +264,16 @@ def _network(saved: Checkpoint, path: Path) -> _Network:
     if imported:
         foreign, scheduler = imported
         variance = scheduler.schedule.beta if scheduler.large_variance else None
-        rest = scheduler.predicts, variance, scheduler.clip, scheduler.timesteps
+        learned = scheduler.learned_variance
+        rest = scheduler.predicts, variance, learned, scheduler.clip, scheduler.timesteps
         return _Network(foreign, scheduler.schedule, *rest)
     unet = saved.config.make_unet()
     checkpoint.check(unet, saved.ema, path)  # before there is room for what the file claims
     unet.bind(np.zeros(unet.theta_size(), np.float32))
     checkpoint.fill(unet, saved.ema, path)
     schedule, predicts = saved.config.make_schedule(), saved.config.predicts
-    return _Network(unet, schedule, predicts, None, 1.0, partial(timestep_grid, schedule.T))
+    grid = partial(timestep_grid, schedule.T)
+    return _Network(unet, schedule, predicts, None, saved.config.learn_sigma, 1.0, grid)
 
 
 def find(path: Path) -> tuple[str, Path, Checkpoint]:

@@ -39,7 +39,7 @@ MAY_CHANGE = (
 # These may change too, if the images are still the same: their fingerprint says so.
 WHERE_THE_DATA_ARE = ("data", "size", "channels")
 # Names that are no options of the command line, because the data decide them.
-THE_DATA_SAYS = ("image", "class_names")
+THE_DATA_SAYS = ("image", "class_names", "grey_levels")
 # Names that another system wrote, as this one has them.
 NAMES: dict[str, Callable[[Any], Any]] = {
     "data": as_path,

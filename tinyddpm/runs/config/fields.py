@@ -12,6 +12,7 @@ from ...data.dataset import SplitKind
 from ...data.image_files import MAX_BYTES, MEGAPIXELS
 from ...more.classes import ClassConfig, ClassUNet
 from ...more.schedules import SCHEDULES
+from ...more.variance import VarianceClassUNet, VarianceUNet
 from ...nn.multipliers import ONES, Multipliers
 from ...nn.unet import UNet, UNetConfig
 from ...schedule import Schedule
@@ -22,6 +23,7 @@ from .choices import Decay, KindOfMultipliers, Optimiser, Predicts, Weight, comp
 BOUNDS = {
     "size": (1, math.inf),
     "T": (1, 10**6),
+    "grey_levels": (2, 2**16),
     "warmup": (0, math.inf),
     "batch_size": (1, math.inf),
     "steps": (1, math.inf),
@@ -82,6 +84,12 @@ class Config:
         "by what the squared error of x̂₀ is multiplied at each t; by default J is the squared "
         "error of the prediction itself: of eps snr, of v snr_plus_1, of x0",
     ] = None  # type: ignore[assignment]
+    learn_sigma: Annotated[
+        bool,
+        "learn the variance of each pixel as well, between β̃ and β (more/variance.py): ddpm draws "
+        "its noise with it",
+    ] = False
+    grey_levels: Annotated[int | None, "values that a pixel can take"] = None
     loss_aware_t: Annotated[
         bool,
         "draw t more often where the loss is large, weighted so that J stays the same on average",
@@ -142,6 +150,7 @@ class Config:
         rules = [
             ("attention", min(self.unet.attention, default=1) >= 1, "resolutions of at least 1"),
             ("channels", self.channels in (None, 1, 3), "1 or 3"),
+            ("T", self.T > 1 or not self.learn_sigma, "at least 2 with learn_sigma"),
             ("beta", 0 < self.beta < math.inf, "a positive step size"),
             ("ema_decay", 0 <= self.ema_decay < 1, f"a decay {BELOW_1}"),
             ("class_dropout", 0 <= self.class_dropout < 1, f"a fraction {BELOW_1}"),
@@ -193,11 +202,18 @@ class Config:
         for name, value in found.items():
             object.__setattr__(self, name, value)  # the dataclass is frozen for others
 
-    def for_images(self, image: Sequence[int], class_names: Sequence[str] = ()) -> "Config":
-        """This configuration for images of shape (C, H, W), with these classes."""
+    def for_images(
+        self, image: Sequence[int], class_names: Sequence[str] = (), grey_levels: int = 0
+    ) -> "Config":
+        """This configuration for images of shape (C, H, W), with these classes and grey levels.
+
+        Only a run that learns its variance uses the levels: 256 if the data have no fixed ones.
+        """
         channels, height, width = image
         unet = dataclasses.replace(self.unet, image=(channels, height, width))
-        return dataclasses.replace(self, class_names=tuple(class_names), unet=unet)
+        levels = (grey_levels or 256) if self.learn_sigma else None
+        names = tuple(class_names)
+        return dataclasses.replace(self, unet=unet, class_names=names, grey_levels=levels)
 
     def load_data(self) -> tuple[Dataset, tuple[str, ...]]:
         """The data set, labelled if the network is conditioned on classes, and their names."""
@@ -221,9 +237,9 @@ class Config:
         c = Multipliers() if self.multipliers == "hand" else ONES
         if self.classes:
             shape = ClassConfig(**vars(self.unet), classes=len(self.class_names))
-            unet: UNet = ClassUNet(shape, c)
+            unet: UNet = (VarianceClassUNet if self.learn_sigma else ClassUNet)(shape, c)
         else:
-            unet = UNet(self.unet, c)
+            unet = (VarianceUNet if self.learn_sigma else UNet)(self.unet, c)
         if 4 * unet.theta_size() > MAX_BYTES:
             raise ValueError(
                 f"base, levels: expected a network that fits in {MAX_BYTES} bytes, "

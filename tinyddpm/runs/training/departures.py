@@ -22,6 +22,10 @@ def departures(config: Config) -> list[str]:
         found.append(f"the network predicts {PREDICTIONS[config.predicts]}, not x₀")
     if weighted or other:
         found.append(f"the squared error of x̂₀ is {WEIGHTS[config.weight]}")
+    if config.learn_sigma:
+        found.append(
+            "the variance is learned as well, by the variational bound times T/1000 (added to J)"
+        )
     if config.loss_aware_t:
         found.append("t is drawn more often where the loss is large, and weighted less there")
     if config.optimiser != "sgd":
@@ -41,6 +45,11 @@ def departures(config: Config) -> list[str]:
         said.append(
             "The J of a step is weighted too. The held-out J never is: it is of x̂₀, so that runs "
             "compare."
+        )
+    if config.learn_sigma:
+        said.append(
+            "Only `--sampler ddpm` draws its noise with the learned variance. The other samplers "
+            "use x̂₀ alone."
         )
     if config.predicts == "eps":
         said.append(

@@ -17,6 +17,7 @@ from autograd import backend
 
 from ... import train
 from ...more import predictions
+from ...more.training import hybrid
 from ...more.training.calibration import Measured, by_kind
 from ...more.training.optimisers import Adam, Momentum
 from ...more.training.state import Remembers
@@ -31,9 +32,12 @@ from ..config import Config
 
 def gradient_of(config: Config) -> Gradient:
     """The gradient of one shard, for a network that predicts what `config` says."""
+    how: dict[str, Any] = {"predicts": config.predicts, "weight": config.weight}
+    if config.learn_sigma:
+        return partial(hybrid.gradient, **how, grey_levels=config.grey_levels or 256)
     if (config.predicts, config.weight, config.loss_aware_t) == ("x0", "none", False):
         return train.gradient
-    return partial(predictions.gradient, predicts=config.predicts, weight=config.weight)
+    return partial(predictions.gradient, **how)
 
 
 def update_of(config: Config) -> Update:

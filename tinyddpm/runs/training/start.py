@@ -25,6 +25,7 @@ from ..config import Config
 from ..divergence import layers
 from ..opening import find
 
+LAST = {"last.conv.weight", "last.conv.bias"}  # their last axis is the output channels
 TABLE = "classes.table"  # a row for each class, and the last for none (more/classes.py)
 
 
@@ -65,8 +66,8 @@ def options_of(run: str | Path, data: str | None = None) -> dict[str, Any]:
 def state(saved: Checkpoint, file: Path, unet: UNet, config: Config) -> tuple[Arrays, Arrays]:
     """The parameters and their EMA for `unet`, which a run of `config` trains.
 
-    Multipliers and classes may differ. Effective weights stay the same, and classes keep what was
-    learned for the class of their name; a new one begins as an image without a class.
+    Multipliers, classes and learn_sigma may differ. Effective weights stay the same, and classes
+    keep what was learned for the class of their name; a new one begins as an image without a class.
 
     Raises:
         CheckpointError: the network is of another shape. The message says which options differ.
@@ -75,6 +76,7 @@ def state(saved: Checkpoint, file: Path, unet: UNet, config: Config) -> tuple[Ar
     found = []
     for arrays in (saved.theta or saved.ema, saved.ema):
         values = {name: a * ratio.get(name, a.dtype.type(1)) for name, a in arrays.items()}
+        _with_or_without_v(values, config.learn_sigma, unet.config.image[0])
         table = values.pop(TABLE, None)
         if config.classes:
             width = math.prod(unet.parameters()[TABLE].initial_shape[1:])
@@ -98,6 +100,16 @@ def _ratio(before: Module, now: Module) -> dict[str, np.float32]:
         for name in now.parameters()
         if (layer := name.rpartition(".")[0]) in c_before
     }
+
+
+def _with_or_without_v(values: dict[str, Array], wanted: bool, channels: int) -> None:
+    """Let the last layer have channels for v or not, in place. New ones start at zero."""
+    for name in LAST & values.keys():
+        array = values[name]
+        if not wanted:
+            values[name] = array[..., :channels]
+        elif array.shape[-1] == channels:
+            values[name] = np.concatenate([array, 0 * array], axis=-1)
 
 
 def _rows(table: Array | None, width: int, before: Any, now: Any) -> Array:
