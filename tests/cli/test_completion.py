@@ -41,7 +41,7 @@ RUNS = ["runs/digits-2", "runs/pets"]
     "line, names",
     [
         ("tr", ["train"]),
-        ("train --lea", ["--learning-rate"]),
+        ("train --learni", ["--learning-rate"]),
         ("train --recipe ", recipes.names()),
         ("train --recipe digits_", ["digits_classes"]),
         ("train --data ", ["digits", *datasets.SOURCES]),
@@ -53,6 +53,7 @@ RUNS = ["runs/digits-2", "runs/pets"]
         ("train --decay l", ["linear"]),
         ("train --multipliers ", ["hand", "measured", "none"]),
         ("train --loss", ["--loss-aware-t"]),
+        ("train --learn-", ["--learn-sigma"]),
         ("train --out ", RUNS),
         ("data m", ["mnist"]),
         ("sample ", [*shipped.names(), *RUNS]),

@@ -115,8 +115,8 @@ BUGS = [
     Bug(
         "an imported run is clipped to [−1, 1]",
         "tinyddpm/runs/opening.py",
-        "variance, scheduler.clip, scheduler.timesteps",
-        "variance, 1.0, scheduler.timesteps",
+        "learned, scheduler.clip, scheduler.timesteps",
+        "learned, 1.0, scheduler.timesteps",
         IMPORT + "test_an_imported_model_is_sampled_as_its_scheduler_says",
     ),
     Bug(

@@ -53,7 +53,12 @@ CHAIN = (
         "order [dpm with --steps 25 --eta 1 --grid log-snr-6, which looks best for its time; an "
         "imported model: ddim]",
     ),
-    click.option("--steps", type=int, help="how many, but for ddpm [25; 50 if --sampler is named]"),
+    click.option(
+        "--steps",
+        type=int,
+        help="how many; of ddpm only if the run learned its variance [25; 50 if --sampler is "
+        "named, T for ddpm]",
+    ),
     click.option(
         "--eta", type=float, help="noise of ddim and dpm, from 0 to 1 [1; 0 if --sampler is named]"
     ),

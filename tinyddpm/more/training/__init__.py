@@ -6,6 +6,7 @@ steps before says so by two methods (`state.py`). Then a run can be stopped and 
     calibration.py  multipliers that are measured while β rises
     optimisers.py   momentum and Adam
     timesteps.py    t drawn where the loss is large: a gradient that `train` takes
-    augmenting.py   images flipped at random: another one
+    hybrid.py       the bound beside J, for a variance that is learned: another one
+    augmenting.py   images flipped at random: a third one
     state.py        what an update remembers, as arrays
 """
