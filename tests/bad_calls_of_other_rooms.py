@@ -15,12 +15,16 @@ from tinyddpm.more import (
     reverse,
     schedules,
     solvers,
+    variance,
 )
+from tinyddpm.more.training import hybrid
 from tinyddpm.runs import heldout
 
 LABELS = "labels: expected classes"
 STEPS = "now, then, xt: expected"
 LIKE_X0 = "x0_hat: expected the shape of x0, (2, 1, 4, 4)"
+BOUND = {"schedule": S, "x0": X, "x0_hat": X, "t": T, "grey_levels": 3}
+V = variance.VarianceDenoiser(same, S)  # its network answers with xt, so v is 0
 
 
 def ancestral(x, noise):
@@ -36,6 +40,8 @@ ROWS = [
     bad(predictions.v_from_eps, S, ONE, X, T, says="eps: expected"),
     bad(predictions.weights, S, "l1", says="weight: expected one of"),
     bad(predictions.weights, S, gamma=np.nan, says="gamma: expected"),
+    bad(predictions.converter, "y", S, says="predicts: expected one of"),
+    bad(predictions.roots, S, T, X, "l1", 5.0, None, says="weight: expected one of"),
     bad(predictions.denoiser, same, S, "y", says="predicts: expected one of"),
     bad(predictions.gradient, UNET, S, X, T, X, predicts="y", says="predicts: expected one of"),
     bad(reverse.posterior_mean_from_eps, S, ONE, X, T, says="eps: expected"),
@@ -89,7 +95,20 @@ ROWS = [
     bad(likelihood.model_variance, S, -S.beta, says="variance: expected positive"),
     bad(likelihood.decoder_term, X, ONE, 0.1, 3, says="x0_hat: expected the shape"),
     bad(likelihood.log_probability, T, X, 0.1, 3, says="could not be broadcast"),
+    bad(likelihood.standard_bin, T, X, 0.1, 3, says="could not be broadcast"),
     bad(likelihood.grey_numbers, X + np.nan, 3, says="x0: expected"),
+    bad(variance.log_variance, S, X, np.array([0, 3]), says="t: expected"),
+    bad(variance.nats, X, **BOUND | {"x0_hat": ONE}, says=f"x0_hat: {LIKE_X}"),
+    bad(variance.nats, ONE, **BOUND, says="log_variance: expected (2, 1, 4, 4)"),
+    bad(variance.nats, X, **BOUND | {"t": np.array([0, 3])}, says="t: expected"),
+    bad(variance.terms, same, S, X + 7, z, 3, says="x0: expected 3 grey levels"),
+    bad(variance.ancestral_learned, same, S, X, z, says="denoiser: expected a VarianceDenoiser"),
+    bad(variance.ancestral_learned, V, S, X, z, [3, 4], says="steps: expected timesteps that fall"),
+    bad(variance.ancestral_learned, V, S, X, z, clip=0, says="clip: expected"),
+    bad(variance.ancestral_learned, V, S, X, lambda t: ONE, says="noise(10): expected"),
+    bad(variance.VarianceDenoiser, same, S, "y", says="predicts: expected one of"),
+    bad(hybrid.gradient, UNET, S, X, T, X, says="unet: expected a network of"),
+    bad(hybrid.bound_weights, S, "l1", says="weight: expected one of"),
     bad(likelihood.bits_per_dimension, X[0, 0], says="axis 2 is out of bounds"),
     bad(classes.dropped, np.array([0, 10]), 10, says=f"{LABELS} from 0 to 9"),
     bad(classes.dropped, [1, 2], 10, says="labels: expected a class for each image"),

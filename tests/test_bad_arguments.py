@@ -32,7 +32,9 @@ from tinyddpm.more import (
     reverse,
     schedules,
     solvers,
+    variance,
 )
+from tinyddpm.more.training import hybrid
 from tinyddpm.nn import conv
 from tinyddpm.noise import addressed
 from tinyddpm.objective import factor, objective
@@ -149,6 +151,8 @@ NO_ROW = {
         conv.windows,
         conv.add_windows,
         likelihood.mean_and_error,
+        likelihood.nearest_levels,
+        variance.twice_as_wide,
         gradient_descent,
         noise.Stream,
         heldout.mean_image,
@@ -164,6 +168,11 @@ NO_ROW = {
         classes.ClassConfig,
         classes.ClassUNet,
         classes.ClassEmbedding,
+    ],
+    "takes what a U-Net takes, which has rows": [
+        variance.LearnsVariance,
+        variance.VarianceUNet,
+        variance.VarianceClassUNet,
     ],
     "takes what comes out of PyTorch's shapes (test_torch_random)": [torch_random.initial_weights],
 }
@@ -185,6 +194,8 @@ MODULES = [
     ideal,
     gaussian,
     likelihood,
+    variance,
+    hybrid,
     chain,
     classes,
     editing,

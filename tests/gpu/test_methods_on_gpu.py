@@ -18,6 +18,7 @@ METHODS = [
     {"optimiser": "momentum", "predicts": "eps", "beta": 0.01},
     {"optimiser": "adam", "predicts": "v", "decay": "linear"},
     {"optimiser": "adam", "weight": "min_snr", "loss_aware_t": True, "batch_size": 24},
+    {"learn_sigma": True, "predicts": "eps", "optimiser": "adam"},
 ]
 
 

@@ -184,6 +184,8 @@ def nats(
         t: (N,) in {1..T}.
         grey_levels: how many values a pixel can take.
     """
+    alike("x0_hat", x0_hat, x0)
+    expect(log_variance.shape == x0.shape, "log_variance", f"{x0.shape}", log_variance.shape)
     dtype, log_variance = log_variance.dtype, log_variance.astype(np.float64)
     xp, (c1, _) = array_module(x0), posterior_coefficients(schedule)
     squares = xp.square(x0.astype(np.float64) - x0_hat)
