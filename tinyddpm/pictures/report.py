@@ -130,7 +130,8 @@ def _loss(
     path, (steps, evaluations) = folder / "loss.png", record
     note = reference.note
     if weighted:
-        steps, note = [], f"{note} (training J is weighted, so it is not shown)"
+        why = "weighted, or has the bound in it"
+        steps, note = [], f"{note} (training J is {why}, so it is not shown)"
     plots.loss(
         path,
         [s["k"] for s in steps],
