@@ -45,7 +45,9 @@ def test_a_graph_that_fails_leaves_the_other_times(monkeypatch, tmp_path):
 
     monkeypatch.setattr(graph, "captured", fails)
     (tmp_path / "logs").mkdir()
-    speed.step(Report("step", tmp_path, 60, tiny=True))
+    report = Report("step", tmp_path, 60, tiny=True)
+    speed.step(report)
+    report.file.close()
     times, failed = map(json.loads, (tmp_path / "logs" / "step.jsonl").read_text().splitlines())
     assert times["float32, ms"] > 0 and "no graphs today" in failed["error"]
 

@@ -1,6 +1,7 @@
 """The same results, sooner, on a GPU: kernels written by hand, each beside its NumPy twin.
 
     norm_silu.py     GroupNorm and SiLU, forward and backward
+    norm_sums.py     the sums that both need
     convolution.py   convolution by tensor cores, for compute capability 8.0 and up
     product.py       products of a stack of matrices by tensor cores
     matrix_tiles.py  the product of two tiles, which both are made of
@@ -9,6 +10,8 @@
     add.py           there: bias, time embedding and residual, added to the output in one pass
     attention.py     attention, with its softmax in one kernel
     parameters.py    c·θ at once, and gradients added to ∇J a few dozen at a time
+    rows.py          rows of a table, by such a product
+    graph.py         the gradient as a CUDA graph
     ops.py           what takes the place of what, and when
 
 Each function f(...) says what is computed. Its twin f_on_gpu(...) has the same arguments and starts
