@@ -112,7 +112,23 @@ def constant(table: Array, like: Any) -> Array:
     if array_module(like) is np:
         on_cpu: Array = table.astype(like.dtype)
         return on_cpu
-    return _resident(table.astype(like.dtype).tobytes(), table.shape, like.dtype, like.device.id)
+    there = _resident(table.astype(like.dtype).tobytes(), table.shape, like.dtype, like.device.id)
+    for tables in _in_use:
+        tables.append(there)
+    return there
+
+
+_in_use: list[list[Array]] = []
+
+
+@contextmanager
+def tables_in_use() -> Iterator[list[Array]]:
+    """The tables on a GPU that `constant` gives within the block; the list keeps them there."""
+    _in_use.append([])
+    try:
+        yield _in_use[-1]
+    finally:
+        _in_use.pop()
 
 
 @lru_cache(maxsize=64)
@@ -246,15 +262,11 @@ def kernel(name: str, source: str) -> Callable[..., None]:
     return function
 
 
-def has_tensor_cores(array: object) -> bool:
-    """Does it lie on a GPU whose tensor cores multiply float32 numbers cut to TF32?
-
-    They came with compute capability 8.0.
-    """
+def has_tensor_cores(array: Any) -> bool:
+    """Does it lie on a GPU whose tensor cores take TF32: of compute capability 8.0 or later?"""
     if array_module(array) is np:
         return False
-    on_gpu: Any = array
-    return int(on_gpu.device.compute_capability) >= 80
+    return int(array.device.compute_capability) >= 80
 
 
 _tf32 = False  # are we within `tf32`?

@@ -42,9 +42,10 @@ def repeats(report):
 
 
 @contextlib.contextmanager
-def training_step(case, tf32=False):
+def training_step(case, tf32=False, graph=False):
     """The step() of a case as a training run computes it: see `runs/computing.py`."""
-    with computing(case.unet, case.unet, case.schedule, "cuda", tf32=tf32) as (gradient, _):
+    how = {"tf32": tf32, "graph": graph}
+    with computing(case.unet, case.unet, case.schedule, "cuda", **how) as (gradient, _):
         yield ours(case, gradient)[1]
 
 
@@ -52,19 +53,33 @@ def training_step(case, tf32=False):
 
 
 def step(report):
-    """Our step: as the definitions say it, as a run computes it, and with TF32."""
+    """Our step: as the definitions say it, as a run computes it, with TF32, and as a CUDA graph.
+
+    Graphs come last: if one crashes, everything else is there.
+    """
+    without = {}
     for name, batch in cases(report):
         with report.part(name):
-            found = {"case": name}
-            for how, tf32 in (("float32", False), ("TF32", True)):
-                case = on_gpu(name, batch)
-                with training_step(case, tf32) as one_step:
-                    found[how + ", ms"] = round(clock.wall_ms(one_step, repeats(report)), 3)
+            found = {"case": name} | as_a_run(report, name, batch)
+            without[name] = found["float32, ms"]
             case = on_gpu(name, batch)
             fast.disable()
             one_step = ours(case, train.gradient)[1]
             found["definitions, ms"] = round(clock.wall_ms(one_step, repeats(report) // 3 + 1), 3)
             report.row(**found)
+    for name, batch in cases(report):
+        with report.part(f"{name}, as a CUDA graph"):
+            found = {"as a CUDA graph": name} | as_a_run(report, name, batch, graph=True)
+            report.row(**found, **{"without, float32, ms": without.get(name)})
+
+
+def as_a_run(report, name, batch, graph=False):
+    """{precision: milliseconds} of a step as a run computes it."""
+    found = {}
+    for how, tf32 in (("float32", False), ("TF32", True)):
+        with training_step(on_gpu(name, batch), tf32, graph) as one_step:
+            found[f"{how}, ms"] = round(clock.wall_ms(one_step, repeats(report)), 3)
+    return found
 
 
 def launches(report):

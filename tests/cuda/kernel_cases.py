@@ -36,7 +36,8 @@ MODULES += (weight_gradient,)
 SOURCES = {module.__name__.split(".")[-1]: module.SOURCE for module in MODULES}
 
 # height, width, n, channels, groups: a group of one channel, of one number, of more channels than
-# a block has threads; several groups in a block, and more than it can take
+# a block has threads, one by one and by fours; several groups in a block, and more than it can
+# take; few blocks, whose pixels are cut into parts
 NORMS = [
     (8, 8, 3, 8, 4),
     (5, 7, 2, 6, 3),
@@ -49,6 +50,10 @@ NORMS = [
     (4, 5, 2, 24, 12),
     (3, 2, 2, 37, 37),
     (2, 2, 1, 34, 17),
+    (1, 2, 1, 602, 2),
+    (1, 2, 1, 2056, 2),
+    (13, 21, 1, 8, 4),
+    (16, 33, 1, 6, 3),
 ]
 # height, width, n, channels, kernel, stride, corner, output size, rows
 GEOMETRIES = [

@@ -15,8 +15,8 @@ class Mutant(NamedTuple):
 
 
 SIZES = "long long size, long long n, "
-TREE = "        __syncthreads();\n        if (team + half < left) sums["
-PIXELS = "pixel {} pixels{}; pixel += teams) {{\n                    const float d"
+TREE = "        __syncthreads();\n        if (block.team + half < left)"
+PIXELS = "pixel {} block.to{}; pixel += block.teams) {{\n                    const Pack<V> pack"
 READY = "__syncthreads();  // the mean and the totals are there; nobody reads the sums any more"
 
 NORM_SILU = [
@@ -25,19 +25,20 @@ NORM_SILU = [
         "norm_silu",
         "    __syncthreads();\n}\n\n// Adds to each",
         "}\n\n// Adds to each",
-        "order",
+        "shared",
     ),
-    Mutant("no barrier before sums are written again", "norm_silu", READY, "", "order"),
-    Mutant("no barrier in the tree", "norm_silu", TREE, TREE.split("\n")[1], "order"),
+    Mutant("no barrier before sums are written again", "norm_silu", READY, "", "shared"),
+    Mutant("no barrier in the tree", "norm_silu", TREE, TREE.split("\n")[1], "shared"),
     Mutant(
         "a barrier that not all reach",
         "norm_silu",
         TREE,
-        "        if (team + half >= left) continue;\n        __syncthreads();\n        sums[",
+        "        if (block.team + half >= left) continue;\n"
+        "        __syncthreads();\n        if (true)",
         "order",
     ),
     Mutant("a warp's sum of 16 lanes only", "norm_silu", "offset = 16;", "offset = 8;", "twin"),
-    Mutant("a wrong stride", "norm_silu", "(int)(n * c)};", "(int)c};", "order"),
+    Mutant("a wrong stride", "norm_silu", "(int)(n * c), f", "(int)c, f", "order"),
     Mutant(
         "a group begins one channel late",
         "norm_silu",
@@ -62,8 +63,8 @@ NORM_SILU = [
     Mutant(
         "the gradient reads one channel too far",
         "norm_silu",
-        "if (team < teams && inside)",
-        "if (team < teams)",
+        "if (stage != REST && works && inside)",
+        "if (stage != REST && works)",
         "sanitizer",
     ),
     Mutant(
@@ -76,16 +77,16 @@ NORM_SILU = [
     Mutant(
         "every group has the first one's mean",
         "norm_silu",
-        "middle = mean[channel / block.width]",
-        "middle = mean[0]",
+        "middle[v] = shared.mean[(channel + v) / block.width]",
+        "middle[v] = shared.mean[0]",
         "twin",
     ),
     Mutant("only the last channels count", "norm_silu", "totals[g] += v", "totals[g] = v", "twin"),
     Mutant(
         "silu' without the slope of the sigmoid",
         "norm_silu",
-        "return s * (1.0f + h * (1.0f - s));",
-        "return s;",
+        "g * (s * (1.0f + h * (1.0f - s)))",
+        "g * s",
         "twin",
     ),
     Mutant(
@@ -94,6 +95,48 @@ NORM_SILU = [
         "const float s = 1.0f / (1.0f + expf(-h));",
         "const float s = 1.0f / (1.0f + std::exp(-h));",
         "compiler",
+    ),
+    Mutant(
+        "four channels at once where there are three",
+        "norm_silu",
+        "return aligned && bundle * (c / groups) % 4 == 0;",
+        "return aligned;",
+        "shared",
+    ),
+    Mutant(
+        "sums without a gap",
+        "norm_silu",
+        "#define ROW (THREADS + 8)",
+        "#define ROW THREADS",
+        "banks",
+    ),
+    Mutant(
+        "every part's mean counts the same",
+        "norm_silu",
+        "((float)(to - from) / to)",
+        "(1.0f / (part + 1))",
+        "twin",
+    ),
+    Mutant(
+        "parts' squares without what their means differ by",
+        "norm_silu",
+        " + (to - from) * block.width * d * d",
+        "",
+        "twin",
+    ),
+    Mutant(
+        "the gradients of the last part are left out",
+        "norm_silu",
+        "for (int part = 0; part < gridDim.y; part++) {\n                const float* of_part",
+        "for (int part = 0; part + 1 < gridDim.y; part++) {\n                const float* of_part",
+        "twin",
+    ),
+    Mutant(
+        "every part writes the first one's pixels",
+        "norm_silu",
+        "from = pixels * blockIdx.y / gridDim.y, to = pixels * (b",
+        "from = 0, to = pixels * (b",
+        "twin",
     ),
 ]
 ADD = [

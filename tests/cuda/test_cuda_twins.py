@@ -137,6 +137,14 @@ def test_a_block_of_a_norm_takes_no_more_groups_than_it_can():
     assert max(found) <= norm_silu.MOST_GROUPS
 
 
+@pytest.mark.parametrize(
+    "blocks, pixels, parts", [(256, 1024, 1), (129, 4096, 1), (128, 4096, 2), (16, 4096, 16),
+                              (1, 255, 1), (1, 256, 2), (1, 10**6, 256), (10**6, 10**6, 1)]
+)  # fmt: skip
+def test_few_blocks_are_cut_into_parts(blocks, pixels, parts):
+    assert norm_silu.parts(blocks, pixels) == parts
+
+
 # ---- what goes to the GPU's ops, and what does not ----------------------------------------------
 
 

@@ -14,7 +14,7 @@ import pytest
 from kernel_cases import SOURCES, cases, check
 
 from autograd import backend
-from tinyddpm.fast.cuda import convolution, product, weight_gradient
+from tinyddpm.fast.cuda import convolution, norm_silu, product, weight_gradient
 from tinyddpm.fast.cuda.matrix_tiles import THREADS
 from tools.kernel_on_cpu import Kernel, nvrtc
 from tools.kernel_on_cpu.kernel import kernels_of, sanitizer_environment
@@ -103,6 +103,16 @@ def test_a_kernel_has_room_in_registers(name, architecture, capsys):
         if name.split(",")[0] in ("convolution", "weight_gradient", "product"):
             # Seven blocks at once, to have something to do while others wait for memory.
             assert 7 * THREADS * takes.registers <= 64 << 10 and 7 * takes.shared <= 164 << 10
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_norms_read_and_write_four_numbers_at_once(architecture):
+    ptx, _ = nvrtc.compile(norm_silu.SOURCE, architecture, backend.KERNEL_OPTIONS)
+    for kernel in ptx.split(".visible .entry ")[1:]:
+        assert "ld.global.v4.f32" in kernel and "st.global.v4.f32" in kernel
+    found = nvrtc.resources(norm_silu.SOURCE, architecture, backend.KERNEL_OPTIONS)
+    for takes in found.values():  # a multiprocessor has 65,536 registers: room for two blocks
+        assert 2 * norm_silu.THREADS * takes.registers <= 65_536
 
 
 def test_an_array_in_memory_is_seen():

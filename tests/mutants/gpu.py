@@ -31,6 +31,7 @@ STEP = (
     "tests/gpu/simulated/test_the_simulated_gpu.py"
     "::test_a_training_step_moves_nothing_but_J[definitions]"
 )
+GRAPH = "tests/gpu/test_graph_on_gpu.py::test_"
 KERNELS, NUMPY = "tests/cuda/test_gpu_ops_on_cpu.py::", "tests/autograd/"
 RESIDENT = "_resident(table.astype(like.dtype).tobytes(), table.shape, like.dtype, like.device.id)"
 
@@ -72,7 +73,7 @@ BUGS = [
     Bug(
         "a table left on the host",
         "autograd/backend.py",
-        f"    return {RESIDENT}",
+        f"    there = {RESIDENT}",
         "    return table.astype(like.dtype)",
         TRAINING,
         "simulator",
@@ -132,6 +133,54 @@ BUGS = [
         "(y, bias, row, image, y.size / 1, n, c)",
         KERNELS + "test_norm_silu_conv",
         "kernel",
+    ),
+    Bug(
+        "a graph that keeps the first mini-batch",
+        "tinyddpm/fast/cuda/graph.py",
+        "            fixed[...] = arrays[name]",
+        "            pass",
+        GRAPH + "five_steps_are_the_same_to_the_bit[plain-descent]",
+        "simulator",
+    ),
+    Bug(
+        "a graph whose arrays are replaced between two launches",
+        "tinyddpm/fast/cuda/graph.py",
+        "        for name, fixed in self.arrays.items():\n            fixed[...] = arrays[name]",
+        "        self.arrays = {name: a.copy() for name, a in arrays.items()}",
+        GRAPH + "five_steps_are_the_same_to_the_bit[classes-descent]",
+        "simulator",
+    ),
+    Bug(
+        "a graph with the first step's dropout",
+        "tinyddpm/fast/cuda/graph.py",
+        "fixed[...] = dropout(fixed.shape[1:])",
+        "dropout(fixed.shape[1:])",
+        GRAPH + "five_steps_are_the_same_to_the_bit[dropout-descent]",
+        "simulator",
+    ),
+    Bug(
+        "a graph in memory that others get too",
+        "tinyddpm/fast/cuda/graph.py",
+        "cupy.cuda.using_allocator(pool.malloc), ",
+        "",
+        GRAPH + "five_steps_are_the_same_to_the_bit[plain-descent]",
+        "simulator",
+    ),
+    Bug(
+        "a graph that does not keep its tables",
+        "tinyddpm/fast/cuda/graph.py",
+        "stream.end_capture(), pool, tables",
+        "stream.end_capture(), pool",
+        GRAPH + "a_graph_of_other_arrays_is_captured_anew",
+        "simulator",
+    ),
+    Bug(
+        "errors that the next launch of a graph overwrites",
+        "tinyddpm/fast/cuda/graph.py",
+        "return J.copy(), errors.copy()",
+        "return J, errors",
+        GRAPH + "five_steps_are_the_same_to_the_bit[plain-descent]",
+        "simulator",
     ),
 ]
 

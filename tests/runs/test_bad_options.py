@@ -54,6 +54,7 @@ OPTIONS = {
     "--channels 3": "is not converted, got a request for 3",
     "--channels 2": "channels: expected 1 or 3",
     "--device cuda:x": "got 'cuda:x'",
+    "--graph": "graph: expected --device cuda with it, got cpu",
     "--device gpu": "device: expected cpu, cuda or cuda:INDEX",
     "--recipe ../digits": "--recipe: expected one of",
     "--recipe=": "--recipe: expected one of",

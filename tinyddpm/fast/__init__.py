@@ -77,12 +77,13 @@ def _by_device(on_cpu: Pair, on_gpu: Pair) -> Pair:
 
 EQUIVALENTS = {name: _pair(ops, name) for name in NAMES}
 if find_spec("tinyddpm.fast.cuda"):
-    from .cuda import attention as gpu_attention, ops as gpu_ops
+    from .cuda import attention as gpu_attention, ops as gpu_ops, product as gpu_product
 
     for name in ON_GPU:
         EQUIVALENTS[name] = _by_device(EQUIVALENTS[name], _pair(gpu_ops, name))
     attention = _pair(gpu_attention, "attention")
     EQUIVALENTS["attention"] = _by_device(EQUIVALENTS["attention"], attention)
+    EQUIVALENTS["rows"] = _pair(gpu_product, "rows")
 
 
 @contextmanager
@@ -107,15 +108,22 @@ def enable() -> None:
 
 
 def on_gpu(
-    unet: UNet, ema: UNet, gradient: Gradient = train.gradient
+    unet: UNet, ema: UNet, gradient: Gradient = train.gradient, graph: bool = False
 ) -> tuple[Gradient, Callable[..., Array]]:
-    """`gradient` and `ema.denoise` in fewer launches, for networks bound to GPU arrays."""
+    """`gradient` and `ema.denoise` in fewer launches, for networks bound to GPU arrays.
+
+    With `graph`, the gradient is a CUDA graph (`cuda/graph.py`).
+    """
     if unet.theta.dtype != "float32" or not find_spec("tinyddpm.fast.cuda"):
         return gradient, ema.denoise
     from .cuda.parameters import Premultiplied
 
     premultiplied = Premultiplied(unet, ema, gradient)
-    return premultiplied.gradient, premultiplied.denoise
+    if not graph:
+        return premultiplied.gradient, premultiplied.denoise
+    from .cuda.graph import Captured
+
+    return Captured(premultiplied.gradient), premultiplied.denoise
 
 
 def disable() -> None:

@@ -28,6 +28,7 @@ from autograd import Tensor, ops
 from autograd.backend import Array, array_module, within
 
 from .. import noise
+from ..equivalents import replaceable
 from ..nn.module import Module, Parameter
 from ..nn.multipliers import Multipliers
 from ..nn.time import TimeEmbedding
@@ -89,14 +90,20 @@ class ClassEmbedding(Module):
 
     def forward(self, labels: Array) -> Tensor:
         """The row of each label, times the multiplier c."""
-        xp, rows = array_module(labels), self.table.shape[0]
+        xp, count = array_module(labels), self.table.shape[0]
         _check_kind("cond", labels)
         # A GPU does not wait for this check. There, a label out of range matches no row and adds 0.
-        labels = within("cond", labels, 0, rows - 1)
+        labels = within("cond", labels, 0, count - 1)
         # One row of zeros and a single 1 for each label, (N, rows). As a product with it, the
         # gradient sums the rows in a fixed order. Scattering them on a GPU would not.
-        chosen = (labels[:, None] == xp.arange(rows)).astype(self.table.dtype)
-        return ops.matmul(chosen, self.c * self.table)
+        chosen = (labels[:, None] == xp.arange(count)).astype(self.table.dtype)
+        return rows(chosen, self.c * self.table)
+
+
+@replaceable
+def rows(chosen: Array, table: Tensor) -> Tensor:
+    """The rows of a table that `chosen` has a 1 for, (N, rows) @ (rows, C)."""
+    return ops.matmul(chosen, table)
 
 
 def dropped(

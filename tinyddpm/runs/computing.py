@@ -38,6 +38,7 @@ def computing(
     gradient: Gradient = train.gradient,
     comm: Comm = Alone(),
     batch_size: int | None = None,
+    graph: bool = False,
 ) -> Iterator[tuple[Gradient, Denoise]]:
     """The gradient of `unet`, as `train` takes it, and what `ema` predicts.
 
@@ -53,6 +54,7 @@ def computing(
         gradient: the function to compute; see `Shards`.
         comm: the ranks that compute together, each with workers of its own.
         batch_size: images in a mini-batch of all ranks; None: only to denoise.
+        graph: on a GPU: the gradient is a CUDA graph (`fast/cuda/graph.py`).
     """
     if not find_spec("tinyddpm.fast"):
         yield gradient, _from_anywhere(ema.denoise, device)
@@ -61,7 +63,7 @@ def computing(
 
     if device != "cpu":
         with fast.enabled(), backend.tf32() if tf32 else nullcontext():
-            gradient, denoise = fast.on_gpu(unet, ema, gradient)
+            gradient, denoise = fast.on_gpu(unet, ema, gradient, graph)
             yield gradient, _from_anywhere(denoise, device)
         return
     from ..fast.parallel import Shards

@@ -29,7 +29,7 @@ PACKAGES = [
 CUDA_VERSION = 13020  # of the wheel
 # The names under which CuPy looks for the GPU's libraries.
 LIBRARIES = {"libcuda.so.1", "libcublas.so.13", "libcublasLt.so.13", "libcurand.so.10"}
-FAKES = ("fake_driver", "fake_runtime", "fake_blas")  # C++ files
+FAKES = ("fake_driver", "fake_runtime", "fake_blas", "fake_graph")  # C++ files
 NOT_SUPPORTED = {"cuda": 801, "cublas": 15, "curand": 106}  # each library's own code for it
 PRECOMPILE = "from tools.cupy_on_cpu import compiler; compiler.precompile_prelude()"
 CHECK = """

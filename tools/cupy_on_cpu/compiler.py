@@ -35,7 +35,8 @@ DYNAMIC_SHARED = re.compile(
     r"extern\s+__shared__\s+(?:__align__\s*\(\s*\d+\s*\)\s*)?([\w ]+?)\s+(\w+)\s*\[\s*\]\s*;"
 )
 BARRIER = re.compile(r"__sync|__shfl")
-# A function that launches a kernel NAME on a grid, and one that says how long its arguments are.
+# Functions that launch a kernel NAME on a grid, and say how long the arrays of its arguments are,
+# and the arguments themselves.
 LAUNCHER = """
 extern "C" __attribute__((visibility("default"))) bool simulated_NAME(
     void** arguments, const unsigned* grid, const unsigned* block, size_t shared) {
@@ -45,6 +46,9 @@ extern "C" __attribute__((visibility("default"))) bool simulated_NAME(
 }
 extern "C" __attribute__((visibility("default"))) size_t bytes_of_NAME(void** arguments) {
     return simulator::bytes(&NAME, arguments);
+}
+extern "C" __attribute__((visibility("default"))) size_t sizes_of_NAME(size_t* sizes) {
+    return simulator::sizes(&NAME, sizes);
 }
 """
 

@@ -199,6 +199,14 @@ static void call(void (*function)(A...), void** values) {
     call(function, values, std::index_sequence_for<A...>{});
 }
 
+// How many arguments a kernel has, and how long they are: written to `found`, if there is one.
+template <class... A>
+static size_t sizes(void (*)(A...), size_t* found) {
+    const size_t all[] = {sizeof(std::remove_reference_t<A>)..., 0};
+    if (found) memcpy(found, all, sizeof...(A) * sizeof *all);
+    return sizeof...(A);
+}
+
 // The bytes of a kernel's arguments: each number of CuPy's arrays once, however often an axis of
 // stride 0 repeats it. Nobody knows how long the array behind a plain pointer is: 0.
 template <class A>

@@ -7,7 +7,6 @@
 
 #include <cstdio>
 #include <cstdlib>
-#include <vector>
 
 #undef cuGetProcAddress
 #undef cuModuleGetGlobal
@@ -23,6 +22,7 @@ static std::map<std::string, long> counted;
 struct Function {
     bool (*launch)(void**, const unsigned*, const unsigned*, size_t);
     size_t (*bytes)(void**);
+    size_t (*sizes)(size_t*);
     std::string name;
 };
 
@@ -54,6 +54,23 @@ static size_t bytes_of_elf(const void* image) {
 
 static bool write_all(int file, const void* image) {
     return write(file, image, bytes_of_elf(image)) == (ssize_t)bytes_of_elf(image);
+}
+
+// The launch with copies of its arguments, to be done later, or often.
+static Work for_later(
+    const Function* function, void** arguments, const unsigned* grid, const unsigned* block,
+    unsigned shared) {
+    std::vector<size_t> sizes(function->sizes(nullptr));
+    function->sizes(sizes.data());
+    std::vector<std::vector<char>> values;
+    for (size_t i = 0; i < sizes.size(); i++)
+        values.emplace_back((char*)arguments[i], (char*)arguments[i] + sizes[i]);
+    const std::vector<unsigned> g(grid, grid + 3), b(block, block + 3);
+    return [=]() mutable {
+        std::vector<void*> pointers;
+        for (auto& value : values) pointers.push_back(value.data());
+        return function->launch(pointers.data(), g.data(), b.data(), shared);
+    };
 }
 
 // Would a GPU start this many blocks and threads?
@@ -154,8 +171,10 @@ CUresult cuModuleGetFunction(CUfunction* function, CUmodule module, const char* 
     void* launch = dlsym((void*)module, ("simulated_" + std::string(name)).c_str());
     if (!launch) return CUDA_ERROR_NOT_FOUND;
     void* bytes = dlsym((void*)module, ("bytes_of_" + std::string(name)).c_str());
+    void* sizes = dlsym((void*)module, ("sizes_of_" + std::string(name)).c_str());
     *function = (CUfunction) new Function{
-        (decltype(Function::launch))launch, (decltype(Function::bytes))bytes, name};
+        (decltype(Function::launch))launch, (decltype(Function::bytes))bytes,
+        (decltype(Function::sizes))sizes, name};
     return CUDA_SUCCESS;
 }
 CUresult cuModuleGetGlobal_v2(
@@ -171,11 +190,16 @@ CUresult cuFuncGetAttribute(int* value, CUfunction_attribute, CUfunction) {
 }
 CUresult cuLaunchKernel(
     CUfunction f, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,
-    unsigned shared, CUstream, void** arguments, void**) {
+    unsigned shared, CUstream stream, void** arguments, void**) {
     auto function = (const Function*)f;
     unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
     if (!fits(grid, block, shared)) return CUDA_ERROR_INVALID_VALUE;
     Locked locked(lock);
+    if (is_captured(stream)) {
+        keep_for_graph(stream, for_later(function, arguments, grid, block, shared));
+        return CUDA_SUCCESS;
+    }
+    if (auto error = refuse_default_stream(stream)) return (CUresult)error;
     count("kernel " + function->name);
     if (only_noted("kernel " + function->name, function->bytes(arguments), 0)) return CUDA_SUCCESS;
     bool done = function->launch(arguments, grid, block, shared);

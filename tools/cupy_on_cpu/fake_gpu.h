@@ -8,15 +8,18 @@
 #include <cuda.h>
 #include <cuda_runtime.h>
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <string>
+#include <vector>
 
 namespace fake_gpu {
 
 struct Allocation {
     size_t bytes;
     int device;
+    bool in_graph;  // was there while a stream was captured
 };
 
 const int VERSION = 13020, DEVICES = 2, SHARED_BYTES = 48 << 10;
@@ -35,5 +38,16 @@ void count(const std::string& what);
 // would do the work asks `only_noted` first.
 bool recording();
 bool only_noted(const std::string& what, size_t bytes, double flop);
+
+// For graphs (fake_graph.cpp). A captured stream keeps its work; some requests are refused then.
+typedef std::function<bool()> Work;
+bool is_captured(CUstream stream);
+void keep_for_graph(CUstream stream, Work work);
+cudaError_t refuse_in_capture(CUstream stream);
+cudaError_t refuse_default_stream(CUstream stream);  // while a stream that it waits for is captured
+cudaError_t refuse_to_wait();                        // while any is captured
+bool any_is_captured();
+bool graphs_live();  // or one is being captured
+void keep_for_graphs(const char* address, size_t bytes);  // memory that was given back
 
 }  // namespace fake_gpu

@@ -25,9 +25,15 @@ static const Allocation* allocation_of(const void* address) {
     return (const char*)address < next->first + next->second.bytes ? &next->second : nullptr;
 }
 
-static cudaError_t copy(void* to, const void* from, size_t bytes) {
+static cudaError_t copy(void* to, const void* from, size_t bytes, cudaStream_t stream = nullptr) {
     auto place = [](const void* p) { return std::string(allocation_of(p) ? "device" : "host"); };
     const std::string what = "copy " + place(from) + " to " + place(to);
+    if (is_captured(stream)) {
+        if (place(from) != place(to)) return answer(refuse_in_capture(stream));
+        keep_for_graph(stream, [=] { return memmove(to, from, bytes), true; });
+        return cudaSuccess;
+    }
+    if (auto error = refuse_default_stream(stream)) return answer(error);
     count(what);
     // Tables from the host are copied all the same: they are kept for later.
     if (only_noted(what, 2 * bytes, 0) && place(from) == place(to)) return cudaSuccess;
@@ -35,7 +41,12 @@ static cudaError_t copy(void* to, const void* from, size_t bytes) {
     return cudaSuccess;
 }
 
-static cudaError_t fill(void* to, int value, size_t bytes) {
+static cudaError_t fill(void* to, int value, size_t bytes, cudaStream_t stream = nullptr) {
+    if (is_captured(stream)) {
+        keep_for_graph(stream, [=] { return memset(to, value, bytes), true; });
+        return cudaSuccess;
+    }
+    if (auto error = refuse_default_stream(stream)) return answer(error);
     count("memset");
     if (only_noted("memset", bytes, 0)) return cudaSuccess;
     memset(to, value, bytes);
@@ -57,6 +68,11 @@ const char* cudaGetErrorName(cudaError_t e) {
         case cudaErrorMemoryAllocation: return "cudaErrorMemoryAllocation";
         case cudaErrorInvalidValue: return "cudaErrorInvalidValue";
         case cudaErrorInvalidDevice: return "cudaErrorInvalidDevice";
+        case cudaErrorIllegalAddress: return "cudaErrorIllegalAddress";
+        case cudaErrorIllegalState: return "cudaErrorIllegalState";
+        case cudaErrorStreamCaptureUnsupported: return "cudaErrorStreamCaptureUnsupported";
+        case cudaErrorStreamCaptureInvalidated: return "cudaErrorStreamCaptureInvalidated";
+        case cudaErrorStreamCaptureImplicit: return "cudaErrorStreamCaptureImplicit";
         default: return "cudaError";
     }
 }
@@ -95,7 +111,7 @@ cudaError_t cudaGetDeviceCount(int* n) {
 }
 cudaError_t cudaDeviceSynchronize() {
     count("synchronize");
-    return cudaSuccess;
+    return answer(refuse_to_wait());
 }
 cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
     switch (attribute) {
@@ -134,7 +150,7 @@ cudaError_t cudaMalloc(void** address, size_t bytes) {
     if (!recording()) memset(*address, 0xFF, bytes);
     count("allocation");
     Locked locked(lock);
-    allocations[(char*)*address] = {at_least, device};
+    allocations[(char*)*address] = {at_least, device, any_is_captured()};
     return cudaSuccess;
 }
 cudaError_t cudaFree(void* address) {
@@ -142,9 +158,12 @@ cudaError_t cudaFree(void* address) {
     Locked locked(lock);
     auto found = allocations.find((char*)address);
     if (found == allocations.end()) return answer(cudaErrorInvalidValue);
-    if (!recording()) memset(address, 0xFF, found->second.bytes);
+    const Allocation gone = found->second;
+    const bool keep = gone.in_graph && graphs_live();
+    if (keep || !recording()) memset(address, 0xFF, gone.bytes);
     allocations.erase(found);
-    free(address);
+    if (keep) keep_for_graphs((char*)address, gone.bytes);
+    else free(address);
     return cudaSuccess;
 }
 cudaError_t cudaHostAlloc(void** address, size_t bytes, unsigned) {
@@ -162,18 +181,18 @@ cudaError_t cudaMemGetInfo(size_t* available, size_t* total) {
 cudaError_t cudaMemcpy(void* to, const void* from, size_t n, cudaMemcpyKind) {
     return copy(to, from, n);
 }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t n, cudaMemcpyKind, cudaStream_t) {
-    return copy(to, from, n);
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t n, cudaMemcpyKind, cudaStream_t s) {
+    return copy(to, from, n, s);
 }
 cudaError_t cudaMemcpyPeer(void* to, int, const void* from, int, size_t n) {
     return copy(to, from, n);
 }
-cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t n, cudaStream_t) {
-    return copy(to, from, n);
+cudaError_t cudaMemcpyPeerAsync(void* to, int, const void* from, int, size_t n, cudaStream_t s) {
+    return copy(to, from, n, s);
 }
 cudaError_t cudaMemset(void* to, int value, size_t n) { return fill(to, value, n); }
-cudaError_t cudaMemsetAsync(void* to, int value, size_t n, cudaStream_t) {
-    return fill(to, value, n);
+cudaError_t cudaMemsetAsync(void* to, int value, size_t n, cudaStream_t s) {
+    return fill(to, value, n, s);
 }
 cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* a, const void* address) {
     memset(a, 0, sizeof *a);
@@ -184,27 +203,8 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* a, const void* addre
     return cudaSuccess;
 }
 
-// ---- streams and events: a stream is nothing, an event is a time ----
+// ---- events: one is a time. Streams are in fake_graph.cpp ----
 
-cudaError_t cudaStreamCreate(cudaStream_t* s) {
-    *s = (cudaStream_t)malloc(1);
-    return cudaSuccess;
-}
-cudaError_t cudaStreamCreateWithFlags(cudaStream_t* s, unsigned) { return cudaStreamCreate(s); }
-cudaError_t cudaStreamDestroy(cudaStream_t s) {
-    free(s);
-    return cudaSuccess;
-}
-cudaError_t cudaStreamSynchronize(cudaStream_t) {
-    count("synchronize");
-    return cudaSuccess;
-}
-cudaError_t cudaStreamQuery(cudaStream_t) { return cudaSuccess; }
-cudaError_t cudaStreamWaitEvent(cudaStream_t, cudaEvent_t, unsigned) { return cudaSuccess; }
-cudaError_t cudaStreamIsCapturing(cudaStream_t, cudaStreamCaptureStatus* s) {
-    *s = cudaStreamCaptureStatusNone;
-    return cudaSuccess;
-}
 cudaError_t cudaEventCreate(cudaEvent_t* e) {
     *e = (cudaEvent_t) new double(0);
     return cudaSuccess;

@@ -150,6 +150,18 @@ static void run_warp(unsigned from, unsigned to, Order order, std::mt19937& rand
     } while (order != SHUFFLED && !failure && count(READY, from, to));
 }
 
+// Of the reads that each warp has made since the last barrier, by `read_shared`.
+static void count_bank_conflicts() {
+    for (unsigned first = 0; first + WARP <= threads; first += WARP) {
+        for (unsigned i = first; i < first + WARP; i++) {
+            tensor_cores::Thread& thread = tensor_cores::every_thread[i];
+            thread.shown_reads[0].swap(thread.reads);
+            thread.reads.clear();
+        }
+        tensor_cores::count_bank_conflicts(0, first);
+    }
+}
+
 // All threads of one block, to their ends. Sets `failure` if their barriers do not match.
 static void run_block(Order order, std::mt19937& random) {
     fill_shared_memory_with_nan();
@@ -162,6 +174,7 @@ static void run_block(Order order, std::mt19937& random) {
         }
         const unsigned waiting = count(AT_BARRIER, 0, threads);
         if (waiting == threads) {
+            count_bank_conflicts();
             release(AT_BARRIER, 0, threads);
         } else if (waiting && waiting + count(FINISHED, 0, threads) == threads) {
             failure = "__syncthreads() was not reached by all threads of a block";

@@ -7,8 +7,10 @@ import sys
 import pytest
 
 from benchmarks.cases import CASES
-from benchmarks.gpu_report import count, model
+from benchmarks.gpu_report import count, model, speed
+from benchmarks.gpu_report.one_stage import Report
 from benchmarks.gpu_report.stages import ROOT, STAGES
+from tinyddpm.fast.cuda import graph
 from tools.cupy_on_cpu import launches
 
 NEED_PYTORCH = ("torch", "compile", "sampling")
@@ -24,6 +26,8 @@ def test_the_report_runs_whole(tmp_path):
         expected = "done, without PyTorch" if name in NEED_PYTORCH else "done"
         assert stage["ended"] == expected and stage["rows"], f"{name}: {stage}"
     assert result.returncode == 0
+    (as_graph,) = [row for row in found["step"]["rows"] if "as a CUDA graph" in row]
+    assert as_graph["float32, ms"] > 0 and as_graph["without, float32, ms"] > 0
     page = (tmp_path / "report.md").read_text("utf-8")
     for part in (
         "# tinyddpm on no GPU: CuPy on a CPU",
@@ -33,6 +37,19 @@ def test_the_report_runs_whole(tmp_path):
         assert part in page
     assert all(f"## {stage.title}" in page for stage in STAGES.values())
     assert (tmp_path / "samples-digits.png").exists()
+
+
+def test_a_graph_that_fails_leaves_the_other_times(monkeypatch, tmp_path):
+    def fails(work, cupy):
+        raise RuntimeError("no graphs today")
+
+    monkeypatch.setattr(graph, "captured", fails)
+    (tmp_path / "logs").mkdir()
+    report = Report("step", tmp_path, 60, tiny=True)
+    speed.step(report)
+    report.file.close()
+    times, failed = map(json.loads, (tmp_path / "logs" / "step.jsonl").read_text().splitlines())
+    assert times["float32, ms"] > 0 and "no graphs today" in failed["error"]
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -11,15 +11,19 @@ from tinyddpm.runs import ema
 from tinyddpm.sampler import ancestral
 from tools.cupy_on_cpu import launches, simulator
 
+WAYS = {"definitions": (False, False), "fast": (True, False), "graph": (True, True)}
 
-@pytest.mark.parametrize("fast", [False, True], ids=["definitions", "fast"])
-def test_a_training_step_moves_nothing_but_J(fast, capsys):
-    counts = launches.by_kind(launches.of_a_step(fast))
-    how = "fast" if fast else "definitions"
+
+@pytest.mark.parametrize("how", WAYS)
+def test_a_training_step_moves_nothing_but_J(how, capsys):
+    counts = launches.by_kind(launches.of_a_step(*WAYS[how]))
     with capsys.disabled():
         print(f"\na training step, base 16, 8×8, batch 4, {how}: {counts}")
     assert counts.get("copy host to device", 0) == 0  # no table, no noise, no t
     assert counts["copy device to host"] == 1  # J
+    assert counts.get("graph launch", 0) == (how == "graph")
+    if how == "graph":
+        assert launches.launches(counts) <= 60, counts
 
 
 def test_the_ema_moves_nothing():
@@ -103,3 +107,90 @@ def test_barriers_and_shuffles_of_a_kernel_written_by_hand():
 def test_a_barrier_that_not_every_thread_reaches_is_an_error():
     with pytest.raises(cupy.cuda.driver.CUDADriverError, match="LAUNCH_FAILED"):
         reversed_in_blocks("if (threadIdx.x < 32) __syncthreads();")
+
+
+# ---- graphs --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def stream():
+    with cupy.cuda.Stream(non_blocking=True) as stream:
+        yield stream
+
+
+def test_what_is_captured_is_done_when_the_graph_is_launched(stream):
+    x, pool = cupy.arange(3.0), cupy.cuda.MemoryPool()
+    with simulator.counting() as counts, cupy.cuda.using_allocator(pool.malloc):
+        stream.begin_capture()
+        y = x * 2
+        y[0] = 7
+        graph = stream.end_capture()
+    assert bool(cupy.isnan(y).all()) and not any(what.startswith("kernel") for what in counts())
+    for start in (0.0, 5.0):
+        x[...] = start
+        with simulator.counting() as counts:
+            graph.launch()
+        assert y.tolist() == [7, 2 * start, 2 * start] and counts() == {"graph launch": 1}
+
+
+def test_a_graph_that_writes_into_memory_that_was_given_back_is_an_error(stream):
+    x = cupy.arange(3.0)
+    stream.begin_capture()
+    y = (x * 2) + 1  # no pool holds x * 2
+    graph = stream.end_capture()
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="cudaErrorIllegalAddress"):
+        graph.launch()
+    assert y is not None
+
+
+def test_a_graph_reads_nan_in_memory_that_was_given_back(stream):
+    x, y = cupy.arange(3.0), cupy.zeros(3)
+    stream.begin_capture()
+    cupy.add(x, 1, out=y)
+    graph = stream.end_capture()
+    del x
+    graph.launch()
+    assert bool(cupy.isnan(y).all())
+
+
+@pytest.mark.parametrize(
+    "wait",
+    [
+        lambda stream: stream.synchronize(),
+        lambda stream: cupy.cuda.runtime.deviceSynchronize(),
+        lambda stream: stream.done,
+    ],
+)
+def test_waiting_ends_a_capture(stream, wait):
+    """As cupy_tests/cuda_tests/test_graph.py of CuPy has it for a GPU."""
+    stream.begin_capture()
+    try:
+        wait(stream)
+    except cupy.cuda.runtime.CUDARuntimeError as error:
+        assert "cudaErrorStreamCaptureUnsupported" in str(error)
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="CaptureInvalidated"):
+        stream.end_capture()
+    assert not stream.is_capturing()
+    stream.synchronize()
+
+
+def test_the_default_stream_waits_for_others_but_for_those_that_do_not_block():
+    x, stream = cupy.arange(3.0), cupy.cuda.Stream()
+    stream.begin_capture()
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="CaptureImplicit"):
+        cupy.cuda.Stream.null.is_capturing()
+    with pytest.raises(cupy.cuda.driver.CUDADriverError):
+        x + 1
+    with pytest.raises(cupy.cuda.runtime.CUDARuntimeError, match="CaptureInvalidated"):
+        stream.end_capture()
+    with pytest.raises(RuntimeError, match="default"):
+        cupy.cuda.Stream.null.begin_capture()
+
+
+def test_cublas_and_reading_are_refused_in_a_capture_by_cupy_itself(stream):
+    x = cupy.ones((3, 3), np.float32)
+    for call in (lambda: x @ x, lambda: float(x[0, 0]), lambda: cupy.asarray(np.ones(3))):
+        stream.begin_capture()
+        with pytest.raises((RuntimeError, NotImplementedError), match="captur"):
+            call()
+        stream.end_capture()

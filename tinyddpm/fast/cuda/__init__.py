@@ -1,6 +1,7 @@
 """The same results, sooner, on a GPU: kernels written by hand, each beside its NumPy twin.
 
     norm_silu.py        GroupNorm and SiLU, forward and backward
+    norm_sums.py        the sums that both need
     convolution.py      convolution by tensor cores, for compute capability 8.0 and up
     weight_gradient.py  its gradients of weight and bias
     product.py          products of a stack of matrices by tensor cores
@@ -10,6 +11,7 @@
     add.py              there: what is added to the output, in one pass
     attention.py        attention, with its softmax in one kernel
     parameters.py       c·θ at once, and gradients added to ∇J a few dozen at a time
+    graph.py            the gradient as a CUDA graph
     ops.py              what takes the place of what, and when
 
 Each function f(...) says what is computed. Its twin f_on_gpu(...) has the same arguments and starts

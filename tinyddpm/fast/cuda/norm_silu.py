@@ -2,13 +2,10 @@
 
 The definition is `nn.norm.group_norm` followed by `autograd.ops.silu`.
 
-A GPU reads memory in sectors of 8 numbers. A group may have 2 or 4 channels, which lie side by
-side, so one block of threads takes several groups of one sample: 8 channels or more, and all
-pixels. It goes over them three times: for the mean, for the squares of what differs from the mean
-(so that no digits are lost where the mean is large), and to write. Threads side by side take
-channels side by side, and teams of so many threads take turns at the pixels. The sums of the later
-half of the teams are added to the earlier one until one team is left, and those of a group's
-channels are added up within a warp.
+A block of threads goes over its channels three times: for the mean, for the squares of what differs
+from it, and to write. `norm_sums.py` says how it reads and adds up. If there are few blocks, as for
+a small batch, each takes a part of the pixels only. Then a first launch finds what the parts sum up
+to, and a second one adds that up and writes.
 
 Backward keeps nothing but x, mean and r. With h = gain·x̂ + shift and q = g·silu'(h), all it needs
 are Σq and Σq·x̂ for each channel. They are the gradients of shift and gain. Weighted with gain and
@@ -21,10 +18,13 @@ import numpy as np
 from autograd import backend
 
 from ...types import Array
+from .norm_sums import SUMS
 
-THREADS = 512  # in a block; the kernels' THREADS is the same
+THREADS = 256  # in a block; the kernels' THREADS is the same
 SECTOR = 8  # numbers that a GPU reads at once
 MOST_GROUPS = 32  # that a block can take; the kernels' MOST_GROUPS is the same
+ENOUGH, PIXELS = 256, 128  # blocks for a GPU, and pixels that a part has at least
+WHOLE, PARTS, REST = 0, 1, 2  # what a launch does, as in the kernels
 
 
 def forward(
@@ -91,6 +91,11 @@ def bundle(groups: int, width: int) -> int:
     return (whole or enough or divisors[-1:])[0]
 
 
+def parts(blocks: int, pixels: int) -> int:
+    """Into how many parts the pixels are cut, where so many blocks of whole images are too few."""
+    return max(1, min(ENOUGH // blocks, pixels // PIXELS))
+
+
 def forward_on_gpu(
     x: Array, gain: Array, shift: Array, groups: int, eps: float, silu: bool
 ) -> tuple[Array, Array, Array]:
@@ -98,10 +103,8 @@ def forward_on_gpu(
     xp, (height, width, n, c) = backend.array_module(x), x.shape
     y, mean, r = xp.empty_like(x), xp.empty((n, groups), x.dtype), xp.empty((n, groups), x.dtype)
     arrays = (x, gain, shift, y, mean, r)
-    together = bundle(groups, c // groups)
-    numbers = (height * width, n, c, groups, together, eps, int(silu))
-    blocks = (n * groups // together,)
-    backend.kernel("norm_silu", SOURCE)(blocks, (THREADS,), (*arrays, *numbers))
+    numbers = (eps, int(silu))
+    _launch("norm_silu", arrays, (height * width, n, c, groups), numbers, (n, groups, 2))
     return y, mean, r
 
 
@@ -112,164 +115,172 @@ def backward_on_gpu(
     xp, (height, width, n, c) = backend.array_module(x), x.shape
     gx, g_gain_shift = xp.empty_like(x), xp.empty((2, n, c), x.dtype)
     arrays = (g, x, gain, shift, mean, r, gx, *g_gain_shift)
-    together = bundle(mean.shape[1], c // mean.shape[1])
-    numbers = (height * width, n, c, mean.shape[1], together, int(silu))
-    blocks = (mean.size // together,)
-    backend.kernel("norm_silu_backward", SOURCE)(blocks, (THREADS,), (*arrays, *numbers))
+    sizes = (height * width, n, c, mean.shape[1])
+    _launch("norm_silu_backward", arrays, sizes, (int(silu),), (2, n, c))
     return gx, g_gain_shift
 
 
-SOURCE = r"""
-#define THREADS 512
-#define MOST_GROUPS 32
+def _launch(
+    name: str,
+    arrays: tuple[Array, ...],
+    sizes: tuple[int, int, int, int],
+    numbers: tuple[float, ...],
+    of_a_part: tuple[int, ...],
+) -> None:
+    """Start a kernel: once, or for the sums of each part and then for the rest."""
+    pixels, n, c, groups = sizes
+    together = bundle(groups, c // groups)
+    blocks = n * groups // together
+    count = parts(blocks, pixels)
+    kernel, stages, partial = backend.kernel(name, SOURCE), [WHOLE], None
+    if count > 1:
+        partial = backend.array_module(arrays[0]).empty((count, *of_a_part), arrays[0].dtype)
+        stages = [PARTS, REST]
+    for stage in stages:
+        every = (*arrays, partial, *sizes, together, *numbers, stage)
+        kernel((blocks, count), (THREADS,), every)
 
-// What a block takes: the channels of some groups of one sample. `at` is where the first one lies.
-struct Block { int sample, first_group, width, channels, at, row; };
 
-__device__ Block block_of(long long n, long long c, long long groups, long long bundle) {
-    const int bundles = groups / bundle, sample = blockIdx.x / bundles;
-    const int first_group = blockIdx.x % bundles * bundle, width = c / groups;
-    const int at = sample * c + first_group * width;
-    return {sample, first_group, width, (int)bundle * width, at, (int)(n * c)};
-}
-
-// Adds up the sums of all teams. Those of a channel are in the first team's place then.
-__device__ void sum_of_teams(float* sums, int lanes, int teams) {
-    const int team = threadIdx.x / lanes;
-    for (int left = teams; left > 1; left = (left + 1) / 2) {
-        const int half = (left + 1) / 2;
-        __syncthreads();
-        if (team + half < left) sums[threadIdx.x] += sums[threadIdx.x + half * lanes];
+SOURCE = (
+    SUMS
+    + r"""
+template <int V>
+__device__ void forward(
+    const float* x, const float* gain, const float* shift, float* y, float* mean_out, float* r_out,
+    float* partial, long long pixels, long long n, long long groups, float eps, long long silu,
+    long long stage, const Block& block, Shared& shared) {
+    float *mean = shared.mean, *r = shared.squares;
+    const int own_group = threadIdx.x;
+    const bool has_group = own_group < block.channels / block.width;
+    const int row = block.sample * groups + block.first_group + own_group;
+    if (stage == REST) joined(partial, pixels, n * groups, row, block, shared);
+    else moments<V>(x, block, shared);
+    if (stage == PARTS) {
+        float* of_part = partial + 2 * (blockIdx.y * n * groups + row);
+        if (has_group) of_part[0] = mean[own_group], of_part[1] = r[own_group];
+        return;
     }
+    if (has_group) r[own_group] = 1.0f / sqrtf(r[own_group] / (pixels * block.width) + eps);
     __syncthreads();
-}
-
-// Adds to each group's total the sums of its channels, weighted with gain if there is one: one warp
-// to a group. The first of the `lanes` channels is channel `first` of the block.
-__device__ void add_to_groups(
-    float* totals, const float* sums, const float* gain, int first, int lanes, Block block) {
-    for (int g = threadIdx.x / 32; g < block.channels / block.width; g += THREADS / 32) {
-        float value = 0.0f;
-        for (int i = threadIdx.x % 32; i < block.width; i += 32) {
-            const int lane = g * block.width + i - first;
-            if (lane < 0 || lane >= lanes) continue;
-            value += gain ? gain[block.first_group * block.width + first + lane] * sums[lane]
-                          : sums[lane];
+    for (int channel = V * block.lane; block.team < block.teams && channel < block.channels;
+         channel += V * block.lanes) {
+        const Numbers<V> of = numbers_of<V>(gain, shift, mean, r, block, channel);
+        for (int pixel = block.from + block.team; pixel < block.to; pixel += block.teams) {
+            const int at = block.at + pixel * block.row + channel;
+            Pack<V> pack = load<V>(x + at);
+            EACH(v) {
+                const float h = (pack.v[v] - of.mean[v]) * of.r[v] * of.gain[v] + of.shift[v];
+                pack.v[v] = silu ? h / (1.0f + expf(-h)) : h;
+            }
+            *(Pack<V>*)(y + at) = pack;
         }
-        for (int offset = 16; offset > 0; offset /= 2)
-            value += __shfl_xor_sync(0xFFFFFFFFu, value, offset);
-        if (threadIdx.x % 32 == 0) totals[g] += value;
     }
+    if (has_group && blockIdx.y == 0) mean_out[row] = mean[own_group], r_out[row] = r[own_group];
 }
 
 extern "C" __global__ void norm_silu(
     const float* x, const float* gain, const float* shift, float* y, float* mean_out, float* r_out,
-    long long pixels, long long n, long long c, long long groups, long long bundle, double eps,
-    long long silu) {
-    __shared__ float sums[THREADS], totals[MOST_GROUPS], mean[MOST_GROUPS], r[MOST_GROUPS];
-    const Block block = block_of(n, c, groups, bundle);
-    const int lanes = block.channels < THREADS ? block.channels : THREADS;
-    const int teams = THREADS / lanes, lane = threadIdx.x % lanes, team = threadIdx.x / lanes;
-    const int own_group = threadIdx.x;  // of the block, if it has so many
-    const float count = pixels * block.width;
-    if (own_group < bundle) mean[own_group] = 0.0f;
-    for (int pass = 0; pass < 2; pass++) {  // the sums, and then the squares
-        if (own_group < bundle) totals[own_group] = 0.0f;
-        for (int first = 0; first < block.channels; first += lanes) {
-            __syncthreads();  // the mean and the totals are there; nobody reads the sums any more
-            const int channel = first + lane;
-            float sum = 0.0f;
-            if (team < teams && channel < block.channels) {
-                const float middle = mean[channel / block.width];
-                for (int pixel = team; pixel < pixels; pixel += teams) {
-                    const float d = x[block.at + pixel * block.row + channel] - middle;
-                    sum += pass ? d * d : d;
-                }
-            }
-            sums[threadIdx.x] = sum;
-            sum_of_teams(sums, lanes, teams);
-            const int rest = block.channels - first;
-            add_to_groups(totals, sums, nullptr, first, lanes < rest ? lanes : rest, block);
-        }
-        __syncthreads();  // the totals are complete
-        if (own_group < bundle) {
-            const float average = totals[own_group] / count;
-            if (pass) r[own_group] = 1.0f / sqrtf(average + (float)eps);
-            else mean[own_group] = average;
-        }
-    }
-    __syncthreads();
-    for (int channel = lane; team < teams && channel < block.channels; channel += lanes) {
-        const int group = channel / block.width, of_all = block.first_group * block.width + channel;
-        for (int pixel = team; pixel < pixels; pixel += teams) {
-            const int at = block.at + pixel * block.row + channel;
-            const float h = (x[at] - mean[group]) * r[group] * gain[of_all] + shift[of_all];
-            y[at] = silu ? h / (1.0f + expf(-h)) : h;
-        }
-    }
-    if (own_group < bundle) {
-        const int at = block.sample * groups + block.first_group + own_group;
-        mean_out[at] = mean[own_group], r_out[at] = r[own_group];
-    }
+    float* partial, long long pixels, long long n, long long c, long long groups, long long bundle,
+    double eps, long long silu, long long stage) {
+    __shared__ Shared shared;
+#define FORWARD(V) \
+    forward<V>(x, gain, shift, y, mean_out, r_out, partial, pixels, n, groups, eps, silu, stage, \
+               block_of<V>(pixels, n, c, groups, bundle), shared)
+    if (by_fours(x, y, y, c, groups, bundle)) FORWARD(4);
+    else FORWARD(1);
 }
 
-__device__ float slope(float h) {
+// x_hat, and q: the gradient of what the SiLU takes.
+struct Both { float x_hat, q; };
+template <int V>
+__device__ Both both(float g, float x, const Numbers<V>& of, int v, long long silu) {
+    const float x_hat = (x - of.mean[v]) * of.r[v], h = x_hat * of.gain[v] + of.shift[v];
     const float s = 1.0f / (1.0f + expf(-h));
-    return s * (1.0f + h * (1.0f - s));
+    return {x_hat, silu ? g * (s * (1.0f + h * (1.0f - s))) : g};
+}
+
+template <int V>
+__device__ void backward(
+    const float* g, const float* x, const float* gain, const float* shift, const float* mean,
+    const float* r, float* gx, float* g_gain, float* g_shift, float* partial, long long pixels,
+    long long c, long long silu, long long stage, const Block& block, Shared& shared) {
+    const bool works = block.team < block.teams;
+    if (threadIdx.x < MOST_GROUPS) shared.totals[threadIdx.x] = shared.squares[threadIdx.x] = 0.0f;
+    for (int first = 0; first < block.channels; first += V * block.lanes) {
+        __syncthreads();  // the groups' sums are there; nobody reads the channels' any more
+        const int channel = first + V * block.lane;
+        const int of_all = block.sample * c + block.first_group * block.width + channel;
+        const bool inside = channel < block.channels;
+        float q[V] = {}, qx[V] = {};
+        if (stage != REST && works && inside) {
+            const Numbers<V> of = numbers_of<V>(gain, shift, mean, r, block, channel);
+            for (int pixel = block.from + block.team; pixel < block.to; pixel += block.teams) {
+                const int at = block.at + pixel * block.row + channel;
+                const Pack<V> g_here = load<V>(g + at), x_here = load<V>(x + at);
+                EACH(v) {
+                    const Both here = both<V>(g_here.v[v], x_here.v[v], of, v, silu);
+                    q[v] += here.q, qx[v] += here.q * here.x_hat;
+                }
+            }
+        }
+        if (stage == REST && block.team == 0 && inside)  // the parts' sums, in their order
+            for (int part = 0; part < gridDim.y; part++) {
+                const float* of_part = partial + 2 * part * block.row + of_all;
+                EACH(v) q[v] += of_part[v], qx[v] += of_part[block.row + v];
+            }
+        EACH(v) {
+            shared.sums[v * ROW + threadIdx.x] = q[v];
+            shared.more_sums[v * ROW + threadIdx.x] = qx[v];
+        }
+        sum_of_teams<V>(shared.sums, block);
+        sum_of_teams<V>(shared.more_sums, block);
+        add_to_groups<V>(shared.totals, shared.sums, gain, first, block);
+        add_to_groups<V>(shared.squares, shared.more_sums, gain, first, block);
+        if (block.team == 0 && inside && (stage == PARTS || blockIdx.y == 0)) EACH(v) {
+            float* of_part = partial + 2 * blockIdx.y * block.row + of_all + v;
+            const int at = v * ROW + block.lane;
+            *(stage == PARTS ? of_part : g_shift + of_all + v) = shared.sums[at];
+            *(stage == PARTS ? of_part + block.row : g_gain + of_all + v) = shared.more_sums[at];
+        }
+    }
+    if (stage == PARTS) return;
+    __syncthreads();  // the groups' sums are complete
+    const float count = pixels * block.width;
+    for (int channel = V * block.lane; works && channel < block.channels;
+         channel += V * block.lanes) {
+        const Numbers<V> of = numbers_of<V>(gain, shift, mean, r, block, channel);
+        float mean_q[V], mean_qx[V];
+        EACH(v) {
+            const int group = (channel + v) / block.width;
+            mean_q[v] = shared.totals[group] / count, mean_qx[v] = shared.squares[group] / count;
+        }
+        for (int pixel = block.from + block.team; pixel < block.to; pixel += block.teams) {
+            const int at = block.at + pixel * block.row + channel;
+            Pack<V> pack = load<V>(g + at);
+            const Pack<V> x_here = load<V>(x + at);
+            EACH(v) {
+                const Both here = both<V>(pack.v[v], x_here.v[v], of, v, silu);
+                const float own = here.q * of.gain[v] - mean_q[v] - here.x_hat * mean_qx[v];
+                pack.v[v] = of.r[v] * own;
+            }
+            *(Pack<V>*)(gx + at) = pack;
+        }
+    }
 }
 
 extern "C" __global__ void norm_silu_backward(
     const float* g, const float* x, const float* gain, const float* shift,
-    const float* mean_in, const float* r_in, float* gx, float* g_gain, float* g_shift,
+    const float* mean, const float* r, float* gx, float* g_gain, float* g_shift, float* partial,
     long long pixels, long long n, long long c, long long groups, long long bundle,
-    long long silu) {
-    __shared__ float sum_q[THREADS], sum_qx[THREADS], group_q[MOST_GROUPS], group_qx[MOST_GROUPS];
-    const Block block = block_of(n, c, groups, bundle);
-    const int lanes = block.channels < THREADS ? block.channels : THREADS;
-    const int teams = THREADS / lanes, lane = threadIdx.x % lanes, team = threadIdx.x / lanes;
-    const float* mean = mean_in + block.sample * groups + block.first_group;
-    const float* r = r_in + block.sample * groups + block.first_group;
-    if (threadIdx.x < bundle) group_q[threadIdx.x] = group_qx[threadIdx.x] = 0.0f;
-    for (int first = 0; first < block.channels; first += lanes) {
-        __syncthreads();  // the groups' sums are there; nobody reads the channels' any more
-        const int channel = first + lane, rest = block.channels - first;
-        const int of_all = block.first_group * block.width + channel;
-        const bool inside = channel < block.channels;
-        float q_here = 0.0f, qx_here = 0.0f;
-        if (team < teams && inside) {
-            const int group = channel / block.width;
-            for (int pixel = team; pixel < pixels; pixel += teams) {
-                const int at = block.at + pixel * block.row + channel;
-                const float x_hat = (x[at] - mean[group]) * r[group];
-                const float h = x_hat * gain[of_all] + shift[of_all];
-                const float q = silu ? g[at] * slope(h) : g[at];
-                q_here += q;
-                qx_here += q * x_hat;
-            }
-        }
-        sum_q[threadIdx.x] = q_here;
-        sum_qx[threadIdx.x] = qx_here;
-        sum_of_teams(sum_q, lanes, teams);
-        sum_of_teams(sum_qx, lanes, teams);
-        add_to_groups(group_q, sum_q, gain, first, lanes < rest ? lanes : rest, block);
-        add_to_groups(group_qx, sum_qx, gain, first, lanes < rest ? lanes : rest, block);
-        if (team == 0 && inside) {
-            g_shift[block.sample * c + of_all] = sum_q[lane];
-            g_gain[block.sample * c + of_all] = sum_qx[lane];
-        }
-    }
-    __syncthreads();  // the groups' sums are complete
-    const float count = pixels * block.width;
-    for (int channel = lane; team < teams && channel < block.channels; channel += lanes) {
-        const int group = channel / block.width, of_all = block.first_group * block.width + channel;
-        for (int pixel = team; pixel < pixels; pixel += teams) {
-            const int at = block.at + pixel * block.row + channel;
-            const float x_hat = (x[at] - mean[group]) * r[group];
-            const float h = x_hat * gain[of_all] + shift[of_all];
-            const float q = silu ? g[at] * slope(h) : g[at];
-            const float mean_q = group_q[group] / count, mean_qx = group_qx[group] / count;
-            gx[at] = r[group] * (q * gain[of_all] - mean_q - x_hat * mean_qx);
-        }
-    }
+    long long silu, long long stage) {
+    __shared__ Shared shared;
+    const int bundles = groups / bundle;
+    const long long row = blockIdx.x / bundles * groups + blockIdx.x % bundles * bundle;
+#define BACKWARD(V) \
+    backward<V>(g, x, gain, shift, mean + row, r + row, gx, g_gain, g_shift, partial, pixels, c, \
+                silu, stage, block_of<V>(pixels, n, c, groups, bundle), shared)
+    if (by_fours(x, gx, g, c, groups, bundle)) BACKWARD(4);
+    else BACKWARD(1);
 }
 """
+)

@@ -1,13 +1,18 @@
 """Products of matrices by tensor cores, a stack of them in one launch: what attention multiplies.
 
 cuBLAS through CuPy would do it too. But CuPy passes no compute type to a stack of products, so
-`--tf32` would not reach them.
+`--tf32` would not reach them. And a CUDA graph cannot capture it. So the rows of a table, such as
+the class embedding, are products by this kernel too.
 """
 
-from autograd import backend
+from typing import Any
+
+from autograd import backend, primitive
+from autograd.backend import Forward, array_module
 
 from ...types import Array
 from .matrix_tiles import SIDE, THREADS, TILES
+from .ops import Operand, is_fast
 
 
 def product(a: Array, b: Array) -> Array:
@@ -24,11 +29,28 @@ def product_on_gpu(a: Array, b: Array) -> Array:
     if not backend.has_tensor_cores(a):
         return product(a, b)
     (*stack, rows, depth), columns = a.shape, b.shape[-1]
-    c: Array = backend.array_module(a).empty((*stack, rows, columns), a.dtype)
+    c: Array = array_module(a).empty((*stack, rows, columns), a.dtype)
     grid = (c.size // (rows * columns), -(-rows // SIDE), -(-columns // SIDE))
     source = SOURCE_TF32 if backend.is_tf32() else SOURCE
     backend.kernel("product", source)(grid, (THREADS,), (a, b, c, rows, columns, depth))
     return c
+
+
+def accepts_rows(chosen: Array, table: Operand) -> bool:
+    """Matrices on a GPU with tensor cores."""
+    data: Any = getattr(table, "data", table)
+    return is_fast(chosen, table) and chosen.ndim == 2 and backend.has_tensor_cores(data)
+
+
+@primitive
+def rows(chosen: Array, table: Array) -> Forward:
+    """chosen (N, rows) @ table (rows, C), as `more.classes.rows`; `chosen` gets no gradient."""
+    contiguous = array_module(table).ascontiguousarray
+
+    def pullback(g: Array) -> tuple[None, Array]:
+        return None, product_on_gpu(contiguous(chosen.T), contiguous(g))
+
+    return product_on_gpu(contiguous(chosen), contiguous(table)), pullback
 
 
 SOURCE = (

@@ -33,7 +33,7 @@ from .values import checked
 
 # What may change when a run is resumed. Everything else would make it another run.
 MAY_CHANGE = (
-    *("steps", "minutes", "patience", "keep", "device", "tf32", "workers"),
+    *("steps", "minutes", "patience", "keep", "device", "tf32", "graph", "workers"),
     *("megapixels", "max_memory"),
 )
 # These may change too, if the images are still the same: their fingerprint says so.

@@ -123,6 +123,9 @@ class Config:
     tf32: Annotated[
         bool, "on a GPU: multiply on tensor cores, faster, with factors rounded to 10 bits"
     ] = False
+    graph: Annotated[
+        bool, "on a GPU: ask for a step's launches all at once, as a CUDA graph; the same results"
+    ] = False
     workers: Annotated[int | None, "processes on a CPU; default: one for each core"] = None
     shards: Annotated[
         int, "parts into which a batch is cut; the last digits of results depend on it"
@@ -167,6 +170,10 @@ class Config:
             raise ValueError(
                 f"batch_size: expected a mini-batch that fits in {MAX_BYTES} bytes, "
                 f"got {self.batch_size} images of {image}"
+            )
+        if self.graph and self.device == "cpu":
+            raise ValueError(
+                "graph: expected --device cuda with it, got cpu; --no-graph computes without it"
             )
         if self.classes and not self.unet.time_conditioning:
             raise ValueError(
