@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from ...data import Dataset, labels, split
-from ...data.asked import request
+from ...data.asked import Crop, request
 from ...data.dataset import SplitKind
 from ...data.image_files import MAX_BYTES, MEGAPIXELS
 from ...more.classes import ClassConfig, ClassUNet
@@ -59,6 +59,9 @@ class Config:
     max_memory: Annotated[float | None, "gigabytes that images may take in memory, or 2"] = None
     split: Annotated[SplitKind, "held out: a sixth of each class, or every_sixth"] = "stratified"
     channels: Annotated[int | None, "1: greyscale, 3: RGB; default: as the images are"] = None
+    crop: Annotated[
+        Crop, "part of larger images that is trained on; random: another one each time"
+    ] = "centre"
     flip: Annotated[bool, "train on each image flipped from left to right half of the time"] = False
     noise_schedule: Annotated[NoiseSchedule, "how much noise each of the T steps adds"] = "linear"
     T: Annotated[int, "number of noise steps"] = 1000
@@ -162,6 +165,8 @@ class Config:
                 raise ValueError(f"{name}: expected {expected}, got {values[name]}")
 
         request(self.size, self.channels)
+        if self.crop == "random" and self.size is None:
+            raise ValueError("crop: expected --size with random, the size of a crop, got none")
         image = self.unet.image
         if 4 * self.batch_size * math.prod(image) > MAX_BYTES:
             raise ValueError(
@@ -222,6 +227,7 @@ class Config:
         return labels.load(
             *(self.data, self.size, self.channels, self.classes, self.megapixels, known),
             max_memory=self.max_memory,
+            crop=self.crop,
         )
 
     def split_data(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
