@@ -14,7 +14,7 @@ from typing import Literal
 from ..types import Images
 from .converting import height_and_width
 from .dataset import Dataset
-from .image_files import DataError, Packed, bad, opened
+from .image_files import DataError, File, bad, opened
 from .stored import Stored
 
 Size = int | str | Sequence[int] | None  # as a caller gives it: a side, (H, W), or "HxW"
@@ -87,9 +87,7 @@ def as_requested(
     return dataset
 
 
-def expect_one_as_large(
-    path: Path, files: Iterable[Path | Packed], size: Shape, megapixels: float
-) -> None:
+def expect_one_as_large(path: Path, files: Iterable[File], size: Shape, megapixels: float) -> None:
     """DataError if no picture is as large as those that random crops are taken from."""
     small = 0
     for file in files:

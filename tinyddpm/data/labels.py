@@ -53,6 +53,13 @@ def load(
     `loading.load`, and `labelled` for `known`.
     """
     dataset = loading.load(source, size, channels, megapixels, max_memory, crop)
+    return labelled_if(classes, dataset, source, known)
+
+
+def labelled_if(
+    classes: bool, dataset: Dataset, source: str | Path, known: Sequence[str] = ()
+) -> tuple[Dataset, tuple[str, ...]]:
+    """What `labelled` gives, or without `classes` the data set without labels, and no names."""
     if classes:
         return labelled(dataset, source, known)
     return dataclasses.replace(dataset, labels=None), ()

@@ -30,7 +30,7 @@ from .image_files import (
     MEGAPIXELS,
     DataError,
     DifferentSizes,
-    Packed,
+    File,
     at_most,
     bad,
     blaming,
@@ -203,7 +203,7 @@ def _from_path(
 
 def _from_pictures(
     path: Path,
-    files: Mapping[str, Path | Packed],
+    files: Mapping[str, File],
     passed: Mapping[str, int],
     size: Shape | None,
     channels: int | None,

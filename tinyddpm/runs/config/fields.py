@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from ...data import Dataset, labels, split
+from ...data import Dataset, labels, load, split
 from ...data.asked import Crop, request
 from ...data.dataset import SplitKind
 from ...data.image_files import MAX_BYTES, MEGAPIXELS
@@ -222,13 +222,19 @@ class Config:
 
     def load_data(self) -> tuple[Dataset, tuple[str, ...]]:
         """The data set, labelled if the network is conditioned on classes, and their names."""
+        return self.labelled(load(*self.source()))
+
+    def source(
+        self,
+    ) -> tuple[str, int | str | None, int | None, float, float | None, Crop]:
+        """Where the data are, and how they are read: the arguments of `data.load`."""
+        return self.data, self.size, self.channels, self.megapixels, self.max_memory, self.crop
+
+    def labelled(self, dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
+        """What `load_data` gives, of what `data.load` has found."""
         # Older runs had a class for every number up to the largest label.
         known = self.class_names if self.split == "every_sixth" else ()
-        return labels.load(
-            *(self.data, self.size, self.channels, self.classes, self.megapixels, known),
-            max_memory=self.max_memory,
-            crop=self.crop,
-        )
+        return labels.labelled_if(self.classes, dataset, self.data, known)
 
     def split_data(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
         """(training, held_out) of what `load_data` gives."""
