@@ -9,6 +9,7 @@ from tinyddpm.data import DataError
 from tinyddpm.data.asked import decoded_size, uncropped
 from tinyddpm.data.stored import Stored, cached, kept, mapped
 from tinyddpm.data.stored.on_device import on_device
+from tinyddpm.runs.config import Config
 
 RNG = np.random.default_rng(0)
 
@@ -112,6 +113,12 @@ def test_pictures_of_the_size_itself_have_nothing_to_crop(tmp_path):
     assert any(note.startswith("3 pictures: smaller than the size") for note in notes)
 
 
-def test_random_crops_need_a_size(tmp_path):
-    with pytest.raises(DataError, match="^crop: expected a size with random crops, got none"):
-        data.load(pictures(tmp_path / "x", (14, 14)), crop="random")
+def test_crops_that_are_none(tmp_path):
+    folder = pictures(tmp_path / "x", (14, 14))
+    needs = r"^crop: expected a size \(--size\) with random, got none"
+    with pytest.raises(DataError, match=needs):
+        data.load(folder, crop="random")
+    with pytest.raises(ValueError, match=needs):
+        Config(crop="random")
+    with pytest.raises(DataError, match="^crop: expected centre or random, got 'middle'"):
+        data.load(folder, 8, crop="middle")

@@ -22,11 +22,17 @@ Shape = tuple[int, int]  # (H, W)
 Crop = Literal["centre", "random"]
 
 
-def request(size: Size, channels: int | None) -> tuple[Shape | None, int | None]:
+def request(
+    size: Size, channels: int | None, crop: Crop = "centre"
+) -> tuple[Shape | None, int | None]:
     """((H, W) or None, channels), checked."""
     shape = None if size is None else _height_and_width(size)
     if channels not in (None, 1, 3):
         raise DataError(f"channels: expected 1 (grey) or 3 (RGB), got {channels!r}")
+    if crop not in ("centre", "random"):
+        raise DataError(f"crop: expected centre or random, got {crop!r}")
+    if crop == "random" and shape is None:
+        raise DataError("crop: expected a size (--size) with random, got none")
     return shape, channels
 
 

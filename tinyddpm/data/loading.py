@@ -106,9 +106,7 @@ def load(
     Raises:
         DataError: for anything else.
     """
-    shape, channels = request(size, channels)
-    if crop == "random" and shape is None:
-        raise DataError("crop: expected a size with random crops, got none")
+    shape, channels = request(size, channels, crop)
     if not megapixels > 0:
         raise DataError(f"megapixels: expected a positive number, got {megapixels}")
     if source == DIGITS_NAME:
@@ -137,7 +135,7 @@ def load_test(
     pictures give the held-out J, which decides when training stops.)
     """
     if isinstance(source, str) and has_test_set(source):
-        shape, channels = request(size, channels)
+        shape, channels = request(size, channels, crop)
         return _known(source, "test", shape, channels, crop)
     return split(load(source, size, channels, megapixels, max_memory, crop))[1]
 

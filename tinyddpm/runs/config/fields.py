@@ -164,9 +164,7 @@ class Config:
             if not holds:
                 raise ValueError(f"{name}: expected {expected}, got {values[name]}")
 
-        request(self.size, self.channels)
-        if self.crop == "random" and self.size is None:
-            raise ValueError("crop: expected --size with random, the size of a crop, got none")
+        request(self.size, self.channels, self.crop)
         image = self.unet.image
         if 4 * self.batch_size * math.prod(image) > MAX_BYTES:
             raise ValueError(
