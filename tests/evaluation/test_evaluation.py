@@ -47,6 +47,20 @@ def test_eval_prints_writes_and_draws(trained, capsys):
         assert min(picture.size) > 200
 
 
+def test_the_data_are_loaded_once(trained, monkeypatch):
+    loaded, load = [], data.loading.load
+
+    def noted(*asked):
+        loaded.append(asked)
+        return load(*asked)
+
+    for module in (data, data.loading):
+        monkeypatch.setattr(module, "load", noted)
+    monkeypatch.setattr("tinyddpm.runs.config.fields.load", noted)
+    evaluate(trained[0], n=100, steps=3, with_baselines=False)
+    assert loaded == [SMALL.source()]
+
+
 @pytest.fixture(scope="module")
 def found(trained):
     """What is in eval.json."""

@@ -144,7 +144,7 @@ def test_a_run_that_was_ended_before_its_first_checkpoint_begins_again(
     assert records(folder) == records(unbroken)
 
 
-# ---- rectangles and flips ------------------------------------------------------------------------
+# ---- rectangles, flips and crops -----------------------------------------------------------------
 
 
 def test_a_run_on_flipped_rectangles_goes_on_exactly(pics, capsys):
@@ -165,6 +165,32 @@ def test_a_run_on_flipped_rectangles_goes_on_exactly(pics, capsys):
     assert [r["J"] for r in records(pics / "runs/y") if "J" in r][1:] != [
         r["J"] for r in records(pics / "runs/whole") if "J" in r
     ][1:]
+
+
+def test_a_run_on_random_crops_goes_on_exactly(pics, capsys):
+    asked = "--data", "pics", "--size", "4x6", "--crop", "random", "--flip"
+    assert train(*asked, "--out", "runs/whole", "--steps", 6, *TINY) == 0
+    assert train(*asked, "--out", "runs/parts", "--steps", 3, *TINY) == 0
+    assert train("--out", "runs/parts", "--resume", "--steps", 6) == 0
+    assert_same_run(pics / "runs/parts", pics / "runs/whole")
+    written = configuration.read(Path("runs/whole", CONFIG))
+    assert (written["size"], written["image"], written["crop"]) == ("4x6", [1, 4, 6], "random")
+    assert train("--out", "runs/parts", "--resume", "--steps", 8, "--crop", "centre") == 2
+    assert "crop: the run to resume has 'random', not 'centre'" in capsys.readouterr().err
+    # The first steps of a run see other parts of the images than at the centre.
+    assert train(*asked[:4], "--flip", "--out", "runs/y", "--steps", 6, *TINY) == 0
+    found = [[r["J"] for r in records(pics / "runs" / name) if "J" in r] for name in ("whole", "y")]
+    assert len(found[0]) == 6 and not set(found[0]) & set(found[1])
+
+
+def test_a_part_that_no_crop_at_the_centre_shows_belongs_to_the_data(pics, capsys):
+    asked = "--data", "pics", "--size", "4", "--crop", "random"
+    assert train(*asked, "--out", "runs/whole", "--steps", 3, *TINY) == 0
+    changed = np.array(Image.open("pics/00.png"))
+    changed[:1, :1] ^= 255
+    Image.fromarray(changed).save("pics/00.png")
+    assert train("--out", "runs/whole", "--resume", "--steps", 6) == 2
+    assert "images" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", ["4x", "x4", "4x8x8", "0x4", "-4", "many", "0"])

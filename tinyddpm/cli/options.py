@@ -147,7 +147,7 @@ def groups() -> dict[str, list[str]]:
             *("recipe", "data", "size", "classes", "out"),
             *("steps", "minutes", "resume", "device", "base"),
         ],
-        "Data": ["channels", "flip", "max_memory", "class_dropout"],
+        "Data": ["channels", "crop", "flip", "max_memory", "class_dropout"],
         "Network": [name for name in fields if name != "base"],
         "Learning": [
             *("beta", "warmup", "decay", "decay_steps", "optimiser", "multipliers"),

@@ -1,7 +1,7 @@
 """Which files of a folder, or of an archive, are pictures to train on, and why others are not.
 
 found = listing(folder)
-found.files                  # place within the folder -> Path, in the order of places
+found.files                  # place within the folder -> path, in the order of places
 found.passed                 # Counter({".heic": 10, "hidden or system folders": 1})
 """
 
@@ -39,7 +39,7 @@ WHOLE = re.compile(r"\.(npy|npz|zip|tar|tgz|tbz2|txz|tar\.\w+)$|-ubyte(\.gz)?$",
 class Listing(NamedTuple):
     """What `listing` found."""
 
-    files: dict[str, Path]
+    files: dict[str, str]
     passed: Counter[str]
 
 
@@ -62,7 +62,7 @@ def listing(folder: Path) -> Listing:
     for place, path in _walk(folder, passed):
         if reason := _why_not(place, suffixes):
             passed[reason] += 1
-            whole += [str(path)] if WHOLE.search(place) else []
+            whole += [path] if WHOLE.search(place) else []
         else:
             files[place] = path
     if not files:
@@ -129,7 +129,7 @@ def in_order(places: Iterable[str]) -> list[str]:
     """The places, sorted as they are seen: a Mac's names have another form than those of Linux."""
 
     def seen(place: str) -> str:
-        return "/".join(map(as_seen, place.split("/")))
+        return place if place.isascii() else "/".join(map(as_seen, place.split("/")))
 
     return sorted(places, key=lambda place: (seen(place), place))
 
@@ -191,7 +191,7 @@ def _scan(folder: str | Path) -> "os._ScandirIterator[str]":
         raise bad(folder, f"this folder cannot be read: {error.strerror}") from error
 
 
-def _walk(folder: Path, passed: Counter[str]) -> Iterator[tuple[str, Path]]:
+def _walk(folder: Path, passed: Counter[str]) -> Iterator[tuple[str, str]]:
     """(place, path) of each file that is not hidden. Counts what it does not enter."""
     waiting: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
     visited = 0
@@ -221,7 +221,7 @@ def _walk(folder: Path, passed: Counter[str]) -> Iterator[tuple[str, Path]]:
                 else:
                     waiting.append((f"{place}/", (*above, identity)))
             elif kind == "file":
-                yield place, Path(entry.path)
+                yield place, entry.path.removeprefix("./")
             else:
                 passed[kind] += 1
 

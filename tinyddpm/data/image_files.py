@@ -168,8 +168,11 @@ class Packed:
         return f"{self.archive}[{self.place}]"
 
 
+File = str | Path | Packed  # 200,000 paths of a folder are texts: a Path takes as long as its stat
+
+
 def opened(
-    file: Path | Packed,
+    file: File,
     use: Callable[[Image.Image], T],
     most: float,
     tally: Tally | None = None,
@@ -201,8 +204,8 @@ def opened(
     return result
 
 
-def _stream(file: Path | Packed) -> BinaryIO:
-    return io.BytesIO(file.content) if isinstance(file, Packed) else file.open("rb")
+def _stream(file: File) -> BinaryIO:
+    return io.BytesIO(file.content) if isinstance(file, Packed) else open(file, "rb")
 
 
 @contextlib.contextmanager

@@ -25,7 +25,7 @@ from pathlib import Path
 import numpy as np
 
 from . import loading, values
-from .asked import Size
+from .asked import Crop, Size
 from .dataset import Dataset
 from .folders import as_seen
 from .image_files import MEGAPIXELS, DataError, bad
@@ -45,13 +45,21 @@ def load(
     megapixels: float = MEGAPIXELS,
     known: Sequence[str] = (),
     max_memory: float | None = None,
+    crop: Crop = "centre",
 ) -> tuple[Dataset, tuple[str, ...]]:
     """The data set at `source`, and the names of its classes.
 
     Unless `classes` is true, there are no labels and no names. For the other arguments see
     `loading.load`, and `labelled` for `known`.
     """
-    dataset = loading.load(source, size, channels, megapixels, max_memory)
+    dataset = loading.load(source, size, channels, megapixels, max_memory, crop)
+    return labelled_if(classes, dataset, source, known)
+
+
+def labelled_if(
+    classes: bool, dataset: Dataset, source: str | Path, known: Sequence[str] = ()
+) -> tuple[Dataset, tuple[str, ...]]:
+    """What `labelled` gives, or without `classes` the data set without labels, and no names."""
     if classes:
         return labelled(dataset, source, known)
     return dataclasses.replace(dataset, labels=None), ()

@@ -23,14 +23,14 @@ from pathlib import Path
 import numpy as np
 
 from . import archives, datasets
-from .asked import Shape, Size, as_requested, request
+from .asked import Crop, Shape, Size, as_requested, decoded_size, expect_one_as_large, request
 from .dataset import Dataset, split
 from .folders import as_seen, is_run_folder, listing, visible_folders
 from .image_files import (
     MEGAPIXELS,
     DataError,
     DifferentSizes,
-    Packed,
+    File,
     at_most,
     bad,
     blaming,
@@ -72,6 +72,7 @@ def load(
     channels: int | None = None,
     megapixels: float = MEGAPIXELS,
     max_memory: float | None = None,
+    crop: Crop = "centre",
 ) -> Dataset:
     """The data set at `source`; the top of this file has examples.
 
@@ -99,21 +100,24 @@ def load(
         megapixels: pictures of more are refused.
         max_memory: gigabytes that the images may take in memory, as they are stored. What stays in
             its file, or in the cache, is not counted. None: image_files.MAX_BYTES.
+        crop: "random": the images, arrays too, are larger than the size. They are seen around their
+            centre, and `asked.uncropped` gives all of them.
 
     Raises:
         DataError: for anything else.
     """
-    shape, channels = request(size, channels)
+    shape, channels = request(size, channels, crop)
     if not megapixels > 0:
         raise DataError(f"megapixels: expected a positive number, got {megapixels}")
     if source == DIGITS_NAME:
-        return as_requested(digits(), source, shape, channels)
+        return as_requested(digits(), source, shape, channels, crop)
     if isinstance(source, str) and source in datasets.SOURCES:
-        return _known(source, "train", shape, channels)
+        return _known(source, "train", shape, channels, crop)
     if not str(source):
         raise DataError('source: expected "digits" or a path, got an empty string')
     with at_most(max_memory):
-        return _from_path(Path(source), shape, channels, megapixels)
+        dataset = _from_path(Path(source), shape, channels, megapixels, crop)
+        return as_requested(dataset, Path(source), shape, channels, crop)
 
 
 def load_test(
@@ -122,6 +126,7 @@ def load_test(
     channels: int | None = None,
     megapixels: float = MEGAPIXELS,
     max_memory: float | None = None,
+    crop: Crop = "centre",
 ) -> Dataset:
     """Pictures that no training sees, to measure samples against.
 
@@ -130,9 +135,9 @@ def load_test(
     pictures give the held-out J, which decides when training stops.)
     """
     if isinstance(source, str) and has_test_set(source):
-        shape, channels = request(size, channels)
-        return _known(source, "test", shape, channels)
-    return split(load(source, size, channels, megapixels, max_memory))[1]
+        shape, channels = request(size, channels, crop)
+        return _known(source, "test", shape, channels, crop)
+    return split(load(source, size, channels, megapixels, max_memory, crop))[1]
 
 
 def has_test_set(source: str | Path) -> bool:
@@ -161,45 +166,50 @@ def is_there(source: str) -> bool:
     return source == DIGITS_NAME or source in datasets.SOURCES or Path(source).exists()
 
 
-def _known(name: str, part: str, size: Shape | None, channels: int | None) -> Dataset:
+def _known(name: str, part: str, size: Shape | None, channels: int | None, crop: Crop) -> Dataset:
     files = len(datasets.SOURCES[name].files)
     images, labels = datasets.read(name, part)
     dataset = _from_array(Path(name), images, None, Origin(files=files))
     if labels is not None:  # both parts number the classes alike, whichever occur
         names = tuple(map(str, range(int(labels.max()) + 1)))
         dataset = dataclasses.replace(dataset, labels=labels.astype(np.int64), class_names=names)
-    return as_requested(dataset, name, size, channels)
+    return as_requested(dataset, name, size, channels, crop)
 
 
-def _from_path(path: Path, size: Shape | None, channels: int | None, megapixels: float) -> Dataset:
+def _from_path(
+    path: Path, size: Shape | None, channels: int | None, megapixels: float, crop: Crop
+) -> Dataset:
+    how = decoded_size(size, crop), channels, megapixels, crop
     with blaming(path):  # even to look at a path can fail: no permission, too long a name
         if path.is_dir():
             found = listing(path)
-            return _from_pictures(path, found.files, found.passed, size, channels, megapixels)
+            return _from_pictures(path, found.files, found.passed, *how)
         if not path.is_file():  # reading a pipe or a device may never end
             problem = "this is neither" if path.exists() else "there is nothing here"
             raise bad(path, f"expected a file or a folder, {problem}")
         if archive := archives.pictures(path):
-            return _from_pictures(path, archive.files, archive.passed, size, channels, megapixels)
+            return _from_pictures(path, archive.files, archive.passed, *how)
         if stored := read_file(path):
             array, labels, unused = stored
             notes = [f"arrays that are not used: {', '.join(unused)}"] if unused else []
             if path.name.startswith("emnist-"):
                 notes.append("EMNIST's own files store rows as columns: x.transpose(0, 2, 1)")
             origin = Origin(files=1, notes=tuple(notes))
-            dataset = _from_array(path, array, labels, origin, "image {}".format, facts_of(path))
-            return as_requested(dataset, path, size, channels)
-        return _from_pictures(path, {"": path}, {}, size, channels, megapixels)
+            return _from_array(path, array, labels, origin, "image {}".format, facts_of(path))
+        return _from_pictures(path, {"": path}, {}, *how)
 
 
 def _from_pictures(
     path: Path,
-    files: Mapping[str, Path | Packed],
+    files: Mapping[str, File],
     passed: Mapping[str, int],
     size: Shape | None,
     channels: int | None,
     megapixels: float,
+    crop: Crop,
 ) -> Dataset:
+    if crop == "random" and size is not None:
+        expect_one_as_large(path, files.values(), size, megapixels)
     try:
         pictures, facts = kept_pictures(list(files.values()), size, channels, megapixels)
     except DifferentSizes as error:

@@ -40,11 +40,10 @@ class Real:
 
 def real(config: Config) -> Real:
     """The images of a run."""
-    source = config.data, config.size, config.channels, config.megapixels, config.max_memory
-    dataset = data.load(*source)
-    training, held_out = config.split_data(config.load_data()[0])
+    dataset = data.load(*config.source())
+    training, held_out = config.split_data(config.labelled(dataset)[0])
     known_test = data.has_test_set(config.data)
-    parts = training, data.load_test(*source) if known_test else held_out
+    parts = training, data.load_test(*config.source()) if known_test else held_out
     train, test = (data.at_most(part).images[:] for part in parts)
     reference = "test images" if known_test else "held-out images"
     return Real(dataset, train, test, reference, known_test, _looked_at(train, training.images))

@@ -6,6 +6,6 @@
 This room imports nothing else of tinyddpm.
 """
 
-from .addressed import Stream, bits, integers, normal, uniform
+from .addressed import Index, Stream, bits, integers, normal, uniform
 
-__all__ = ["Stream", "bits", "integers", "normal", "uniform"]
+__all__ = ["Index", "Stream", "bits", "integers", "normal", "uniform"]

@@ -23,18 +23,19 @@ def cached(name: str) -> Path:
     return folder() / name
 
 
-def key_of(paths: Iterable[Path], *besides: object) -> str:
+def key_of(paths: Iterable[str | Path], *besides: object) -> str:
     """A name for files as they are now, and whatever else the result depends on."""
     digest = hashlib.sha256(repr((VERSION, besides)).encode())
-    here = os.getcwd()
+    here, stat = os.getcwd(), os.stat
     for path in map(str, paths):
-        found = os.stat(path)
+        found = stat(path)
         state = found.st_size, found.st_mtime_ns, found.st_ctime_ns, found.st_ino
-        digest.update(f"{os.path.join(here, path)!a} {state}".encode())
+        whole = path if path.startswith("/") else os.path.join(here, path)
+        digest.update(f"{whole!a} {state}".encode())
     return digest.hexdigest()[:32]
 
 
-def newest(paths: Iterable[Path]) -> float:
+def newest(paths: Iterable[str | Path]) -> float:
     """When the last of the files was written to, or changed in another way."""
     return max(max(found.st_mtime, found.st_ctime) for found in map(os.stat, paths))
 

@@ -17,9 +17,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from ..converting import Tally, eight_bits, is_grey
-from ..image_files import DataError, Packed, opened
-
-File = Path | Packed
+from ..image_files import DataError, File, Packed, opened
 
 
 class Wanted(NamedTuple):
@@ -91,7 +89,7 @@ def _asked(source: IO[bytes]) -> tuple[list[File], Wanted] | None:
     files: list[File] = []
     for name in names:
         if isinstance(name, str):
-            files.append(Path(name))
+            files.append(name)
         else:
             archive, place, length = name
             files.append(Packed(Path(archive), place, source.read(length)))

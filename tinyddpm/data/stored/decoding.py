@@ -4,6 +4,10 @@
     found.array                             # uint8 (n, H, W, C)
 
 What comes out, and what is said of it, does not depend on how many processes decode.
+
+We start the processes ourselves, and not by a ProcessPoolExecutor. It unpickles what they answer,
+so a picture that takes one over could run code here. One process that is killed breaks the whole of
+it, and no picture is named. And it imports the user's script again, which may have no `__main__`.
 """
 
 import contextlib

@@ -37,9 +37,9 @@ class Facts:
         self.known: dict[str, Any] = _read(path) if path else {}
 
     def of_part(self, part: str) -> "Facts":
-        """Those of a part, kept in the same file."""
+        """Those of a part, or with "" of all, kept in the same file."""
         facts = copy.copy(self)
-        facts.part = f"{part}: "
+        facts.part = f"{part}: " if part else ""
         return facts
 
     def get(self, name: str, compute: Callable[[], Any]) -> Any:

@@ -46,6 +46,7 @@ class Stored(NDArrayOperatorsMixin):
         white: as for `as_float`, like clip.
         chosen: the numbers of the images that these are; None: all.
         facts: what is known of these images.
+        window: (H, W) of the part around the centre that is taken; None: all of each image.
     """
 
     dtype, ndim = np.dtype(np.float32), 4
@@ -57,11 +58,13 @@ class Stored(NDArrayOperatorsMixin):
         clip: bool = False,
         chosen: Chosen | None = None,
         facts: Facts | None = None,
+        window: tuple[int, int] | None = None,
     ) -> None:
         self.array, self.white, self.clips = array, white, clip
         self.chosen, self.facts = chosen, facts or Facts()
-        self.reader = Reader(array)
-        self.shape = (len(array) if chosen is None else len(chosen), *array.shape[1:])
+        self.reader, self.window = Reader(array), window
+        n, (channels, *whole) = len(array) if chosen is None else len(chosen), array.shape[1:]
+        self.shape = n, channels, *(window or whole)
         self.size = math.prod(self.shape)
 
     def __len__(self) -> int:
@@ -74,8 +77,19 @@ class Stored(NDArrayOperatorsMixin):
         """The images of these numbers, in their order. They are not copied."""
         if self.chosen is not None:
             chosen = self.chosen[chosen[:]]
-        facts = self.facts.of_part(name_of(chosen)) if self.facts.path else Facts()
-        return Stored(self.array, self.white, self.clips, chosen, facts)
+        return self._view(chosen, self.window)
+
+    def cropped(self, window: tuple[int, int] | None) -> "Stored":
+        """The part (H, W) around the centre of each image; None: all of it. It is not copied."""
+        return self._view(self.chosen, window)
+
+    def _view(self, chosen: Chosen | None, window: tuple[int, int] | None) -> "Stored":
+        facts = Facts()
+        if self.facts.path:
+            parts = [name_of(chosen)] if chosen is not None else []
+            parts += [f"{window[0]} x {window[1]}"] if window else []
+            facts = self.facts.of_part(", ".join(parts))
+        return Stored(self.array, self.white, self.clips, chosen, facts, window)
 
     def __getitem__(self, key: Any) -> np.ndarray:
         """What an array would give: float32, a copy."""
@@ -114,7 +128,12 @@ class Stored(NDArrayOperatorsMixin):
         """The images of a slice, or of numbers from 0 on, as they are stored."""
         if self.chosen is not None:
             key = self.chosen[key]
-        return self.reader.read(key)
+        images = self.reader.read(key)
+        if self.window is None:
+            return images
+        (height, width), whole = self.window, images.shape[2:]
+        top, left = (whole[0] - height) // 2, (whole[1] - width) // 2
+        return images[:, :, top : top + height, left : left + width]
 
     def pieces(self, title: str = "") -> Iterator[np.ndarray]:
         """All of them in order, float32, a few MB at a time.
@@ -159,11 +178,14 @@ class Stored(NDArrayOperatorsMixin):
         return np.frombuffer(bytes.fromhex(found), dtype).reshape(self.shape[1:])
 
     def fingerprint(self) -> str:
-        """sha256 (hex) of the shape and of the float32 numbers in little-endian bytes."""
+        """sha256 (hex) of the shape and of the float32 numbers in little-endian bytes.
+
+        Of cropped images all numbers count: other crops see them.
+        """
 
         def compute() -> str:
             digest = hashlib.sha256(repr(self.shape).encode())
-            for piece in self.pieces("fingerprint"):
+            for piece in self.cropped(None).pieces("fingerprint"):
                 digest.update(piece.astype("<f4", copy=False).data)
             return digest.hexdigest()
 

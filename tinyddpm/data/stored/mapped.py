@@ -6,6 +6,8 @@
 An np.memmap knows shape and dtype, and may be reshaped and transposed. Its rows are read from the
 file, not looked at through the map. For pages that are looked at count as memory of this process
 until the system wants them back; and to look at what a file has lost ends the process (SIGBUS).
+Nor is the map faster, but for pages that it has seen: 64 rows of 28 x 28 from new pages take 0.6 ms
+through the map, and 0.2 ms by 64 calls of preadv, which hardly anything but the calls takes.
 
 A file that changes during a run would change what the run trains on. So each read looks whether it
 was written to.

@@ -7,6 +7,6 @@ steps before says so by two methods (`state.py`). Then a run can be stopped and 
     optimisers.py   momentum and Adam
     timesteps.py    t drawn where the loss is large: a gradient that `train` takes
     hybrid.py       the bound beside J, for a variance that is learned: another one
-    augmenting.py   images flipped at random: a third one
+    augmenting.py   images flipped or cropped at random: a third one
     state.py        what an update remembers, as arrays
 """

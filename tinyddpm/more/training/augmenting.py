@@ -4,11 +4,15 @@
         …
 
 A flipped cat is a cat: with flips, a data set has twice as many images. A flipped 3 is no 3.
+Crops of larger images move what they show by a few pixels.
+
+Each change is drawn at the address of the image's dropout: seed, step and place in the mini-batch.
+So micro-batches, workers, ranks and a resumed run see the same one.
 """
 
 from typing import Any
 
-from autograd.backend import array_module
+from autograd.backend import array_module, expect
 
 from ... import noise
 from ...train import gradient
@@ -17,9 +21,6 @@ from ...types import Array, Draw, Gradient
 
 def flipped(gradient: Gradient = gradient) -> Gradient:
     """The gradient of the images, each flipped from left to right half of the time.
-
-    The flip is drawn at the address of the image's dropout: seed, step and place in the mini-batch.
-    So micro-batches, workers and a resumed run see the same flips.
 
     Args:
         gradient: computes ∇_θ J of the images, flipped or not.
@@ -36,11 +37,53 @@ def flipped(gradient: Gradient = gradient) -> Gradient:
         dropout: Draw | None = None,
         cond: Array | None = None,
     ) -> tuple[Array, Array]:
-        if not isinstance(dropout, noise.Stream):
-            raise TypeError(f"dropout: expected the Stream that `train` gives, got {dropout!r}")
-        seed, k, m = dropout.address
+        seed, k, m = _address(dropout)
         flip = noise.uniform(seed, "flip", k, m) < 0.5
         x0 = array_module(x0).where(flip[:, None, None, None], x0[..., ::-1], x0)
         return gradient(unet, schedule, x0, t, eps, form, batch_size, dropout=dropout, cond=cond)
 
     return of_flipped
+
+
+def cropped(size: tuple[int, int], gradient: Gradient = gradient) -> Gradient:
+    """The gradient of a part of each image, whose place is drawn each time.
+
+    `train` draws ε of the images' whole size. Of it, as many numbers as the part has are used: any
+    of them are independent of each other and of the place.
+
+    Args:
+        size: (H, W) of the part.
+        gradient: computes ∇_θ J of the parts.
+    """
+
+    def of_cropped(
+        unet: Any,
+        schedule: Any,
+        x0: Array,
+        t: Array,
+        eps: Array,
+        form: str = "mse",
+        batch_size: int | None = None,
+        dropout: Draw | None = None,
+        cond: Array | None = None,
+    ) -> tuple[Array, Array]:
+        seed, k, m = _address(dropout)
+        xp, (n, c, *whole) = array_module(x0), x0.shape
+        expect(size[0] <= whole[0] and size[1] <= whole[1], "images", f"at least {size}", whole)
+        places = []  # (n, H) of the rows, (n, W) of the columns
+        for axis, side, full in zip(("row", "column"), size, whole):
+            first = noise.integers(seed, f"crop {axis}", k, m, full - side + 1)
+            places.append(first[:, None] + xp.arange(side))
+        image, channel = xp.arange(n)[:, None, None, None], xp.arange(c)[:, None, None]
+        x0 = x0[image, channel, places[0][:, None, :, None], places[1][:, None, None, :]]
+        eps = xp.ascontiguousarray(eps[..., : size[0], : size[1]])
+        return gradient(unet, schedule, x0, t, eps, form, batch_size, dropout=dropout, cond=cond)
+
+    return of_cropped
+
+
+def _address(dropout: Draw | None) -> tuple[int, int, noise.Index]:
+    """(seed, k, m) of the images."""
+    if not isinstance(dropout, noise.Stream):
+        raise TypeError(f"dropout: expected the Stream that `train` gives, got {dropout!r}")
+    return dropout.address

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from ...data import Dataset, labels, split
-from ...data.asked import request
+from ...data import Dataset, labels, load, split
+from ...data.asked import Crop, request
 from ...data.dataset import SplitKind
 from ...data.image_files import MAX_BYTES, MEGAPIXELS
 from ...more.classes import ClassConfig, ClassUNet
@@ -59,6 +59,9 @@ class Config:
     max_memory: Annotated[float | None, "gigabytes that images may take in memory, or 2"] = None
     split: Annotated[SplitKind, "held out: a sixth of each class, or every_sixth"] = "stratified"
     channels: Annotated[int | None, "1: greyscale, 3: RGB; default: as the images are"] = None
+    crop: Annotated[
+        Crop, "part of larger images that is trained on; random: another one each time"
+    ] = "centre"
     flip: Annotated[bool, "train on each image flipped from left to right half of the time"] = False
     noise_schedule: Annotated[NoiseSchedule, "how much noise each of the T steps adds"] = "linear"
     T: Annotated[int, "number of noise steps"] = 1000
@@ -164,7 +167,7 @@ class Config:
             if not holds:
                 raise ValueError(f"{name}: expected {expected}, got {values[name]}")
 
-        request(self.size, self.channels)
+        request(self.size, self.channels, self.crop)
         image = self.unet.image
         if 4 * self.batch_size * math.prod(image) > MAX_BYTES:
             raise ValueError(
@@ -224,12 +227,19 @@ class Config:
 
     def load_data(self) -> tuple[Dataset, tuple[str, ...]]:
         """The data set, labelled if the network is conditioned on classes, and their names."""
+        return self.labelled(load(*self.source()))
+
+    def source(
+        self,
+    ) -> tuple[str, int | str | None, int | None, float, float | None, Crop]:
+        """Where the data are, and how they are read: the arguments of `data.load`."""
+        return self.data, self.size, self.channels, self.megapixels, self.max_memory, self.crop
+
+    def labelled(self, dataset: Dataset) -> tuple[Dataset, tuple[str, ...]]:
+        """What `load_data` gives, of what `data.load` has found."""
         # Older runs had a class for every number up to the largest label.
         known = self.class_names if self.split == "every_sixth" else ()
-        return labels.load(
-            *(self.data, self.size, self.channels, self.classes, self.megapixels, known),
-            max_memory=self.max_memory,
-        )
+        return labels.labelled_if(self.classes, dataset, self.data, known)
 
     def split_data(self, dataset: Dataset) -> tuple[Dataset, Dataset]:
         """(training, held_out) of what `load_data` gives."""

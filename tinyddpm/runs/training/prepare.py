@@ -7,6 +7,7 @@ from autograd import backend
 from ... import data
 from ...alone import Alone, Comm
 from ...data import labels
+from ...data.asked import uncropped
 from ...data.stored.on_device import on_device
 from ...more.classes import dropped
 from ...schedule import Schedule
@@ -24,7 +25,8 @@ class Setup:
         config: the configuration, with what the data say: the images' shape and the classes.
         model: the network and its EMA, in main memory, before the first step.
         schedule: the noise schedule.
-        images: (n, C, H, W) to train on, on the device.
+        images: (n, C, H, W) to train on, on the device; larger, if they are cropped at random.
+        seen: the same around their centre, as held-out images are seen.
         cond: the classes of a mini-batch's images, for `train`; None: the network takes none.
         draws: the held-out draws.
         found: what the data are, in words.
@@ -36,6 +38,7 @@ class Setup:
     model: Model
     schedule: Schedule
     images: Images
+    seen: Images
     cond: Cond | None
     draws: Draws
     found: str
@@ -60,10 +63,11 @@ def prepare(config: Config, comm: Comm = Alone()) -> Setup:
     config = config.for_images(training.images.shape[1:], names, dataset.grey_levels)
     schedule = config.make_schedule()
     model = Model(config, labels.fingerprint(dataset))
-    images, cond = on_device(training.images, config.device), None
+    images, cond = on_device(uncropped(training.images), config.device), None
+    seen = images if config.crop == "centre" else training.images
     if training.labels is not None:  # they are loaded only where the network is to see them
         classes = backend.to_device(training.labels, config.device)
         first = samples.start or 0
         cond = dropped(classes, len(names), config.class_dropout, config.seed, first)
     draws = Draws(held_out.images, schedule, labels=held_out.labels)
-    return Setup(config, model, schedule, images, cond, draws, found, comm, samples)
+    return Setup(config, model, schedule, images, seen, cond, draws, found, comm, samples)

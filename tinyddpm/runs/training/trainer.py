@@ -1,5 +1,6 @@
 """The loop of a run, and what is done between its steps."""
 
+import math
 import shutil
 import time
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from tqdm import tqdm
 
 from ... import train
 from ...more.predictions import denoiser
-from ...more.training.augmenting import flipped
+from ...more.training.augmenting import cropped, flipped
 from ...objective import factor
 from ...train import Step
 from ...types import Array, Gradient
@@ -49,12 +50,12 @@ class Trainer:
         self.narrow = shutil.get_terminal_size((NARROW, 0)).columns < NARROW
         self.limits = Limits(config.steps, config.minutes, config.patience)
         self.comparison = Comparison(curve, config.warmup)
-        self.mean = float(setup.draws.evaluate(mean_image(setup.images)).mean())
+        self.mean = float(setup.draws.evaluate(mean_image(setup.seen)).mean())
         self.new = max(self.mean, self.of_a_new_network())
         self.divergence = Divergence(self.new)
         # The record has J in the form "mse", whatever the objective is. Each factor is 1 over a
         # whole number. Dividing the whole numbers rounds once, dividing the factors three times.
-        M, D = config.batch_size, setup.images[0].size
+        M, D = config.batch_size, math.prod(config.unet.image)
         own, mse = (round(1 / factor(form, M, D)) for form in (config.objective, "mse"))
         self.to_mse = own / mse
 
@@ -109,6 +110,9 @@ class Trainer:
         """The steps of the algorithm from `start` on. After each, the model is up to date."""
         setup, config, model = self.setup, self.config, self.model
         watched = Watched(model.timesteps.by(gradient) if model.timesteps else gradient)
+        to_train = flipped(watched) if config.flip else watched
+        if config.crop == "random":
+            to_train = cropped(config.unet.image[1:], to_train)
         algorithm = train.train(
             model.unet,
             setup.images,
@@ -118,7 +122,7 @@ class Trainer:
             batch_size=config.batch_size,
             form=config.objective,
             start=self.start,
-            gradient=flipped(watched) if config.flip else watched,
+            gradient=to_train,
             update=model.update,
             cond=setup.cond,
             samples=setup.samples,
