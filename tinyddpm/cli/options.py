@@ -149,7 +149,7 @@ def groups() -> dict[str, list[str]]:
             *("predicts", "weight", "loss_aware_t", "objective", "batch_size", "ema_decay"),
         ],
         "Training": [],
-        "Where it runs": ["workers", "shards", "tf32"],
+        "Where it runs": ["workers", "shards", "gpu_shards", "tf32"],
     }
 
 
