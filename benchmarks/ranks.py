@@ -24,8 +24,8 @@ from typing import NamedTuple
 import numpy as np
 
 from tinyddpm import fast, schedule
+from tinyddpm.distributed import links, tree
 from tinyddpm.distributed.ranks import Ranks
-from tinyddpm.distributed.tree import tree_sum
 from tinyddpm.distributed.world import world
 from tinyddpm.fast.parallel import Shards
 from tinyddpm.nn import UNet
@@ -127,12 +127,12 @@ def step_times(setting, comm, unet, noising):
 def costs(comm, numbers):
     """The exchange of so many numbers, its median seconds, and a `Costs` of this machine."""
     vector, other, short = np.zeros((1, numbers), "f4"), np.zeros(numbers, "f4"), np.zeros(1, "f4")
-    owners = list(range(comm.size))
+    given = links.ThroughMemory(comm), comm.rank, vector, range(comm.size)
     copying = timed(comm, lambda: np.copyto(vector[0], other))
     latency = timed(comm, lambda: there_and_back(comm, short)) / 2
     long = timed(comm, lambda: there_and_back(comm, other)) / 2
     return {
-        "exchange": timed(comm, lambda: tree_sum(comm, vector, owners), statistics.median),
+        "exchange": timed(comm, lambda: tree.tree_sum(*given), statistics.median),
         "costs": Costs(
             latency,
             vector.nbytes / max(long - latency, 1e-9),

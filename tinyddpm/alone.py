@@ -35,6 +35,9 @@ class Comm(Protocol):
     def samples(self, batch_size: int, shards: int) -> slice:
         """The places in a mini-batch whose images this rank draws and computes."""
 
+    def device(self, name: str) -> str:
+        """The device of this rank, which is `name`, but for "cuda" its own GPU."""
+
 
 class Alone:
     """The only rank."""
@@ -58,3 +61,7 @@ class Alone:
     def samples(self, batch_size: int, shards: int) -> slice:
         """All of them."""
         return slice(None)
+
+    def device(self, name: str) -> str:
+        """The name."""
+        return name

@@ -24,13 +24,13 @@ def command(ranks, *program):
     return [*launcher, sys.executable, *map(str, program)]
 
 
-def launch(ranks, *program, environment=None):
+def launch(ranks, *program, environment=None, timeout=120):
     """Run it to its end."""
     return subprocess.run(
         command(ranks, *program),
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=timeout,
         env=os.environ | (environment or {}),
     )
 

@@ -54,7 +54,7 @@ def test_the_command_writes_what_it_writes_without_mpi(by_command, tmp_path):
         (["--base", "-3"], "base: expected"),
         (["--bose", "3"], "No such option"),
         (["--data", "nowhere.npy"], "nowhere.npy"),
-        (["--device", "cuda"], "device: expected cpu on several ranks, got cuda"),
+        (["--device", "cuda"], "device cuda: CuPy"),
         (["--shards", "1"], "shards: expected at least one for each of 2 ranks, got 1"),
     ],
 )

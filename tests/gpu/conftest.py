@@ -21,8 +21,9 @@ from tinyddpm import fast
 HERE = Path(__file__).resolve().parent
 MISSING = pytest.StashKey[str]()
 SIMULATED = os.environ.get("TINYDDPM_GPU") == "simulated"
-# The tables and draws of these folders' tests are used again here.
-sys.path[:0] = [str(HERE.parent / folder) for folder in ("autograd", "nn", "core", "more", "cuda")]
+# The tables, draws and launchers of these folders' tests are used again here.
+FOLDERS = ("autograd", "nn", "core", "more", "cuda", "distributed", "data")
+sys.path[:0] = [str(HERE.parent / folder) for folder in FOLDERS]
 
 if SIMULATED:
     from tools.cupy_on_cpu import simulator

@@ -17,7 +17,8 @@ OPTIONS = {"T": 3, "batch_size": 8, "warmup": 2, "every": 3, "steps": 8, "worker
 METHODS = [
     {"optimiser": "momentum", "predicts": "eps", "beta": 0.01},
     {"optimiser": "adam", "predicts": "v", "decay": "linear"},
-    {"optimiser": "adam", "weight": "min_snr", "loss_aware_t": True, "batch_size": 24},
+    {"optimiser": "adam", "weight": "min_snr", "loss_aware_t": True, "batch_size": 24}
+    | {"gpu_shards": 3},
     {"learn_sigma": True, "predicts": "eps", "optimiser": "adam"},
 ]
 

@@ -38,21 +38,23 @@ def on(device, name):
     return net, (net, S, *arrays), {"dropout": stream, "cond": cond}
 
 
+@pytest.mark.parametrize("gpu_shards", [1, 2])
 @pytest.mark.parametrize("name", NETS)
-def test_J_and_gradient(name):
+def test_J_and_gradient(name, gpu_shards):
     cpu, arguments, options = on("cpu", name)
     J, errors = train.gradient(*arguments, **options)
     gpu, arguments, options = on("cuda", name)
     gpu.grad += 1  # what is there is added to
-    with computing(gpu, gpu, S, "cuda") as (gradient, _):
+    with computing(gpu, gpu, S, "cuda", gpu_shards=gpu_shards) as (gradient, _):
         found, found_errors = gradient(*arguments, **options)
-    assert_same(found, J, "J")
+    assert_same(to_device(found, "cuda"), J, "J")  # that of shards is added up on the host
     assert_same(found_errors, errors, "errors")
     assert_same(gpu.grad - 1, cpu.grad, "gradient", tolerance=2e-4)
 
 
+@pytest.mark.parametrize("gpu_shards", [1, 2])
 @pytest.mark.parametrize("name", NETS)
-def test_what_the_ema_denoises_now(name):
+def test_what_the_ema_denoises_now(name, gpu_shards):
     """θ of the network that denoises counts when it is called, not when it was given."""
     found = {}
     for device in ("cpu", "cuda"):
@@ -63,7 +65,7 @@ def test_what_the_ema_denoises_now(name):
             ema.theta *= 0.5
             found[device] = ema.denoise(xt, t, *cond)
             continue
-        with computing(net, ema, S, device) as (_, denoise):
+        with computing(net, ema, S, device, gpu_shards=gpu_shards) as (_, denoise):
             ema.theta *= 0.5
             found[device] = denoise(xt, t, *cond)
     assert_same(found["cuda"], found["cpu"], "x̂_0", tolerance=1e-4)

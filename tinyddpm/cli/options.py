@@ -155,7 +155,7 @@ def groups() -> dict[str, list[str]]:
             "ema_decay",
         ],
         "Training": [],
-        "Where it runs": ["workers", "shards", "tf32", "graph"],
+        "Where it runs": ["workers", "shards", "gpu_shards", "tf32", "graph"],
     }
 
 

@@ -13,6 +13,8 @@ and the same as without MPI.
     cut.py      which shards of a mini-batch are a rank's
     ranks.py    `train.gradient` and `UNet.denoise`, computed by all ranks together
     tree.py     the sum of the shards' gradients, in one order whoever computed them
+    links.py    how gradients travel: through main memory, or from GPU to GPU
+    cards.py    which GPU a rank takes
 
 It needs the extra `mpi`. It may import the core and `fast/`. A run reaches it through a `Comm`
 (`alone.py`), and does without it if this folder is gone.

@@ -10,19 +10,25 @@ from typing import Any, Self
 
 import numpy as np
 
+from autograd.backend import array_module, to_numpy
+
 from .. import train
 from ..fast.parallel import Shards, cores
+from ..fast.parallel.card import OnCard
 from ..fast.parallel.part import cut_for_denoising, even_parts
 from ..nn.unet import UNet
 from ..schedule import Schedule
 from ..types import Array, Draw, Gradient
 from .cut import cut, from_zero
+from .links import link_of
 from .same import check_same
 from .tree import tree_sum
 
 
 class Ranks:
     """Takes the place of `Shards`, on each rank with `Shards` of its own, within a `with` block.
+
+    If the network lies on a GPU, each rank computes its shards there, one after the other.
 
     The batch is cut into the same shards as without MPI. Each rank owns some in a row. All ranks
     must call the same methods in the same order, as they do if they run the same program.
@@ -32,11 +38,13 @@ class Ranks:
         unet: the network, with the same θ on all ranks.
         schedule: the noise schedule.
         batch_size: images in a mini-batch of all ranks; None: only to denoise.
-        workers: how many processes compute on this rank; None: a fair part of this machine's cores.
+        workers: on a CPU: how many processes compute on this rank; None: a fair part of this
+            machine's cores.
         shards: into how many parts a batch is cut. Results depend on it in their last digits.
         ema: as in `Shards`.
         gradient: as in `Shards`.
         say: as in `Shards`.
+        graph: on a GPU, as in `OnCard`.
 
     Attributes:
         samples: which images of a mini-batch are this rank's: `train`'s argument of that name.
@@ -57,6 +65,7 @@ class Ranks:
         ema: UNet | None = None,
         gradient: Gradient = train.gradient,
         say: Callable[[str], object] = warnings.warn,
+        graph: bool = False,
     ) -> None:
         self.comm, self.batch_size, self.shards = comm, batch_size, shards
         count = shards
@@ -65,12 +74,17 @@ class Ranks:
             self.samples, self.cut, count = owned.samples, from_zero(mine), len(mine)
         elif comm.size > shards and not comm.rank:
             say(f"ranks: at most {shards} of {comm.size} have work, one for each shard of the run")
-        workers = workers or max(1, cores() // _sharing(comm))
-        self.own = Shards(unet, schedule, workers, count, ema, gradient, say)
+        self.own: Shards | OnCard
+        if array_module(unet.theta) is np:
+            workers = workers or max(1, cores() // _sharing(comm))
+            self.own = Shards(unet, schedule, workers, count, ema, gradient, say)
+        else:
+            self.own = OnCard(unet, schedule, count, ema, gradient, graph)
 
     def __enter__(self) -> Self:
-        theta = hashlib.sha256(self.own.unet.theta).hexdigest()[:12]
+        theta = hashlib.sha256(to_numpy(self.own.unet.theta).data).hexdigest()[:12]
         check_same(self.comm, theta=theta, batch_size=self.batch_size, shards=self.shards)
+        self.link = link_of(self.comm, self.own.unet.theta)
         self.own.__enter__()
         return self
 
@@ -104,7 +118,7 @@ class Ranks:
                 self.cut, unet, schedule, x0, t, eps, form, M, dropout, cond
             )
             of_ranks = self.comm.allgather(J)  # before the sum: a rank that has failed says so here
-            tree_sum(self.comm, self.own.partials, self.owners)
+            tree_sum(self.link, self.comm.rank, self.own.partials, self.owners)
         return np.concatenate(of_ranks).sum(), errors
 
     def denoise(self, xt: Array, t: Array, cond: Array | None = None) -> Array:
@@ -117,10 +131,10 @@ class Ranks:
             given = (xt[s], t[s], None if cond is None else cond[s])
             x0_hat = self.own.denoise_cut(from_zero(mine), *given)
         self.comm.allgather(None)  # a rank that has failed says so here
-        whole, each = np.empty_like(xt), xt[0].size
+        whole, each = np.empty(xt.shape, xt.dtype), xt[0].size
         counts = [each * (p[-1].stop - p[0].start) if p else 0 for p in of_ranks]
-        self.comm.Allgatherv(np.ascontiguousarray(x0_hat), (whole, counts))
-        return whole
+        self.comm.Allgatherv(np.ascontiguousarray(to_numpy(x0_hat)), (whole, counts))
+        return array_module(xt).asarray(whole)
 
 
 def _sharing(comm: Any) -> int:

@@ -25,6 +25,7 @@ from typing import Any, Self
 
 from ..files import in_words
 from ..types import Array
+from .cards import own_card
 from .cut import cut
 from .same import check_same
 
@@ -111,6 +112,10 @@ class Team:
         """The places in a mini-batch of the shards that this rank owns."""
         return cut(batch_size, shards, self.rank, self.size).samples
 
+    def device(self, name: str) -> str:
+        """The device of this rank: see `cards.own_card`."""
+        return own_card(self, name)
+
     # ---- arrays: mpi4py's methods of these names, with an end ------------------------------------
 
     def Send(self, array: Array, dest: int, tag: int = 0) -> None:
@@ -129,6 +134,14 @@ class Team:
     def Allgatherv(self, part: Array, whole: tuple[Array, Sequence[int]]) -> None:
         """Fill an array with the parts of all ranks, which have so many numbers."""
         self._wait(self.comm.Iallgatherv(part, list(whole)), "another rank")
+
+    def wait(self, done: Callable[[], bool], rank: int) -> None:
+        """Look until it is done, which is the rank's business.
+
+        Raises:
+            RankError: it is not done in time.
+        """
+        self._until(done, self.names[rank], self.seconds)
 
     # ---- how ---------------------------------------------------------------------------------
 

@@ -2,38 +2,33 @@
 
 MPI's own sums promise no order, and floating-point sums depend on it. So the gradients travel along
 the same tree: ((0 + 1) + (2 + 3)) + … Where both of a pair lie with one rank, it adds them. Else
-the rank with the right one sends it to the rank with the left one.
+the rank with the right one sends it to the rank with the left one. How it travels, links.py says.
 """
 
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
+from ..fast.parallel.tree import pairs
+from .links import Link
 
-from ..types import Array
 
-
-def tree_sum(comm: Any, partials: Array, owners: Sequence[int]) -> None:
-    """Put the sum of the gradients of all shards into the first row of `partials`, on all ranks.
+def tree_sum(link: Link, rank: int, partials: Any, owners: Sequence[int]) -> None:
+    """Put the sum of the gradients of all shards into the first of `partials`, on all ranks.
 
     Args:
-        comm: an MPI communicator, as mpi4py has it.
-        partials: the gradients of this rank's shards (S, n). All rows are overwritten.
+        link: carries gradients to other ranks.
+        rank: this one.
+        partials: the gradients of this rank's shards (S, n), or a list. All are overwritten.
         owners: the rank of each shard, from 0 on, never falling. Each rank has one at least.
     """
-    rank, total = comm.rank, len(owners)
     first = owners.index(rank)
-    step = 1
-    while step < total:
-        for i in range(0, total - step, 2 * step):
-            left, right = owners[i], owners[i + step]
-            if left == right == rank:
-                partials[i - first] += partials[i + step - first]
-            elif rank == left:
-                received = np.empty_like(partials[0])
-                comm.Recv(received, source=right, tag=i)
-                partials[i - first] += received
-            elif rank == right:
-                comm.Send(partials[i + step - first], dest=left, tag=i)
-        step *= 2
-    comm.Bcast(partials[0], root=0)  # the others have sent what stood there
+    for i, j in pairs(len(owners)):
+        left, right = owners[i], owners[j]
+        if left == right == rank:
+            row = partials[i - first]
+            row += partials[j - first]
+        elif rank == left:
+            link.add(partials[i - first], right, tag=i)
+        elif rank == right:
+            link.send(partials[j - first], left, tag=i)
+    link.spread(partials[0])  # the others have sent what stood there

@@ -38,6 +38,7 @@ def computing(
     gradient: Gradient = train.gradient,
     comm: Comm = Alone(),
     batch_size: int | None = None,
+    gpu_shards: int = 1,
     graph: bool = False,
 ) -> Iterator[tuple[Gradient, Denoise]]:
     """The gradient of `unet`, as `train` takes it, and what `ema` predicts.
@@ -54,6 +55,7 @@ def computing(
         gradient: the function to compute; see `Shards`.
         comm: the ranks that compute together, each with workers of its own.
         batch_size: images in a mini-batch of all ranks; None: only to denoise.
+        gpu_shards: as `shards`, on a GPU.
         graph: on a GPU: the gradient is a CUDA graph (`fast/cuda/graph.py`).
     """
     if not find_spec("tinyddpm.fast"):
@@ -61,22 +63,31 @@ def computing(
         return
     from .. import fast
 
-    if device != "cpu":
-        with fast.enabled(), backend.tf32() if tf32 else nullcontext():
+    on_cpu, second = device == "cpu", None if ema is unet else ema
+    tensor_cores = backend.tf32() if tf32 and not on_cpu else nullcontext()
+    if not on_cpu and comm.size == 1 and gpu_shards == 1:
+        with fast.enabled(), tensor_cores:
             gradient, denoise = fast.on_gpu(unet, ema, gradient, graph)
             yield gradient, _from_anywhere(denoise, device)
         return
-    from ..fast.parallel import Shards
-
-    second = None if ema is unet else ema
-    how = (workers, shards, second, gradient, say)
-    processes: Any = Shards(unet, schedule, *how)
+    count = shards if on_cpu else gpu_shards
+    by: Any  # has a gradient and a denoise
     if comm.size > 1:
         from ..distributed.ranks import Ranks
 
-        processes = Ranks(comm, unet, schedule, batch_size, *how)
-    with fast.enabled(), processes:
-        yield processes.gradient, processes.denoise
+        how = batch_size, workers, count, second, gradient, say, graph
+        by = Ranks(comm, unet, schedule, *how)
+    elif on_cpu:
+        from ..fast.parallel import Shards
+
+        by = Shards(unet, schedule, workers, count, second, gradient, say)
+    else:
+        from ..fast.parallel.card import OnCard
+
+        by = OnCard(unet, schedule, count, second, gradient, graph)
+    with fast.enabled(), tensor_cores, by:
+        takes_any = on_cpu or comm.size > 1
+        yield by.gradient, by.denoise if takes_any else _from_anywhere(by.denoise, device)
 
 
 def _from_anywhere(denoiser: Denoise, device: str) -> Denoise:

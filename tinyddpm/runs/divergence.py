@@ -65,6 +65,7 @@ class Watched:
         if dropout:
             seed, step, index = dropout.address
             index = np.concatenate(comm.allgather(to_numpy(index)))
+            index = array_module(x0).asarray(index)
             dropout = noise.Stream(seed, dropout.purpose, step, index)
         own = [None if a is None else to_numpy(a) for a in (x0, t, eps, errors, cond)]
         *arrays, cond = [

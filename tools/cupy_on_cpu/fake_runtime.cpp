@@ -127,7 +127,8 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int) {
 }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* p, int d) {
     memset(p, 0, sizeof *p);
-    snprintf(p->name, sizeof p->name, "no GPU: CuPy on a CPU, device %d", d);
+    snprintf(p->name, sizeof p->name, "no GPU: CuPy on a CPU");
+    p->uuid.bytes[0] = 'a' + d;
     p->major = 9, p->warpSize = 32, p->multiProcessorCount = 4, p->maxThreadsPerBlock = 1024;
     p->sharedMemPerBlock = SHARED_BYTES, p->totalGlobalMem = MEMORY;
     return cudaSuccess;

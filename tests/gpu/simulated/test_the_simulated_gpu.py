@@ -6,6 +6,7 @@ import pytest
 from on_gpu import moved
 
 from tinyddpm import schedule
+from tinyddpm.data.stored import Stored, on_device as stored_on_device
 from tinyddpm.more.solvers import ddim
 from tinyddpm.runs import ema
 from tinyddpm.sampler import ancestral
@@ -41,6 +42,24 @@ def test_a_sampling_step_moves_nothing():
         with simulator.counting() as counts:
             list(sampler(*arguments, **options))
         assert not {what for what in counts() if what.startswith("copy") and "host" in what}
+
+
+@pytest.mark.parametrize("memory, copies", [(2**20, (1, 0)), (0, (0, 1))], ids=["room", "none"])
+def test_stored_images_are_copied_once_or_once_in_each_step(memory, copies, monkeypatch):
+    """Besides the first image, which shows how many bytes one takes. They travel as stored."""
+    monkeypatch.setattr(stored_on_device, "memory_of", lambda device: memory)
+    pixels = np.arange(6 * 16, dtype=np.uint8).reshape(6, 1, 4, 4)
+    numbers = moved(np.array([5, 2]))
+    with simulator.recording() as notes:
+        images = stored_on_device.on_device(Stored(pixels, 255), "cuda")
+    at_start = [n // 2 for what, n, _ in notes() if what == "copy host to device"]
+    assert at_start == [16] + [96] * copies[0]
+    for _ in range(2):
+        with simulator.recording() as notes:
+            images[numbers]
+        of_images = [n // 2 for what, n, _ in notes() if what == "copy host to device"]
+        assert of_images == [32] * copies[1]
+        assert len([1 for what, *_ in notes() if what == "copy device to host"]) == copies[1]
 
 
 def test_each_launch_is_noted_with_its_bytes_and_its_flop():

@@ -24,6 +24,7 @@ either: only the matrix products use them, and most are small.
     protocol.py   what they send each other: one line of JSON to each worker, four bytes back
     worker.py     the worker's side
     part.py       what each process computes, the parent included
+    card.py       the same cut on a GPU, shard after shard: OnCard
     memory.py     arrays that all of them see: θ, the partial gradients, the batch
 """
 

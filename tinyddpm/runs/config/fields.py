@@ -33,6 +33,7 @@ BOUNDS = {
     "keep": (1, math.inf),
     "workers": (1, 1024),
     "shards": (1, 1024),
+    "gpu_shards": (1, 1024),
     "blocks": (1, 100),
 }
 BELOW_1 = "from 0 to below 1"
@@ -133,6 +134,9 @@ class Config:
     shards: Annotated[
         int, "parts into which a batch is cut; the last digits of results depend on it"
     ] = 4
+    gpu_shards: Annotated[
+        int | None, "the same on GPUs; default: 1, and with several ranks as many as --shards"
+    ] = None
     # Its fields are options too.
     unet: UNetConfig = field(default_factory=UNetConfig)
     from_run: Annotated[
@@ -224,6 +228,20 @@ class Config:
         levels = (grey_levels or 256) if self.learn_sigma else None
         names = tuple(class_names)
         return dataclasses.replace(self, unet=unet, class_names=names, grey_levels=levels)
+
+    def for_ranks(self, ranks: int) -> "Config":
+        """This configuration for so many ranks: on a GPU, gpu_shards is no longer None."""
+        if self.device == "cpu":
+            return self
+        count = self.gpu_shards or (self.shards if ranks > 1 else 1)
+        if count < ranks:
+            raise ValueError(f"gpu_shards: expected one for each of {ranks} ranks, got {count}")
+        return dataclasses.replace(self, gpu_shards=count)
+
+    @property
+    def parts(self) -> int:
+        """Into how many parts a batch is cut on this device."""
+        return self.shards if self.device == "cpu" else self.gpu_shards or 1
 
     def load_data(self) -> tuple[Dataset, tuple[str, ...]]:
         """The data set, labelled if the network is conditioned on classes, and their names."""

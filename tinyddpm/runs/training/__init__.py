@@ -119,7 +119,7 @@ def _run(
         files.held, files.whole = comm.bcast((files.held, files.whole))
         for line in setup.found.splitlines():
             say(line)
-        setup.model.move(config.device)
+        setup.model.move(setup.config.device)
         files.write_config(setup.config)
         files.write_found(setup.found)
         if recipe and not curve:

@@ -138,6 +138,8 @@ class Model:
         before, now = configuration.to_dict(saved.config), configuration.to_dict(self.config)
         differ = {name for name in before.keys() | now.keys() if before.get(name) != now.get(name)}
         differ -= {*configuration.MAY_CHANGE}
+        if "gpu_shards" not in before.keys() & now.keys():  # it ran, or runs, on a CPU
+            differ.discard("gpu_shards")
         of_images = {*configuration.WHERE_THE_DATA_ARE}
         found_in_them = {*configuration.THE_DATA_SAYS}
         for name in sorted(differ - of_images - found_in_them):

@@ -1,5 +1,6 @@
 """What a run needs before its first step: data, network, schedule and held-out draws."""
 
+import dataclasses
 from dataclasses import dataclass
 
 from autograd import backend
@@ -22,7 +23,8 @@ class Setup:
     """What `prepare` makes.
 
     Attributes:
-        config: the configuration, with what the data say: the images' shape and the classes.
+        config: the configuration, with what the data say (the images' shape and the classes), the
+            device of this rank, and the number of its parts.
         model: the network and its EMA, in main memory, before the first step.
         schedule: the noise schedule.
         images: (n, C, H, W) to train on, on the device; larger, if they are cropped at random.
@@ -52,11 +54,11 @@ def prepare(config: Config, comm: Comm = Alone()) -> Setup:
     Raises:
         ValueError: the data or the configuration are bad, or do not fit each other.
     """
-    if comm.size > 1 and config.device != "cpu":
-        raise ValueError(f"device: expected cpu on several ranks, got {config.device}")
     if comm.size > 1 and config.loss_aware_t:
         raise ValueError("loss_aware_t: expected one rank, because each sees its own losses only")
-    samples = comm.samples(config.batch_size, config.shards)  # soon: there may be too few shards
+    config = config.for_ranks(comm.size)
+    samples = comm.samples(config.batch_size, config.parts)  # soon: there may be too few shards
+    config = dataclasses.replace(config, device=comm.device(config.device))
     dataset, names = config.load_data()
     training, held_out = config.split_data(dataset)
     found = data.report(dataset, config.data, config.split).text()

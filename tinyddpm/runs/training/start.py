@@ -54,7 +54,7 @@ def options_of(run: str | Path, data: str | None = None) -> dict[str, Any]:
             split, because the model has not seen those held out.
     """
     found = configuration.to_dict(source(run)[1].config)
-    dropped = {*configuration.THE_DATA_SAYS}
+    dropped = {*configuration.THE_DATA_SAYS, "gpu_shards"}  # the ranks may be others
     if data not in (None, found["data"]):
         dropped |= {"split", "size", "channels"}
         if Path(data).is_dir():

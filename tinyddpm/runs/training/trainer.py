@@ -221,7 +221,8 @@ class Trainer:
         """The gradient of the U-Net and what its EMA predicts, where the configuration says."""
         config, model, schedule = self.config, self.model, self.setup.schedule
         where = config.device, config.workers, config.shards, config.tf32
-        how = *where, tell, gradient_of(config), self.comm, config.batch_size, config.graph
+        by = gradient_of(config), self.comm, config.batch_size
+        how = *where, tell, *by, config.parts, config.graph
         return computing(model.unet, model.ema, schedule, *how)
 
     def progress_bar(self) -> tqdm:

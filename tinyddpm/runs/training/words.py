@@ -41,11 +41,14 @@ def opening(setup: Setup) -> list[str]:
 
 def _where(config: Config, ranks: int) -> str:
     """The device, and how many processes."""
+    if ranks > 1 and config.device != "cpu":
+        return f"on {ranks} ranks with a GPU each"
     if ranks > 1:
         n = config.workers
         return f"on {ranks} ranks" + (f" with {n} worker{'s' * (n > 1)} each" if n else "")
     if config.device != "cpu":
-        return f"on {config.device}"
+        parts = f" in {config.parts} parts of a batch" if config.parts > 1 else ""
+        return f"on {config.device}{parts}"
     count = 1
     if find_spec("tinyddpm.fast"):
         from ...fast.parallel import cores
