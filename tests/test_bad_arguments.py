@@ -153,6 +153,7 @@ NO_ROW = {
         likelihood.mean_and_error,
         likelihood.nearest_levels,
         variance.twice_as_wide,
+        classes.rows,
         gradient_descent,
         noise.Stream,
         heldout.mean_image,

@@ -77,8 +77,9 @@ ON_THE_HOST = {
         "mean_and_error": "of a Bound",
     },
     "tinyddpm/more/predictions.py": dict.fromkeys(
-        ["weights", "gradient", "_signal", "_noise"], TABLES
+        ["weights", "roots", "_signal", "_noise"], TABLES
     ),
+    "tinyddpm/more/variance.py": {"_log_tables": TABLES},
     "tinyddpm/more/reverse.py": {
         "posterior_mean_from_eps": TABLES,
         "posterior_mean_from_v": TABLES,

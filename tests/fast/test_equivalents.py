@@ -31,7 +31,8 @@ EQUIVALENTS = {
 
 
 def test_each_equivalent_is_tried():
-    assert {name.partition("-")[0] for name in EQUIVALENTS} == fast.EQUIVALENTS.keys()
+    tried = {name.partition("-")[0] for name in EQUIVALENTS}
+    assert tried == fast.EQUIVALENTS.keys() - {"rows"}  # which takes GPU arrays alone
 
 
 @pytest.mark.parametrize("name", EQUIVALENTS)

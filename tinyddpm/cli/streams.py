@@ -28,6 +28,7 @@ SPELLED = {
     "₀": "_0",
     "‖": "||",
     "\N{COMBINING CIRCUMFLEX ACCENT}": "^",  # x̂_0 is x^_0
+    "\N{COMBINING TILDE}": "~",
 }
 
 
