@@ -12,6 +12,7 @@ import pytest
 
 BESIDE = Path(sys.executable).with_name("mpiexec")  # where `pip install mpich` puts it
 MPIEXEC = str(BESIDE) if BESIDE.exists() else shutil.which("mpiexec")
+ROOT = str(Path(__file__).parents[2])  # where programs find `tools`
 needs_mpi = pytest.mark.skipif(
     not (find_spec("mpi4py") and MPIEXEC),
     reason="needs mpi4py and mpiexec: pip install '.[mpi]' mpich",
@@ -31,7 +32,7 @@ def launch(ranks, *program, environment=None, timeout=120):
         capture_output=True,
         text=True,
         timeout=timeout,
-        env=os.environ | (environment or {}),
+        env=os.environ | {"PYTHONPATH": ROOT} | (environment or {}),
     )
 
 

@@ -24,6 +24,7 @@ from tinyddpm.more import (
     predictions,
     reverse,
     solvers,
+    variance,
 )
 from tinyddpm.more.solvers import ddim
 from tinyddpm.sampler import ancestral
@@ -38,6 +39,7 @@ MASK, FRACTIONS = np.array([[1, 0, 1], [0, 0, 1]]), np.array([0.0, 0.3, 1.0])
 LABELS = np.array([0, 2, 1, 2])
 MEAN = np.full(SHAPE, 0.1)
 MODULES = (chain, classes, editing, gaussian, ideal, likelihood, predictions, reverse, solvers)
+MODULES += (variance,)
 # These work on tables or numbers alone, or are called by a function in CASES.
 WITHOUT_ARRAYS = {
     "truncated",
@@ -57,6 +59,12 @@ WITHOUT_ARRAYS = {
     "bits_per_dimension",
     "gradient",
     "denoiser",
+    "converter",
+    "roots",
+    "nearest_levels",
+    "standard_bin",
+    "rows",
+    "twice_as_wide",
     "thresholded",
 }
 
@@ -119,6 +127,20 @@ def inpaint(x0, eps, xt, t):
     return last(editing.inpaint(half, S, x0, mask, xt, draws(x0), **options))
 
 
+# A network that answers half of x_t, and as v what it was given for it, which is 0.
+LEARNED = variance.VarianceDenoiser(half, S)
+
+
+def nats(x0, eps, xt, t):
+    """Of all t, the first too."""
+    how = {"schedule": S, "x0": x0, "x0_hat": eps, "t": t - 1, "grey_levels": 5}
+    return variance.nats(xt, **how).data
+
+
+def learned_terms(x0, eps, xt, t):
+    return tuple(bits for _, bits in variance.terms(LEARNED, S, x0, draws(x0), 5))
+
+
 def by_class(x0, eps, xt, t):
     denoisers = [half, lambda xt, t: xt, lambda xt, t: 2 * xt, half]
     return classes.by_class(denoisers)(xt, t, beside(LABELS, xt))
@@ -148,6 +170,12 @@ CASES = {f.__name__: lambda x0, eps, xt, t, f=f: f(S, eps, xt, t) for f in CONVE
     "probability_flow": lambda x0, eps, xt, t: gaussian.probability_flow(S, MEAN, 0.25, xt, 8, 3),
     "prior_term": lambda x0, eps, xt, t: likelihood.prior_term(S, x0),
     "terms": terms,
+    "log_variance": lambda x0, eps, xt, t: variance.log_variance(S, eps, t),
+    "nats": nats,
+    "terms of a learned variance": learned_terms,
+    "ancestral_learned": lambda x0, eps, xt, t: last(
+        variance.ancestral_learned(LEARNED, S, xt, draws(xt), steps=4)
+    ),
     "q_step": lambda x0, eps, xt, t: chain.q_step(S, x0, t, eps),
     "q_chain": q_chain,
     "ddim": lambda x0, eps, xt, t: last(ddim(half, S, xt, draws(xt), steps=4, eta=0.5)),
