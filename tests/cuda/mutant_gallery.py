@@ -244,7 +244,7 @@ ATTENTION = [
 ]
 PARAMETERS = [
     Mutant(
-        "one part's place is another's", "parameters", "start = start3,", "start = start2,", "order"
+        "one part's place is another's", "parameters", "start = start3,", "start = start2,", "twin"
     ),
     Mutant(
         "a part's end is forgotten",
