@@ -195,9 +195,9 @@ BUGS = [
     Bug(
         "guidance conditioned on −one-hot",
         "tinyddpm/more/classes.py",
-        "chosen = (labels[:, None] == xp.arange(rows)).astype(self.table.dtype)",
-        "chosen = (labels[:, None] == xp.arange(rows)).astype(self.table.dtype)\n"
-        "        chosen[labels == rows - 1] = -1",
+        "chosen = (labels[:, None] == xp.arange(count)).astype(self.table.dtype)",
+        "chosen = (labels[:, None] == xp.arange(count)).astype(self.table.dtype)\n"
+        "        chosen[labels == count - 1] = -1",
         GUIDANCE + "test_gallery_the_unconditional_half_is_of_the_null_class_and_not_minus_one_hot",
     ),
     Bug(
