@@ -10,6 +10,7 @@ Each change is drawn at the address of the image's dropout: seed, step and place
 So micro-batches, workers, ranks and a resumed run see the same one.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 from autograd.backend import array_module, expect
@@ -17,6 +18,9 @@ from autograd.backend import array_module, expect
 from ... import noise
 from ...train import gradient
 from ...types import Array, Draw, Gradient
+
+# change(x0, eps, seed, k, m) -> the images and the noise to train on, at step k, for places m.
+Change = Callable[[Array, Array, int, int, noise.Index], tuple[Array, Array]]
 
 
 def flipped(gradient: Gradient = gradient) -> Gradient:
@@ -26,23 +30,11 @@ def flipped(gradient: Gradient = gradient) -> Gradient:
         gradient: computes ∇_θ J of the images, flipped or not.
     """
 
-    def of_flipped(
-        unet: Any,
-        schedule: Any,
-        x0: Array,
-        t: Array,
-        eps: Array,
-        form: str = "mse",
-        batch_size: int | None = None,
-        dropout: Draw | None = None,
-        cond: Array | None = None,
-    ) -> tuple[Array, Array]:
-        seed, k, m = _address(dropout)
-        flip = noise.uniform(seed, "flip", k, m) < 0.5
-        x0 = array_module(x0).where(flip[:, None, None, None], x0[..., ::-1], x0)
-        return gradient(unet, schedule, x0, t, eps, form, batch_size, dropout=dropout, cond=cond)
+    def flip(x0: Array, eps: Array, seed: int, k: int, m: noise.Index) -> tuple[Array, Array]:
+        flips = noise.uniform(seed, "flip", k, m) < 0.5
+        return array_module(x0).where(flips[:, None, None, None], x0[..., ::-1], x0), eps
 
-    return of_flipped
+    return _changed(flip, gradient)
 
 
 def cropped(size: tuple[int, int], gradient: Gradient = gradient) -> Gradient:
@@ -56,7 +48,24 @@ def cropped(size: tuple[int, int], gradient: Gradient = gradient) -> Gradient:
         gradient: computes ∇_θ J of the parts.
     """
 
-    def of_cropped(
+    def crop(x0: Array, eps: Array, seed: int, k: int, m: noise.Index) -> tuple[Array, Array]:
+        xp, (n, c, *whole) = array_module(x0), x0.shape
+        expect(size[0] <= whole[0] and size[1] <= whole[1], "images", f"at least {size}", whole)
+        places = []  # (n, H) of the rows, (n, W) of the columns
+        for axis, side, full in zip(("row", "column"), size, whole):
+            first = noise.integers(seed, f"crop {axis}", k, m, full - side + 1)
+            places.append(first[:, None] + xp.arange(side))
+        image, channel = xp.arange(n)[:, None, None, None], xp.arange(c)[:, None, None]
+        x0 = x0[image, channel, places[0][:, None, :, None], places[1][:, None, None, :]]
+        return x0, xp.ascontiguousarray(eps[..., : size[0], : size[1]])
+
+    return _changed(crop, gradient)
+
+
+def _changed(change: Change, gradient: Gradient) -> Gradient:
+    """The gradient of changed images."""
+
+    def of_changed(
         unet: Any,
         schedule: Any,
         x0: Array,
@@ -67,19 +76,10 @@ def cropped(size: tuple[int, int], gradient: Gradient = gradient) -> Gradient:
         dropout: Draw | None = None,
         cond: Array | None = None,
     ) -> tuple[Array, Array]:
-        seed, k, m = _address(dropout)
-        xp, (n, c, *whole) = array_module(x0), x0.shape
-        expect(size[0] <= whole[0] and size[1] <= whole[1], "images", f"at least {size}", whole)
-        places = []  # (n, H) of the rows, (n, W) of the columns
-        for axis, side, full in zip(("row", "column"), size, whole):
-            first = noise.integers(seed, f"crop {axis}", k, m, full - side + 1)
-            places.append(first[:, None] + xp.arange(side))
-        image, channel = xp.arange(n)[:, None, None, None], xp.arange(c)[:, None, None]
-        x0 = x0[image, channel, places[0][:, None, :, None], places[1][:, None, None, :]]
-        eps = xp.ascontiguousarray(eps[..., : size[0], : size[1]])
+        x0, eps = change(x0, eps, *_address(dropout))
         return gradient(unet, schedule, x0, t, eps, form, batch_size, dropout=dropout, cond=cond)
 
-    return of_cropped
+    return of_changed
 
 
 def _address(dropout: Draw | None) -> tuple[int, int, noise.Index]:
