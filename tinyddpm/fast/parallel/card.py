@@ -20,7 +20,7 @@ from ...nn.unet import UNet
 from ...schedule import Schedule
 from ...types import Array, Draw, Gradient
 from .. import on_gpu
-from .part import cut_for_denoising, even_parts
+from .part import check_batch, cut_for_denoising, even_parts
 from .tree import pairs
 
 
@@ -121,8 +121,7 @@ class OnCard:
         importance: Array | None = None,
     ) -> tuple[Array, Array]:
         """As `Shards.partial_gradients`. J (S,) comes in main memory, the errors (N,) do not."""
-        if len(x0) != cut[-1].stop:  # train(…, samples=ranks.samples) was forgotten
-            raise ValueError(f"gradient: expected {cut[-1].stop} images here, got {len(x0)}")
+        check_batch(cut, x0, t, eps)
         xp, dtype = array_module(x0), self.unet.theta.dtype
         J, errors = xp.empty(len(cut), dtype), xp.empty(len(x0), dtype)
         for i in reversed(range(len(cut))):  # the first shard's stays where it is computed

@@ -39,6 +39,17 @@ def micro_batches(shard: slice, most: int) -> list[slice]:
     ]
 
 
+def check_batch(cut: Sequence[slice], x0: Array, t: Array, eps: Array) -> None:
+    """Raise ValueError unless these are a mini-batch that is cut like this."""
+    if t.shape != x0.shape[:1] or eps.shape != x0.shape:
+        raise ValueError(
+            f"gradient: expected a t and an eps for each x0 {x0.shape}, "
+            f"got shapes {t.shape} and {eps.shape}"
+        )
+    if len(x0) != cut[-1].stop:  # train(…, samples=ranks.samples) was forgotten
+        raise ValueError(f"gradient: expected {cut[-1].stop} images here, got {len(x0)}")
+
+
 class Part:
     """Computes some shards of a batch: for each the same network and θ, and a gradient of its own.
 

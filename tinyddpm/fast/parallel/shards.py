@@ -20,7 +20,7 @@ from ...nn.unet import UNet
 from ...schedule import Schedule
 from ...types import Array, Draw, Gradient
 from .memory import Memory, Spec
-from .part import Part, address, cut_for_denoising, even_parts
+from .part import Part, address, check_batch, cut_for_denoising, even_parts
 from .processes import Worker, WorkerLost, cores
 from .protocol import Setup, name_of
 from .tree import tree_sum
@@ -203,13 +203,7 @@ class Shards:
             raise ValueError(
                 "gradient: expected the unet and the schedule that these Shards were made with"
             )
-        if t.shape != x0.shape[:1] or eps.shape != x0.shape:
-            raise ValueError(
-                f"gradient: expected a t and an eps for each x0 {x0.shape}, "
-                f"got shapes {t.shape} and {eps.shape}"
-            )
-        if len(x0) != cut[-1].stop:  # train(…, samples=ranks.samples) was forgotten
-            raise ValueError(f"gradient: expected {cut[-1].stop} images here, got {len(x0)}")
+        check_batch(cut, x0, t, eps)
         stream, sample = address(dropout)
         request = {"form": form, "batch_size": int(batch_size), "dropout": stream}
         request["weighted"] = importance is not None
