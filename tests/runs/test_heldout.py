@@ -5,7 +5,7 @@ import pytest
 
 from tinyddpm import data, schedule
 from tinyddpm.runs import ema
-from tinyddpm.runs.heldout import BANDS, Draws, mean_image
+from tinyddpm.runs.heldout import BANDS, Draws, mean_image, mean_of
 from tinyddpm.runs.training import Progress
 
 
@@ -32,6 +32,17 @@ def test_evaluate_is_the_mean_over_bands_of_squared_error():
     np.testing.assert_allclose(zero, np.square(images, dtype=np.float64).mean(), rtol=1e-6)
     variance = images.var(axis=0, dtype=np.float64).mean()
     assert draws.evaluate(mean_image(images)).mean() == pytest.approx(variance, rel=1e-5)
+
+
+def test_one_answer_for_all_needs_no_noise():
+    """A run compares itself with predict-the-mean before its first step: that costs no draws."""
+    images = data.digits().images[:20]
+    draws, mean = Draws(images, schedule.linear(50)), mean_of(images[:7])
+    one_answer = draws.of_one_answer(mean)
+    assert "xt" not in vars(draws)
+    always = draws.evaluate(lambda xt, t: np.broadcast_to(mean, xt.shape))
+    assert one_answer == pytest.approx(always.mean(), rel=1e-12)
+    assert draws.xt is draws.xt  # drawn once
 
 
 def test_progress_waits_for_a_real_improvement():

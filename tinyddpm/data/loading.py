@@ -167,11 +167,11 @@ def is_there(source: str) -> bool:
 
 
 def _known(name: str, part: str, size: Shape | None, channels: int | None, crop: Crop) -> Dataset:
-    files = len(datasets.SOURCES[name].files)
+    source = datasets.SOURCES[name]
     images, labels = datasets.read(name, part)
-    dataset = _from_array(Path(name), images, None, Origin(files=files))
+    dataset = _from_array(Path(name), images, None, Origin(files=len(source.files)))
     if labels is not None:  # both parts number the classes alike, whichever occur
-        names = tuple(map(str, range(int(labels.max()) + 1)))
+        names = source.class_names or tuple(map(str, range(int(labels.max()) + 1)))
         dataset = dataclasses.replace(dataset, labels=labels.astype(np.int64), class_names=names)
     return as_requested(dataset, name, size, channels, crop)
 

@@ -32,6 +32,7 @@ class Source:
         places: folders where a system's package puts the files.
         advice: another way to get the files.
         has_test_set: whether there is a "test" part.
+        class_names: of the labels 0, 1, …; () where they are called by their numbers.
     """
 
     address: str
@@ -40,6 +41,7 @@ class Source:
     places: tuple[str, ...] = ()
     advice: str = ""
     has_test_set: bool = True
+    class_names: tuple[str, ...] = ()
 
 
 # ---- the formats ---------------------------------------------------------------------------------
@@ -125,6 +127,10 @@ SOURCES = {
         _idx,
         places=("/usr/share/datasets/fashion-mnist",),
         advice="on Debian and Ubuntu install the package dataset-fashion-mnist",
+        class_names=(
+            *("t-shirt", "trouser", "pullover", "dress", "coat"),
+            *("sandal", "shirt", "sneaker", "bag", "ankle boot"),
+        ),
     ),
     # LeCun et al. 1998, from torchvision's mirror: the original address no longer serves it.
     "mnist": Source(
@@ -142,6 +148,10 @@ SOURCES = {
         "https://www.cs.toronto.edu/~kriz/{}",
         {CIFAR: "c4a38c50a1bc5f3a1c5537f2155ab9d68f9f25eb1ed8d9ddda3db29a59bca1dd"},
         _cifar,
+        class_names=(
+            *("airplane", "automobile", "bird", "cat", "deer"),
+            *("dog", "frog", "horse", "ship", "truck"),
+        ),
     ),
     "emoji-16": _emoji_source(16),
     "emoji-32": _emoji_source(32),

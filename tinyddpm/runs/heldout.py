@@ -10,6 +10,7 @@ tenth of {1..T}. This gives J in ten bands of t, and their mean is *the* held-ou
 """
 
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -28,6 +29,9 @@ SEED = 0  # not the run's: runs of different seeds are compared on the same draw
 class Draws:
     """Fixed x_0, t, ε and x_t: BANDS draws for each image. They lie in main memory on any device.
 
+    ε, and with it x_t, is drawn when it is first asked for: of large images that takes seconds, and
+    a run begins without it.
+
     Args:
         images: (n, C, H, W); only the first `most` are used.
         schedule: the noise schedule.
@@ -36,7 +40,7 @@ class Draws:
         labels: the class of each image (n,), for denoisers that are conditioned on it.
 
     Attributes:
-        x0, xt: (n · BANDS, C, H, W).
+        x0: (n · BANDS, C, H, W).
         t: (n · BANDS,).
         cond: [the classes (n · BANDS,)], or [].
         band: (n · BANDS,), which band t is in, from 0.
@@ -52,17 +56,27 @@ class Draws:
         labels: Array | None = None,
     ) -> None:
         x0 = images[:most]
-        sample = np.arange(len(x0) * BANDS)
+        self._schedule, self._purpose = schedule, purpose
+        self._sample = sample = np.arange(len(x0) * BANDS)
         self.band = band = sample % BANDS
         self.edges = edges = schedule.T * np.arange(BANDS + 1) // BANDS
         place = noise.uniform(SEED, f"{purpose} t", 0, sample, dtype=np.float64)
         within = (place * (edges[band + 1] - edges[band])).astype(np.int64)
-        eps = noise.normal(SEED, f"{purpose} eps", 0, sample, x0.shape[1:], x0.dtype)
-
         self.t = 1 + np.minimum(edges[band] + within, schedule.T - 1)
         self.x0 = np.repeat(x0, BANDS, axis=0)
-        self.xt = q_sample(schedule, self.x0, self.t, eps)
         self.cond = [] if labels is None else [np.repeat(labels[:most], BANDS)]
+
+    @cached_property
+    def xt(self) -> Array:
+        """x_t of each draw, (n · BANDS, C, H, W)."""
+        shape, dtype = self.x0.shape[1:], self.x0.dtype
+        eps = noise.normal(SEED, f"{self._purpose} eps", 0, self._sample, shape, dtype)
+        return q_sample(self._schedule, self.x0, self.t, eps)
+
+    def of_one_answer(self, image: Array) -> float:
+        """The held-out J of always answering with `image` (C, H, W). That needs no x_t."""
+        errors = [np.square(image - x0).mean(dtype=np.float64) for x0 in self.x0[::BANDS]]
+        return float(np.mean(errors))
 
     def evaluate(
         self, denoiser: Callable[..., Array], chunk: int = 250, comm: Comm = Alone()
@@ -91,5 +105,10 @@ def mean_image(images: Images) -> Callable[..., Array]:
 
     It is the best denoiser that does not look at x_t.
     """
-    mean = to_numpy(images.mean(axis=0, dtype=np.float64).astype(images.dtype))
+    mean = mean_of(images)
     return lambda xt, t, *cond: np.broadcast_to(mean, xt.shape)
+
+
+def mean_of(images: Images) -> Array:
+    """The mean of images (n, C, H, W), which may lie on any device: (C, H, W) in main memory."""
+    return to_numpy(images.mean(axis=0, dtype=np.float64).astype(images.dtype))

@@ -19,7 +19,7 @@ from .. import ema
 from ..computing import Denoise, computing
 from ..divergence import Divergence, Watched
 from ..folder import RunFolder
-from ..heldout import mean_image
+from ..heldout import mean_of
 from ..recipes import Comparison, Curve
 from ..record import Record
 from .interrupts import interruptible
@@ -50,7 +50,7 @@ class Trainer:
         self.narrow = shutil.get_terminal_size((NARROW, 0)).columns < NARROW
         self.limits = Limits(config.steps, config.minutes, config.patience)
         self.comparison = Comparison(curve, config.warmup)
-        self.mean = float(setup.draws.evaluate(mean_image(setup.seen)).mean())
+        self.mean = setup.draws.of_one_answer(mean_of(setup.seen))
         self.new = max(self.mean, self.of_a_new_network())
         self.divergence = Divergence(self.new)
         # The record has J in the form "mse", whatever the objective is. Each factor is 1 over a
