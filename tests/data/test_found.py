@@ -88,6 +88,10 @@ def test_the_command_says_it_of_any_path(tmp_path, capsys):
     assert "float64 from 0 to 1, read as 2x - 1" in capsys.readouterr().out
     assert cli.main(["data", "digits"]) == 0
     assert "1,797 images, (C, H, W) = (1, 8, 8)" in capsys.readouterr().out
+    assert cli.main(["data", "digits", "--size", "6", "--crop", "random"]) == 0
+    assert "1,797 images, (C, H, W) = (1, 6, 6)" in capsys.readouterr().out
+    assert cli.main(["data", "digits", "--size", "9", "--crop", "random"]) == 2
+    assert "there is nothing to crop" in capsys.readouterr().err
     assert cli.main(["data", str(tmp_path / "none")]) == 2
     assert "digits, or a path that is there, got" in capsys.readouterr().err
 

@@ -90,3 +90,6 @@ def test_a_run_says_what_it_does_otherwise_and_nothing_if_it_does_nothing():
         assert name in departures(Config(optimiser="momentum"))[0]
     for weight in ("none", "snr", "min_snr", "truncated_snr", "snr_plus_1"):
         assert departures(Config(predicts="v", weight=weight))
+    diverges = {w: "diverged" in " ".join(departures(Config(weight=w))) for w in ("min_snr", "snr")}
+    assert diverges == {"min_snr": False, "snr": True}
+    assert "diverged" not in " ".join(departures(Config(weight="snr", optimiser="adam")))

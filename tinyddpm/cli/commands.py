@@ -11,7 +11,7 @@ from ..runs.folder import RunFolder
 from .help import Command, grouped
 from .models import draw_pictures
 from .names import Data, Folder, Recipe, did_you_mean, runs
-from .options import Size, groups, of_configuration
+from .options import Choice, Size, groups, of_configuration
 from .ranks import taking_part
 
 PICTURES_TAKE = 0.15  # of the training time, at most
@@ -186,6 +186,12 @@ def _check_apart(out: Path, source: str) -> None:
     "--size", type=Size(), help="side to which pictures are resized and cropped, or HEIGHTxWIDTH"
 )
 @click.option("--channels", type=int, help="1: greyscale, 3: RGB; default: as the images are")
+@click.option(
+    "--crop",
+    type=Choice(["centre", "random"]),
+    default="centre",
+    help="part of larger images that a run trains on; random: another in each step [centre]",
+)
 @click.option("--megapixels", default=180.0, help="pictures of more are refused [180]")
 @click.option("--max-memory", type=float, help="gigabytes that images may take in memory [2]")
 @click.option("--classes/--no-classes", default=True, help="use labels if there are any [true]")
@@ -197,6 +203,7 @@ def data(
     folder: Path | None,
     size: int | str | None,
     channels: int | None,
+    crop: Literal["centre", "random"],
     megapixels: float,
     max_memory: float | None,
     classes: bool,
@@ -228,7 +235,7 @@ def data(
     elif folder:
         raise ValueError(f"--folder: expected one of {', '.join(datasets.SOURCES)}, got {source!r}")
     try:
-        found = load(source, size, channels, megapixels, max_memory)
+        found = load(source, size, channels, megapixels, max_memory, crop)
     except DifferentSizes as error:  # even without a size there is something to say
         click.echo(error.found)
         raise

@@ -11,6 +11,7 @@ WEIGHTS = {
     "snr_plus_1": "weighted by SNR + 1",
 }
 OPTIMISERS = {"momentum": "momentum", "adam": "Adam"}
+UNBOUNDED = ("snr", "truncated_snr", "snr_plus_1")
 FALLS = {"linear": "linearly", "cosine": "as a cosine"}
 
 
@@ -45,6 +46,11 @@ def departures(config: Config) -> list[str]:
         said.append(
             "The J of a step is weighted too. The held-out J never is: it is of x̂₀, so that runs "
             "compare."
+        )
+    if config.predicts == "x0" and config.weight in UNBOUNDED and config.optimiser != "adam":
+        said.append(
+            "This weight grows to 10,000 at small t. With truncated_snr our trials diverged "
+            "(docs/sgd.md); min_snr stops at 5."
         )
     if config.learn_sigma:
         said.append(
