@@ -140,9 +140,9 @@ def main():
     rest, hand = by_kind["rest"][1], dataclasses.asdict(Multipliers())
     lines = []
     for kind, quantiles in by_kind.items():
-        c = [f"{(q / rest) ** 0.5:.2f}" for q in quantiles]
-        lines.append([kind, *c, hand.get(kind, 1.0)])
-    print(table(["kind of layer", "c: a tenth below", "median", "nine tenths", "by hand"], lines))
+        low, median, high = (f"{(q / rest) ** 0.5:.2f}" for q in quantiles)
+        lines.append([kind, median, f"{low} to {high}", hand.get(kind, 1.0)])
+    print(table(["kind of layer", "median c", "80 % lie in", "by hand"], lines))
     head = ["settings", *(f"step {k}" for k in AT)]
     lines = [[f"`{row}`", *(f"{curve[k]:.0f}" for k in AT)] for row, (_, _, curve) in found.items()]
     print(table(head, lines))

@@ -2,7 +2,7 @@
 
     python -m benchmarks.questions a             # makes the runs, on all cores; prints the tables
     python -m benchmarks.questions a --tables    # prints the tables of what is there
-    python -m benchmarks.questions --pictures    # draws docs/sgd.png and docs/sgd_rounds.png
+    python -m benchmarks.questions --picture     # draws docs/sgd.png
 
 It makes only the runs that docs/study.csv does not have yet. You can stop it and start it again: it
 writes down each run when it is finished.
@@ -21,7 +21,7 @@ from . import results
 from .results import keep, read
 from .rows import STAGES
 from .study import Row, run
-from .study_pictures import draw_families, draw_rounds
+from .study_pictures import draw_families
 from .tables import tables
 
 
@@ -49,18 +49,16 @@ def make(rows, processes):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("questions", nargs="*", metavar="a|b|c|d|e")
+    parser.add_argument("questions", nargs="*", metavar="a|b|c|d|e|f")
     parser.add_argument("--processes", type=int, default=cores())
     parser.add_argument("--tables", action="store_true", help="only print tables")
-    parser.add_argument("--pictures", action="store_true", help="only draw the pictures")
+    parser.add_argument("--picture", action="store_true", help="only draw the picture")
     options = parser.parse_args()
     if unknown := set(options.questions) - set(STAGES):
         got = ", ".join(sorted(unknown))
-        parser.error(f"questions: expected some of a, b, c, d and e, got {got}")
-    if options.pictures:
-        folder = results.RESULTS.parent
-        draw_families(folder / "sgd.png", read(results.RESULTS))
-        draw_rounds(folder / "sgd_rounds.png")
+        parser.error(f"questions: expected some of a, b, c, d, e and f, got {got}")
+    if options.picture:
+        draw_families(results.RESULTS.parent / "sgd.png", read(results.RESULTS))
     for question in options.questions:
         if not options.tables:
             for stage in STAGES[question]:

@@ -190,6 +190,22 @@ def measured_elsewhere():
     }
 
 
+# ---- question f: what the network predicts, on Fashion-MNIST -------------------------------------
+
+
+def on_fashion():
+    """(predicts, weight, update) -> row. β is not tried: it is one for each update."""
+    ways = {
+        "sgd": Row(data="fashion-mnist", c="measured", beta=2e-3, judges=600),
+        "adam": Row(data="fashion-mnist", c="ones", beta=2e-3, optimiser="adam", judges=600),
+    }
+    return {
+        (predicts, weight, update): dataclasses.replace(row, predicts=predicts, weight=weight)
+        for predicts, weight in TARGETS
+        for update, row in ways.items()
+    }
+
+
 # question -> its stages, functions kept -> rows. A stage may depend on what the one before found.
 STAGES = {
     "a": [
@@ -208,4 +224,5 @@ STAGES = {
         lambda kept: flat(flat(measured_seeds())),
         lambda kept: list(measured_elsewhere().values()),
     ],
+    "f": [lambda kept: list(on_fashion().values())],
 }

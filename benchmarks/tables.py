@@ -13,6 +13,7 @@ from .rows import (
     measured_elsewhere,
     measured_grids,
     measured_seeds,
+    on_fashion,
     score,
     targets,
     variations,
@@ -27,9 +28,8 @@ T_975 = 4.303
 
 def tables(question, kept):
     """Yields the tables of a question."""
-    yield from {"a": tables_a, "b": tables_b, "c": tables_c, "d": tables_d, "e": tables_e}[
-        question
-    ](kept)
+    of = {"a": tables_a, "b": tables_b, "c": tables_c, "d": tables_d, "e": tables_e, "f": tables_f}
+    yield from of[question](kept)
 
 
 def table(head, lines):
@@ -127,16 +127,19 @@ def tables_c(kept):
 
 
 def tables_d(kept):
+    chosen = {targeted: best(rows, kept) for targeted, rows in targets("linear").items()}
+    yield targets_table(chosen, kept)
+    yield targets_table({targeted: with_cosine(row) for targeted, row in chosen.items()}, kept)
+
+
+def targets_table(rows, kept):
+    """Of (predicts, weight, update) -> row: those that were made."""
     lines = []
-    for (predicts, weight, update), rows in targets("linear").items():
-        chosen = best(rows, kept)
-        for row in (chosen, with_cosine(chosen)):
-            if str(row) in kept:
-                found = [kept[str(row)].get(column) or "" for column in ("frechet", "coverage")]
-                setting = [predicts, weight, update, row.noise, f"{row.beta:g}"]
-                lines.append([*setting, shown(row, kept, "test"), *found, f"`{row}`"])
-    head = ["predicts", "weight", "update", "noise", "β", "test J", "Fréchet", "coverage"]
-    yield table([*head, "settings"], lines)
+    for targeted, row in rows.items():
+        if str(row) in kept:
+            found = [shown(row, kept, column) for column in ("test", "frechet", "coverage")]
+            lines.append([*targeted, f"{row.beta:g}", *found])
+    return table(["predicts", "weight", "update", "β", "test J", "Fréchet", "coverage"], lines)
 
 
 def tables_e(kept):
@@ -155,3 +158,7 @@ def tables_e(kept):
         if str(row) in kept
     ]
     yield table(["setting", "multipliers", "validation J", "test J", "settings"], lines)
+
+
+def tables_f(kept):
+    yield targets_table(on_fashion(), kept)

@@ -141,7 +141,8 @@ def read(folder: str | Path, dtype: Any = np.float32) -> DiffusersUNet:
         unet.bind(np.zeros(unet.theta_size(), dtype))
         fill(unet, values)
     except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{folder / WEIGHTS}: {error}") from None
+        file = folder / WEIGHTS  # not there if they lie in shards or in a variant
+        raise ValueError(f"{file if file.exists() else folder}: {error}") from None
     return unet
 
 
