@@ -93,7 +93,7 @@ def test_an_error_on_one_rank_ends_all(command, harm, said, trained, tmp_path):
     [
         ("sample nowhere", "nowhere: there is no such file"),
         ("sample {run} --out {out}/x/y.png", "--out: expected a folder that exists"),
-        ("sample {run} --out {out}.png --device cuda", "device: expected cpu on several ranks"),
+        ("sample {run} --out {out}.png --device cuda", "device cuda: CuPy"),
         ("eval digits", "digits: expected a run folder, to write the tables to"),
         ("eval {run} --out {out} --n 2", "n: expected at least 6 images"),
     ],

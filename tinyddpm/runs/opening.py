@@ -50,7 +50,7 @@ class Run:
 
     Args:
         path: a run folder, a checkpoint file, or the name of a shipped model.
-        device: cpu, cuda or cuda:1.
+        device: cpu, cuda or cuda:1. With "cuda" each rank takes a GPU of its own.
         tf32: on a GPU: see `backend.tf32`.
         comm: the ranks that draw together: `with world() as comm`. Only rank 0 needs `path`.
 
@@ -69,8 +69,7 @@ class Run:
     def __init__(
         self, path: str | Path, device: str = "cpu", tf32: bool = False, comm: Comm = Alone()
     ) -> None:
-        if comm.size > 1 and device != "cpu":
-            raise ValueError(f"device: expected cpu on several ranks, got {device}")
+        device = comm.device(device)
         self.called, file, self.saved = comm.bcast(None if comm.rank else find(Path(path)))
         self.config, self.step = self.saved.config, self.saved.step
         self.imported = IMPORTED in self.saved.state
@@ -182,7 +181,8 @@ class Run:
             labels: (n,) numbers of classes, for batches of n images; None: unconditional.
             guidance: their weight, see `guided`.
         """
-        how: dict[str, Any] = {"shards": self.config.shards, "tf32": self.tf32, "comm": self.comm}
+        how: dict[str, Any] = {"shards": self.config.shards, "gpu_shards": self.comm.size}
+        how |= {"tf32": self.tf32, "comm": self.comm}
         nets = self.unet, self.unet
         with computing(*nets, self.schedule, self.device, **how) as (_, denoise):
             there = None if labels is None else backend.to_device(labels, self.device)

@@ -87,6 +87,26 @@ def test_the_command_goes_on_with_other_ranks_bit_for_bit(data, tmp_path):
     assert records(tmp_path / "ranks") == records(tmp_path / "alone")
 
 
+def test_gpus_draw_together_what_one_draws(data, tmp_path):
+    done = command(0, data, tmp_path / "run", "--steps", "2")
+    assert not done.returncode, done.stderr
+    images, tables = [], []
+    for ranks in (0, 2):
+        out = tmp_path / str(ranks)
+        out.mkdir()
+        words = "sample {0}/run --n 9 --out {1}/x.npz", "eval {0}/run --n 6 --steps 2 --out {1}"
+        for each in words:
+            given = [*each.format(tmp_path, out).split(), "--device", "cuda"]
+            done = launch(ranks, PROGRAM, "command", *given, timeout=600)
+            assert not done.returncode, done.stderr
+            assert "have work" not in done.stderr
+        images.append(np.load(out / "x.npz")["images"])
+        tables.append((out / "eval.md").read_text())
+    assert len(images[0]) == 9 and np.ptp(images[0]) > 0
+    np.testing.assert_allclose(*images, rtol=0, atol=1e-5)
+    assert tables[0] == tables[1]  # with as many digits as there are
+
+
 @pytest.mark.parametrize(
     "ranks, arguments, problem",
     [
