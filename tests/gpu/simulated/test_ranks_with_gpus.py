@@ -87,7 +87,9 @@ def test_the_command_goes_on_with_other_ranks_bit_for_bit(data, tmp_path):
     assert records(tmp_path / "ranks") == records(tmp_path / "alone")
 
 
-def test_gpus_draw_together_what_one_draws(data, tmp_path):
+def test_gpus_draw_together_what_one_draws(tmp_path):
+    data = tmp_path / "x.npy"
+    np.save(data, np.random.default_rng(0).integers(0, 256, (48, 4, 4), np.uint8))
     done = command(0, data, tmp_path / "run", "--steps", "2")
     assert not done.returncode, done.stderr
     images, tables = [], []
