@@ -156,3 +156,13 @@ def test_each_rank_computes_only_its_own_chunks_of_held_out_draws():
         for rank in range(3):
             draws.evaluate(denoiser, 40, OneOf(rank, 3))
     assert seen == [40, 40, 40, 40, 40, 30]
+
+
+@pytest.mark.parametrize("words", [["info", "digits"], ["plot", "nowhere"], []])
+def test_other_commands_are_rank_0s_alone(words, monkeypatch, capsys):
+    monkeypatch.setenv("PMI_RANK", "1")
+    assert cli.main(words) == 0
+    assert not "".join(capsys.readouterr())
+    monkeypatch.setenv("PMI_RANK", "0")
+    assert cli.main(words) == (2 if "nowhere" in words else 0)
+    assert "".join(capsys.readouterr())

@@ -12,7 +12,7 @@ from ..files import in_words
 from ..starting import INTERRUPTED, end_at_ctrl_c, raise_at_ctrl_c
 from . import commands, models, streams
 from .help import WIDEST, Group
-from .ranks import WRONG, speaks
+from .ranks import TOGETHER, WRONG, speaks
 
 UNREAD = 141  # that of a program which SIGPIPE ends, as in `tinyddpm info RUN | head -1`
 
@@ -29,6 +29,8 @@ def cli(context: click.Context) -> None:
 
     Start with: tinyddpm train --recipe digits
     """
+    if context.invoked_subcommand not in TOGETHER and not speaks():
+        context.exit()  # rank 0 does it: several would write the same files
     if context.invoked_subcommand is None:
         click.echo(context.get_help())
 

@@ -13,6 +13,7 @@ import click
 from ..alone import Alone, Comm
 from ..starting import INTERRUPTED
 
+TOGETHER = ("train", "sample", "eval")  # the commands that ranks share
 WRONG = 2  # the exit status of a command that failed
 
 
