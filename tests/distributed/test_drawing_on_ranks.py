@@ -13,6 +13,7 @@ from test_training_on_ranks import TINY
 from tinyddpm import cli, noise
 from tinyddpm.alone import Alone
 from tinyddpm.cli import models
+from tinyddpm.cli.names import RunName
 from tinyddpm.distributed.same import check_same
 from tinyddpm.runs.heldout import Draws
 from tinyddpm.runs.opening import Run
@@ -166,3 +167,13 @@ def test_other_commands_are_rank_0s_alone(words, monkeypatch, capsys):
     monkeypatch.setenv("PMI_RANK", "0")
     assert cli.main(words) == (2 if "nowhere" in words else 0)
     assert "".join(capsys.readouterr())
+
+
+def test_only_rank_0_needs_the_run(monkeypatch, tmp_path):
+    (tmp_path / "mine").mkdir()
+    asked = str(tmp_path / "mime")
+    monkeypatch.setenv("PMI_RANK", "1")
+    assert str(RunName().convert(asked, None, None)) == asked
+    monkeypatch.setenv("PMI_RANK", "0")
+    with pytest.raises(ValueError, match=r"mime: there is no run.*Did you mean .*mine\?"):
+        RunName().convert(asked, None, None)
