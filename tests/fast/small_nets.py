@@ -6,17 +6,18 @@ import numpy as np
 
 from tinyddpm import noise
 from tinyddpm.nn import UNet, UNetConfig
+from tinyddpm.nn.multipliers import Multipliers
 from tinyddpm.schedule import linear
 
 SCHEDULE = linear(50)
 IMAGE = (1, 4, 6)
 
 
-def small_net(dtype=np.float32, dropout=0.3, seed=5):
+def small_net(dtype=np.float32, dropout=0.3, seed=5, c=Multipliers()):
     config = UNetConfig(
         image=IMAGE, base=4, levels=(1, 2), blocks=1, attention=(2,), groups=2, dropout=dropout
     )
-    unet = UNet(config).initialise(3, dtype)
+    unet = UNet(config, c).initialise(3, dtype)
     rng = np.random.default_rng(seed)
     unet.theta += (0.05 * rng.standard_normal(unet.theta.shape)).astype(dtype)
     return unet

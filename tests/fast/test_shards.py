@@ -17,6 +17,7 @@ from tinyddpm.fast.parallel.part import even_parts, micro_batches
 from tinyddpm.fast.parallel.tree import tree_sum
 from tinyddpm.more.solvers import ddim
 from tinyddpm.nn import UNet, UNetConfig
+from tinyddpm.nn.multipliers import ONES, Multipliers
 from tinyddpm.schedule import linear
 from tinyddpm.train import gradient, train
 
@@ -96,9 +97,10 @@ def test_results_are_fresh_arrays():
     assert J == before[0] and np.array_equal(errors, before[1])
 
 
-def test_the_partial_gradients_are_those_of_train_added_as_a_tree():
+@pytest.mark.parametrize("c", [Multipliers(), ONES])
+def test_the_partial_gradients_are_those_of_train_added_as_a_tree(c):
     x0, t, eps = some_batch(7)
-    unet, parts = small_net(), []
+    unet, parts = small_net(c=c), []
     for s in (slice(0, 1), slice(1, 3), slice(3, 5), slice(5, 7)):
         unet.grad[...] = 0
         dropout = noise.Stream(0, "dropout", 9, np.arange(7)[s])
@@ -108,6 +110,17 @@ def test_the_partial_gradients_are_those_of_train_added_as_a_tree():
     with threadpool_limits(1), Shards(unet, SCHEDULE, 2) as shards:
         shards.gradient(unet, SCHEDULE, x0, t, eps, dropout=dropout_of(7))
     np.testing.assert_array_equal(unet.grad, (parts[0] + parts[1]) + (parts[2] + parts[3]))
+
+
+def test_without_multipliers_the_weights_are_theta_itself():
+    """There is no copy of θ in memory, and none to make in each step."""
+    unet, ema = small_net(c=ONES), small_net(seed=6, c=ONES)
+    x0, t, _ = some_batch(3)
+    expected = ema.denoise(x0, t)
+    with Shards(unet, SCHEDULE, 2, ema=ema) as shards:
+        assert not shards.part.effective.size
+        assert np.shares_memory(shards.part.nets[0].theta, unet.theta)
+        np.testing.assert_allclose(shards.denoise(x0, t), expected, rtol=1e-5, atol=1e-6)
 
 
 @given(st.integers(1, 9), st.integers(0, 12), st.integers(1, 5))

@@ -57,8 +57,8 @@ class Part:
         unet: a U-Net of the kind wanted; its own numbers are not used.
         gradient: the function to compute for each shard.
         schedule: the noise schedule.
-        vectors: θ, the EMA (or a vector of length 0), c·θ or c·EMA, and the partial gradients,
-            one row a shard.
+        vectors: θ, the EMA (or a vector of length 0), c·θ or c·EMA (of length 0 where all c are
+            1), and the partial gradients, one row a shard.
         exchange: the memory for inputs and results.
     """
 
@@ -78,14 +78,18 @@ class Part:
         _, height, width = config.image
         self.micro_batch = max(1, LARGEST_MAP // (height * width * config.base))
         self.factors = factors(unet)
-        self.denoiser = twin(unet).bind(self.effective)
-        self.nets = [twin(unet).bind(self.effective, row) for row in self.partials if row.size]
+        own = self.effective.size > 0
+        self.denoiser = twin(unet).bind(self.effective if own else self.denoising_theta)
+        weights = self.effective if own else self.theta
+        self.nets = [twin(unet).bind(weights, row) for row in self.partials if row.size]
 
     def multiply(self, do: str) -> None:
         """Put c·θ, or c·EMA if the request is to "denoise", where all processes read it.
 
         The parent does this before it sends the request: the others then need no memory for it.
         """
+        if not self.effective.size:
+            return
         theta = self.denoising_theta if do == "denoise" else self.theta
         for where, c in self.factors:
             np.multiply(theta[where], c, out=self.effective[where])

@@ -5,6 +5,7 @@ of them, `distributed.tree` takes its place, and adds in the same order.
 """
 
 import contextlib
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
@@ -19,6 +20,7 @@ from ...equivalents import FASTER
 from ...nn.unet import UNet
 from ...schedule import Schedule
 from ...types import Array, Draw, Gradient
+from ..premultiplied import factors
 from .memory import Memory, Spec
 from .part import Part, address, check_batch, cut_for_denoising, even_parts
 from .processes import Worker, WorkerLost, cores
@@ -81,17 +83,19 @@ class Shards:
         theta = self.unet.theta
         size, dtype = theta.size, theta.dtype.str
         in_partial = 0 if self.unet.grad is None else size
+        multiplied = any(c != 1 for _, c in factors(self.unet))
         vectors: list[Spec] = [
             (dtype, (size,)),
             (dtype, (size if self.ema else 0,)),
-            (dtype, (size,)),
+            (dtype, (size if multiplied else 0,)),
             (dtype, (self.shards, in_partial)),
         ]
         try:
             # Not without `with`: then the first thread that ever set a limit would keep all others
             # from setting one.
             self.threads.enter_context(threadpool_limits(1, user_api="blas"))
-            self.memories = [Memory(size=(3 + self.shards) * theta.nbytes), Memory()]
+            needed = theta.itemsize * sum(math.prod(shape) for _, shape in vectors)
+            self.memories = [Memory(size=needed), Memory()]
             arrays = self.memories[0].arrays(vectors)
             theta, ema, _, partials = arrays
             _move(self.unet, theta, partials[0] if in_partial else None)
