@@ -13,8 +13,8 @@ from tinyddpm import cli
 from tinyddpm.pictures.images import pixels
 
 DOCS = Path(__file__).parents[2] / "docs"
-GRIDS = {"fashion.png": ("fashion", 28, 2), "samples.png": ("digits", 8, 7)}  # side, zoom
-FILM = "sample fashion --n 24 --out docs/garments.gif"
+GRIDS = {"fashion.png": ("fashion_classes", 28, 2), "samples.png": ("digits", 8, 7)}  # side, zoom
+FILM = "sample fashion_classes --n 24 --out docs/garments.gif"
 LEVELS = 3  # of 255, by which a picture may differ on another machine
 
 
@@ -44,7 +44,7 @@ def test_a_grid_is_what_its_command_draws(name, tmp_path):
 def test_the_film_is_what_its_command_draws(tmp_path):
     """It shows nine images, so nine make the same film."""
     out = tmp_path / "x.gif"
-    assert cli.main(["sample", "fashion", "--n", "9", "--out", str(out)]) == 0
+    assert cli.main(["sample", "fashion_classes", "--n", "9", "--out", str(out)]) == 0
     assert (DOCS / "garments.gif").stat().st_size < 1.5e6
     with Image.open(out) as drawn, Image.open(DOCS / "garments.gif") as kept:
         assert kept.n_frames == drawn.n_frames > 10

@@ -14,7 +14,7 @@ from tinyddpm.runs import config as configuration, ema, recipes
 from tinyddpm.runs.training import run
 
 TINY = dataclasses.replace(small_runs.TINY, T=20, warmup=3, every=4, steps=12)
-WITH_CURVES = ["digits", "digits_classes", "emoji", "fashion"]
+WITH_CURVES = ["digits", "digits_classes", "emoji", "fashion", "fashion_classes"]
 # Options that a run may change without changing its J.
 SAME_J = {
     "seed": 5,

@@ -19,7 +19,11 @@ from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import run
 
 ROOT = Path(tinyddpm.__file__).parent
-RECIPE = {"digits": "digits_classes", "fashion": "fashion"}  # which each is a run of
+RECIPE = {  # which each is a run of
+    "digits": "digits_classes",
+    "fashion": "fashion",
+    "fashion_classes": "fashion_classes",
+}
 CALLED = "tiny, which comes with tinyddpm"
 
 
@@ -121,7 +125,12 @@ def test_it_is_a_run_of_its_recipe_and_as_good_as_its_curve_says(name):
 
 
 @pytest.mark.parametrize(
-    "arguments, size", [(["digits", "--class", "3", "--guidance", "2"], 8), (["fashion"], 28)]
+    "arguments, size",
+    [
+        (["digits", "--class", "3", "--guidance", "2"], 8),
+        (["fashion"], 28),
+        (["fashion_classes", "--class", "bag"], 28),
+    ],
 )
 def test_it_draws_at_once(arguments, size, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
