@@ -157,6 +157,7 @@ NO_ROW = {
         gradient_descent,
         noise.Stream,
         heldout.mean_image,
+        heldout.mean_of,
     ],
     "an error, or a record": [
         autograd.engine.Node,

@@ -92,4 +92,4 @@ def test_the_program_answers_the_shell():
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, env=env, timeout=60
     )
-    assert done.stdout == "plain,fashion\n", done.stderr
+    assert done.stdout == "plain,fashion\nplain,fashion_classes\n", done.stderr

@@ -214,7 +214,7 @@ def advised(said):
 def test_what_a_run_that_stopped_advises_works(learned, here, monkeypatch, capsys):
     """It goes on from the best state; where that is no better than the mean image, from none."""
     if learned:
-        monkeypatch.setattr(trainer, "mean_image", lambda _: lambda xt, *_: np.full_like(xt, 9))
+        monkeypatch.setattr(trainer, "mean_of", lambda images: np.full_like(images[0], 9))
     options = "--data few.npz --beta 3e3 --warmup 3000 --every 2 --base 4 --groups 2 --workers 1"
     assert train("--out", "an y", *options.split()) == 2
     said = capsys.readouterr().err
