@@ -25,6 +25,7 @@ from tinyddpm import fast, schedule
 from tinyddpm.fast.parallel import Shards
 from tinyddpm.more.solvers import ddim
 from tinyddpm.nn import UNet, UNetConfig
+from tinyddpm.nn.multipliers import ONES, Multipliers
 from tinyddpm.pictures.plots import BLUE, GREY, INK, ORANGE, save_figure, tidy
 
 from .timing import alternate, check_agreement, cores, peak_memory
@@ -129,19 +130,19 @@ def denoiser_of_torch(net):
     return denoise
 
 
-def one_side(side, setting, workers):
+def one_side(side, setting, workers, c):
     """Run only one of the two, for `peak_memory`. Here the numbers do not matter."""
     config = setting.config()
     x0 = np.zeros((setting.batch, *config.image), np.float32)
     if side == OURS:
-        run_ours(config, x0, setting, workers)
+        run_ours(config, x0, setting, workers, c=c)
     else:
         run_theirs(config, x0, setting, workers, channels_last=side.endswith("last"))
 
 
-def run_ours(config, x0, setting, workers, repeats=3):
+def run_ours(config, x0, setting, workers, repeats=3, c=Multipliers()):
     """Three training steps, or one sampling."""
-    unet, t = UNet(config).initialise(0), np.ones(setting.batch, int)
+    unet, t = UNet(config, c).initialise(0), np.ones(setting.batch, int)
     if setting.steps:
         unet.bind(unet.theta)
     with Shards(unet, SCHEDULE, workers, setting.shards(workers)) as shards:
@@ -263,11 +264,15 @@ def main():
     parser.add_argument("--quick", action="store_true", help="a small network and few points")
     parser.add_argument("--one-side", help=argparse.SUPPRESS)
     parser.add_argument("--setting", help=argparse.SUPPRESS)
+    parser.add_argument(
+        "--no-multipliers", dest="multipliers", action="store_false", help=argparse.SUPPRESS
+    )
     options = parser.parse_args()
     fast.enable()
     if options.one_side:
         setting = Setting(*map(int, options.setting.split(",")))
-        one_side(options.one_side, setting, options.workers)
+        c = Multipliers() if options.multipliers else ONES
+        one_side(options.one_side, setting, options.workers, c)
         return
     print(f"{'':18}{'seconds':>9}{'PyTorch':>9}{'ratio':>7}{'slopes':>14}", end="  ")
     print(f"{'MB':>6}{'PyTorch':>9}{'ratio':>7}{'slopes':>14}", flush=True)

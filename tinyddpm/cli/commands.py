@@ -2,10 +2,11 @@
 
 import dataclasses
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import click
 
+from ..data.asked import Crop
 from ..runs import config as configuration, recipes
 from ..runs.folder import RunFolder
 from .help import Command, grouped
@@ -188,7 +189,7 @@ def _check_apart(out: Path, source: str) -> None:
 @click.option("--channels", type=int, help="1: greyscale, 3: RGB; default: as the images are")
 @click.option(
     "--crop",
-    type=Choice(["centre", "random"]),
+    type=Choice(get_args(Crop)),
     default="centre",
     help="part of larger images that a run trains on; random: another in each step [centre]",
 )
@@ -203,7 +204,7 @@ def data(
     folder: Path | None,
     size: int | str | None,
     channels: int | None,
-    crop: Literal["centre", "random"],
+    crop: Crop,
     megapixels: float,
     max_memory: float | None,
     classes: bool,

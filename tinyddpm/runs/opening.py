@@ -181,6 +181,7 @@ class Run:
             labels: (n,) numbers of classes, for batches of n images; None: unconditional.
             guidance: their weight, see `guided`.
         """
+        # A part for each GPU: a run's own gpu_shards, mostly 1, would leave the others idle.
         how: dict[str, Any] = {"shards": self.config.shards, "gpu_shards": self.comm.size}
         how |= {"tf32": self.tf32, "comm": self.comm}
         nets = self.unet, self.unet

@@ -78,9 +78,9 @@ class Part:
         _, height, width = config.image
         self.micro_batch = max(1, LARGEST_MAP // (height * width * config.base))
         self.factors = factors(unet)
-        own = self.effective.size > 0
-        self.denoiser = twin(unet).bind(self.effective if own else self.denoising_theta)
-        weights = self.effective if own else self.theta
+        multiplied = self.effective.size > 0
+        self.denoiser = twin(unet).bind(self.effective if multiplied else self.denoising_theta)
+        weights = self.effective if multiplied else self.theta
         self.nets = [twin(unet).bind(weights, row) for row in self.partials if row.size]
 
     def multiply(self, do: str) -> None:

@@ -11,7 +11,7 @@ WEIGHTS = {
     "snr_plus_1": "weighted by SNR + 1",
 }
 OPTIMISERS = {"momentum": "momentum", "adam": "Adam"}
-UNBOUNDED = ("snr", "truncated_snr", "snr_plus_1")
+UNBOUNDED = ("snr", "truncated_snr", "snr_plus_1")  # as t becomes small
 FALLS = {"linear": "linearly", "cosine": "as a cosine"}
 
 
