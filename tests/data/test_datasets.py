@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
 
 from tinyddpm import cli, data
 from tinyddpm.data import DataError, datasets
@@ -215,48 +214,3 @@ def test_fashion_mnist_itself():
     assert np.bincount(test.labels).tolist() == [1000] * 10
     # An ankle boot, a pullover, two pairs of trousers, a shirt.
     assert test.labels[:5].tolist() == [9, 2, 1, 1, 6]
-
-
-def font(*pictures):
-    """The least that counts as a font: a directory of two tables, and CBDT.
-
-    CBDT holds the pictures as PNGs, with something between them.
-    """
-    table = b"\0\3\0\0"
-    for picture in pictures:
-        stream = io.BytesIO()
-        picture.save(stream, format="PNG")
-        table += b"\x80\x88\0\0\x88" + stream.getvalue()
-    header = struct.pack(">IHHHH", 0x10000, 2, 0, 0, 0)
-    header += struct.pack(">4s3I", b"CBDT", 0, 44, len(table))
-    header += struct.pack(">4s3I", b"head", 0, 44 + len(table), 8)
-    return header + table + b"\x89PNG...."
-
-
-def test_emoji_are_the_pictures_of_the_font(tmp_path, monkeypatch):
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    red = Image.new("RGBA", (136, 128), (255, 0, 0, 255))
-    half_blue = Image.new("RGBA", (136, 128), (0, 0, 255, 128))
-    blank = Image.new("RGBA", (136, 128))
-    path = tmp_path / "NotoColorEmoji.ttf"
-    path.write_bytes(font(red, blank, half_blue, red.copy()))
-    change(monkeypatch, "emoji-16", places=(str(tmp_path),))
-    emoji = data.load("emoji-16")
-    images = emoji.images
-    # The blank one is left out, and one of the two that are equal.
-    assert images.shape == (2, 3, 16, 16) and emoji.labels is None
-    np.testing.assert_allclose(images[:, :, 8, 8], [[1, -1, -1], [0, 0, 1]], atol=0.02)
-    # They are wider than high: there is white above.
-    assert (images[:, :, 8, 0] == images[:, :, 8, 8]).all()
-    assert not np.allclose(images[0, 1, 0, 8], -1, atol=0.2)
-    assert not data.has_test_set("emoji-16")
-    held_out = data.split(emoji)[1]
-    assert data.load_test("emoji-16").fingerprint() == held_out.fingerprint()
-
-
-@pytest.mark.parametrize("content", [b"", font(), b"\0" * 100, font(Image.new("L", (9, 9)))[:-60]])
-def test_a_font_without_pictures_or_a_damaged_one_is_one_line(tmp_path, monkeypatch, content):
-    (tmp_path / "NotoColorEmoji.ttf").write_bytes(content)
-    change(monkeypatch, "emoji-32", places=(str(tmp_path),))
-    with pytest.raises(DataError, match="^emoji-32: cannot be read: [^\n]*$"):
-        data.load("emoji-32")

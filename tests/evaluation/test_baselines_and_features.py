@@ -1,6 +1,7 @@
 """The baselines, and the features of a classifier."""
 
 import dataclasses
+import re
 
 import numpy as np
 import pytest
@@ -89,7 +90,8 @@ def test_the_shipped_classifier_knows_digits():
     net = features.read(features.SHIPPED / "features-digits.safetensors")
     assert features.accuracy(net, data.load_test("digits")) >= 0.98
     function, called = features.load("digits", data.digits())
-    assert called == "the features of a classifier of digits"
+    of_digits = "the features of a classifier of digits, which puts "
+    assert re.fullmatch(of_digits + "(9[89]|100)% of held-out images into their class", called)
     points = function(DIGITS[:30])
     assert points.shape == (30, 84) and points.dtype == np.float32
     np.testing.assert_allclose(points, net.features(DIGITS[:30]).data, rtol=1e-5)
@@ -122,10 +124,13 @@ def test_a_classifier_is_trained_once_and_kept(tmp_path, monkeypatch):
     assert np.array_equal(features.load("mine.npz", digits)[0](DIGITS[:9]), before)
 
 
-def test_without_labels_the_space_is_that_of_principal_components():
+def test_without_labels_or_if_asked_the_space_is_that_of_principal_components():
     unlabelled = dataclasses.replace(data.digits(), labels=None, name="mine")
     function, called = features.load("mine", unlabelled)
     assert called == "the first 64 principal components of mine"
+    labelled, called = features.load("digits", data.digits(), components=True)
+    assert called == "the first 64 principal components of digits"
+    assert np.array_equal(labelled(DIGITS[:20]), function(DIGITS[:20]))
     # With all 64 components it is a rotation: distances stay.
     some, others = DIGITS[:20], DIGITS[20:40]
     before, _ = metrics.nearest(some.reshape(20, -1), others.reshape(20, -1))

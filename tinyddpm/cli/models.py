@@ -108,6 +108,9 @@ def sample(
     default=True,
     help="measure noise, blur, Gaussians and copies too [true]",
 )
+@click.option(
+    "--components", is_flag=True, help="measure in principal components, not with a classifier"
+)
 @click.option("--out", type=Folder(), help="the folder to write to [RUN]")
 def evaluate(
     run: Path,
@@ -115,6 +118,7 @@ def evaluate(
     seed: int,
     device: str,
     baselines: bool,
+    components: bool,
     out: Path | None,
     **chain: Any,
 ) -> None:
@@ -134,6 +138,7 @@ def evaluate(
             seed=seed,
             device=device,
             with_baselines=baselines,
+            components=components,
             watch=with_bar,
             out=out,
             comm=comm,

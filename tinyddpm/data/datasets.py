@@ -74,7 +74,7 @@ def _found_or_downloaded(name: str, file: str) -> Path:
     if path is not None:
         _checked(path, source.files[file])
         return path
-    address = source.address.format(file)
+    address = source.address_of(file)
     stored = _download(address, name)
     _content(address, stored, source.files[file])
     return _keep(stored, cache(name) / address.rsplit("/", 1)[1])

@@ -14,7 +14,7 @@ import numpy as np
 from . import emoji
 
 CIFAR = "cifar-10-binary.tar.gz"
-FONT = "NotoColorEmoji.ttf"
+FONT, LIST = "NotoColorEmoji.ttf", "emoji-test.txt"
 
 # content(name): the bytes of a file, checked.
 Content = Callable[[str], bytes]
@@ -33,6 +33,7 @@ class Source:
         advice: another way to get the files.
         has_test_set: whether there is a "test" part.
         class_names: of the labels 0, 1, …; () where they are called by their numbers.
+        elsewhere: file name -> its address, where that is another one.
     """
 
     address: str
@@ -42,6 +43,11 @@ class Source:
     advice: str = ""
     has_test_set: bool = True
     class_names: tuple[str, ...] = ()
+    elsewhere: dict[str, str] = dataclasses.field(default_factory=dict)
+
+    def address_of(self, file: str) -> str:
+        """Where to download this file."""
+        return self.elsewhere.get(file) or self.address.format(file)
 
 
 # ---- the formats ---------------------------------------------------------------------------------
@@ -78,8 +84,8 @@ def _member(archive: tarfile.TarFile, name: str) -> bytes:
     return file.read()
 
 
-def _emoji(side: int, part: str, content: Content) -> tuple[np.ndarray, None]:
-    return emoji.pictures(content(FONT), side), None
+def _emoji(side: int, part: str, content: Content) -> tuple[np.ndarray, np.ndarray]:
+    return emoji.pictures(content(FONT), content(LIST), side)
 
 
 # ---- the data sets -------------------------------------------------------------------------------
@@ -88,17 +94,20 @@ def _emoji(side: int, part: str, content: Content) -> tuple[np.ndarray, None]:
 def _emoji_source(side: int) -> Source:
     return Source(
         "https://github.com/googlefonts/noto-emoji/raw/v2.042/fonts/{}",
-        # Other versions of the font have a few more or fewer pictures. The checkpoint of a run
-        # notes which pictures it saw.
-        {FONT: None},
+        # Other versions have a few more or fewer pictures. The checkpoint of a run notes which
+        # pictures it saw.
+        {FONT: None, LIST: None},
         partial(_emoji, side),
         places=(
             "/usr/share/fonts/truetype/noto",
             "/usr/share/fonts/noto",
             "/usr/share/fonts/google-noto-emoji-fonts",
+            "/usr/share/unicode/emoji",
         ),
-        advice="on Debian and Ubuntu install the package fonts-noto-color-emoji",
+        advice="on Debian and Ubuntu install the packages fonts-noto-color-emoji and unicode-data",
         has_test_set=False,
+        class_names=emoji.GROUPS,
+        elsewhere={LIST: "https://unicode.org/Public/emoji/15.0/emoji-test.txt"},
     )
 
 

@@ -124,6 +124,7 @@ def evaluate(
     seed: int = 0,
     device: str = "cpu",
     with_baselines: bool = True,
+    components: bool = False,
     watch: Watch = lambda chain, total: chain,
     out: Path | None = None,
     eta: float | None = None,
@@ -142,6 +143,7 @@ def evaluate(
         seed: of the samples and the baselines.
         device: where the network computes.
         with_baselines: whether to measure the simple baselines too.
+        components: whether to measure in principal components, though there are labels.
         watch: called with the sampling chain and its number of steps; returns the chain.
         out: the folder that `Evaluation.write` writes to, if not the run's.
         guidance: as for `Run.sample`.
@@ -172,7 +174,7 @@ def evaluate(
 
     images.shuffle()
     train, test = images.train, images.test
-    function, space = features.load(run.config.data, images.dataset)
+    function, space = features.load(run.config.data, images.dataset, components)
     points_of_test, known = function(test[:n]), function(train)
     samples = np.clip(to_numpy(last), -1, 1)
     points = function(samples)
