@@ -175,11 +175,20 @@ def measured_seeds():
     return short, [[dataclasses.replace(row, seed=seed) for seed in SEEDS] for row in rows]
 
 
+def many_seeds():
+    """As long as the recipe `digits`, from twenty seeds: does any diverge?"""
+    return [dataclasses.replace(MEASURED, steps=3000, seed=seed) for seed in range(20)]
+
+
 def measured_elsewhere():
     """(setting, what trains) -> row."""
     changed = {
+        "base 32": {"base": 32, "steps": 300},
+        "base 64": {"base": 64, "steps": 300},
         "batch 16": {"batch": 16, "steps": 300},
+        "batch 256": {"batch": 256, "steps": 300},
         "cosine noise schedule": {"noise": "cosine", "steps": 300},
+        "emoji, 16×16 RGB": {"data": "emoji-16", "steps": 300},
         "Fashion-MNIST, 600 held-out images": {"data": "fashion-mnist"} | HELD_OUT,
     }
     trains = {"measured": EARLY, "measured, mean of gradients": AVERAGED, "Adam": ADAMS}
@@ -223,6 +232,7 @@ STAGES = {
         lambda kept: flat(measured_grids().values()),
         lambda kept: flat(flat(measured_seeds())),
         lambda kept: list(measured_elsewhere().values()),
+        lambda kept: many_seeds(),
     ],
     "f": [lambda kept: list(on_fashion().values())],
 }

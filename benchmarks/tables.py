@@ -1,5 +1,6 @@
 """The tables of docs/sgd.md, in Markdown, from what the runs found."""
 
+import math
 import statistics
 
 from .results import CURVATURES, read
@@ -10,6 +11,7 @@ from .rows import (
     elsewhere,
     families,
     long_rows,
+    many_seeds,
     measured_elsewhere,
     measured_grids,
     measured_seeds,
@@ -158,6 +160,14 @@ def tables_e(kept):
         if str(row) in kept
     ]
     yield table(["setting", "multipliers", "validation J", "test J", "settings"], lines)
+    made = [row for row in many_seeds() if str(row) in kept]
+    found = [score(row, kept, "test") for row in made]
+    ended = [J for J in found if math.isfinite(J)]
+    if ended:
+        spread = [f"{value:.4f}" for value in (statistics.mean(ended), min(ended), max(ended))]
+        head = ["seeds", "diverged", "mean of test J", "lowest", "highest", "settings of seed 0"]
+        line = [len(made), len(made) - len(ended), *spread, f"`{made[0]}`"]
+        yield table(head, [line])
 
 
 def tables_f(kept):

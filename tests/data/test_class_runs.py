@@ -9,6 +9,8 @@ from data_files import DIGIT_IMAGES, DIGIT_LABELS
 
 from tinyddpm import cli, data
 from tinyddpm.data import labels
+from tinyddpm.evaluation.evaluate import evaluate
+from tinyddpm.evaluation.real import real
 from tinyddpm.more.classes import ClassUNet, guided
 from tinyddpm.nn import UNetConfig
 from tinyddpm.pictures import report
@@ -152,6 +154,26 @@ def test_guidance_is_that_of_the_weight_and_the_class_asked_for(trained):
     without = draw(label=3, guidance=0)
     np.testing.assert_allclose(without, draw(label=5, guidance=0), atol=1e-6)
     assert abs(draw(label=3, guidance=4.0) - three).max() > 1e-4
+    np.testing.assert_array_equal(draw(label=np.arange(12) % 10), each)
+    np.testing.assert_allclose(draw(label=np.full(12, 3)), three, atol=1e-6)
+    for wrong in (np.zeros(11, int), np.full(12, 10), np.full(12, -1)):
+        with pytest.raises(ValueError, match="numbers of classes, one for each of 12"):
+            draw(label=wrong)
+
+
+def test_eval_draws_each_class_as_often_as_it_occurs(trained, monkeypatch):
+    asked, sample = [], Run.sample
+
+    def noted(self, *args, label, **options):
+        asked.append(np.bincount(label, minlength=10))
+        return sample(self, *args, label=label, **options)
+
+    monkeypatch.setattr(Run, "sample", noted)
+    evaluate(trained, n=9, steps=2, with_baselines=False)
+    seen = np.bincount(real(Run(trained).config).labels, minlength=10)
+    [times] = asked
+    assert times.sum() == 9
+    assert abs(times - 9 * seen / seen.sum()).max() < 1
 
 
 def test_the_command_line_samples_a_class(trained, tmp_path, capsys):

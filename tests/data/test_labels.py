@@ -137,3 +137,15 @@ def test_the_command_that_looks_says_what_would_stop_a_run(what, tmp_path, capsy
 
 def test_wrong_labels_do_not_matter_without_classes(tmp_path):
     assert data.load(broken(tmp_path, "few")).labels is None
+
+
+# ---- as many of each -----------------------------------------------------------------------------
+
+
+def test_classes_are_drawn_in_proportion_and_in_turn_where_all_are_equal():
+    assert labels.in_proportion(np.array([2, 0, 1, 1, 0, 2]), 7).tolist() == [0, 1, 2, 0, 1, 2, 0]
+    uneven = np.repeat([0, 1, 3], [60, 30, 10])  # there is no 2
+    drawn = labels.in_proportion(uneven, 50)
+    for n in range(1, 51):
+        times = np.bincount(drawn[:n], minlength=4)
+        assert abs(times - n * np.array([0.6, 0.3, 0, 0.1])).max() < 1

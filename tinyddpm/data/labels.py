@@ -170,6 +170,19 @@ def fingerprint(dataset: Dataset) -> str:
     return hashlib.sha256(dataset.fingerprint().encode() + labels).hexdigest()
 
 
+def in_proportion(labels: np.ndarray, n: int) -> np.ndarray:
+    """n numbers of classes, each as often as among the labels, and in turn where all are equal.
+
+    Each is the class that is furthest behind its share.
+    """
+    share = np.bincount(labels) / len(labels)
+    chosen, times = np.empty(n, np.int64), np.zeros(len(share))
+    for i in range(n):
+        chosen[i] = np.argmax(share * (i + 1) - times)
+        times[chosen[i]] += 1
+    return chosen
+
+
 def number(name: str, names: Sequence[str]) -> int:
     """The number of the class called `name`; ValueError if none is.
 

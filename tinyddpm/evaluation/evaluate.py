@@ -20,6 +20,7 @@ import numpy as np
 from autograd.backend import to_numpy
 
 from ..alone import Alone, Comm
+from ..data.labels import in_proportion
 from ..files import replacing
 from ..more.ideal import ideal_denoiser
 from ..pictures.images import samples_beside_real
@@ -137,7 +138,8 @@ def evaluate(
 
     Args:
         folder: the run folder, or a model that `Run` can open.
-        n: the number of samples, lowered to the number of test images.
+        n: the number of samples, lowered to the number of test images. A run with classes draws
+            each as often as it occurs among the training images.
         sampler: as for `Run.chain`, like steps, eta, grid and clip. Without any, samples are those
             of `tinyddpm sample`.
         seed: of the samples and the baselines.
@@ -167,7 +169,9 @@ def evaluate(
         expected = f"at least {FEWEST} images to measure, and as many to measure against"
         raise ValueError(f"n: expected {expected}, got {n}")
     bands = _bands(run, images.train, images.test)
-    for _, xt, _ in watch(run.sample(n, seed=seed, guidance=guidance, **how), how["steps"]):
+    label = None if images.labels is None else in_proportion(images.labels, n)
+    chain = run.sample(n, seed=seed, label=label, guidance=guidance, **how)
+    for _, xt, _ in watch(chain, how["steps"]):
         last = xt  # in the end x_0; a list of all would take much memory
     if comm.rank:
         return None

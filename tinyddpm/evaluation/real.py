@@ -17,6 +17,7 @@ class Real:
         dataset: all images, and their name.
         train: training images, at most as many as memory may hold.
         test: those to measure against.
+        labels: the classes of all training images, if the run is conditioned on them.
         reference: what these are called.
         known_test: whether they are the data set's own test set, and not held-out images.
         remark: what to say if not all training images are looked at.
@@ -25,6 +26,7 @@ class Real:
     dataset: data.Dataset
     train: np.ndarray
     test: np.ndarray
+    labels: np.ndarray | None
     reference: str
     known_test: bool
     remark: str
@@ -46,7 +48,9 @@ def real(config: Config) -> Real:
     parts = training, data.load_test(*config.source()) if known_test else held_out
     train, test = (data.at_most(part).images[:] for part in parts)
     reference = "test images" if known_test else "held-out images"
-    return Real(dataset, train, test, reference, known_test, _looked_at(train, training.images))
+    labels = training.labels if config.classes else None
+    remark = _looked_at(train, training.images)
+    return Real(dataset, train, test, labels, reference, known_test, remark)
 
 
 def _looked_at(some: Images, images: Images) -> str:

@@ -112,7 +112,7 @@ class Run:
         seed: int = 0,
         eta: float = 0.0,
         clip: float | Literal["model's"] | None = "model's",
-        label: str | int | None = None,
+        label: str | int | np.ndarray | None = None,
         guidance: float | None = None,
         grid: str = "even",
         first: int = 0,
@@ -130,7 +130,8 @@ class Run:
             seed: image i is a function of seed and i, so the first 8 of 64 are those of n = 8.
             eta: noise of ddim and dpm, from 0 to 1.
             clip: x̂_0 is held within [−clip, clip]; None leaves it free; "model's" is `self.clip`.
-            label: the class to draw, by name or number, of a run with classes; None: each in turn.
+            label: the class to draw, by name or number, of a run with classes; None: each in turn;
+                an array (n,): the number of each image's class.
             guidance: the weight of the class (see `guided`), of a run with classes; 1 if None.
             grid: which timesteps to visit: see `spaced_grid`. ddpm visits all.
             first: the number of the first image, to draw many in pieces.
@@ -218,7 +219,7 @@ def _check_number(n: int, shape: tuple[int, ...]) -> None:
         )
 
 
-def _labels(config: Config, index: Array, label: str | int | None) -> Array | None:
+def _labels(config: Config, index: Array, label: str | int | Array | None) -> Array | None:
     """The class of each image (n,) by their numbers, or None for a run without classes."""
     if not config.classes:
         if label is not None:
@@ -228,6 +229,11 @@ def _labels(config: Config, index: Array, label: str | int | None) -> Array | No
         return None
     if label is None:
         return index % len(config.class_names)
+    if isinstance(label, np.ndarray):
+        known = np.isin(label, range(len(config.class_names))).all()
+        fine = label.shape == index.shape and bool(known)
+        backend.expect(fine, "label", f"numbers of classes, one for each of {len(index)}", label)
+        return label
     return np.full(len(index), number(str(label), config.class_names))
 
 
