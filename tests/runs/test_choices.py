@@ -15,7 +15,7 @@ from tinyddpm.runs.training.departures import departures
     [
         ({}, 1.4, "hand", "none"),
         ({"multipliers": "none"}, 0.1, "none", "none"),
-        ({"multipliers": "measured"}, 0.004, "measured", "none"),
+        ({"multipliers": "measured"}, 0.001, "measured", "none"),
         ({"multipliers": "measured", "optimiser": "momentum"}, 0.004, "measured", "none"),
         ({"optimiser": "momentum"}, 0.14, "hand", "none"),
         ({"optimiser": "adam"}, 0.004, "none", "none"),

@@ -146,13 +146,24 @@ def test_the_command_line_says_it_in_one_line(few, tmp_path, monkeypatch, capsys
 
 
 def test_one_warning_after_several_bad_evaluations_in_a_row():
-    divergence = Divergence(simple=0.8)  # the limit is twice that
+    divergence = Divergence(simple=0.8, steady=False)  # the limit is twice that
     bad = [9.0] * (IN_A_ROW - 1)
     for J in [*bad, 1.5, *bad]:
         assert divergence.see(J) is None
     warning = divergence.see(float("nan"))
     assert "above 1.6 for 3 evaluations" in warning and "diverges" in warning
     assert all(divergence.see(99.0) is None for _ in range(9))
+
+
+def test_one_warning_where_J_jumps():
+    divergence = Divergence(simple=0.8)
+    for J in (0.7, 0.3, 0.35, 0.4, 0.2):  # each less than 1.2 times the one before
+        assert divergence.see(J) is None
+    warning = divergence.see(0.25)
+    assert "jumped from 0.2 at the last evaluation to 0.25: this run diverges" in warning
+    assert divergence.see(0.6) is None
+    unsteady = Divergence(simple=20.0, steady=False)
+    assert all(unsteady.see(J) is None for J in (9.0, 12.0, 30.0, 9.0))
 
 
 def test_data_that_the_mean_predicts_perfectly_are_no_divergence():
@@ -163,6 +174,6 @@ def test_data_that_the_mean_predicts_perfectly_are_no_divergence():
 def test_a_run_that_diverges_warns_once_and_goes_on(few, tmp_path, monkeypatch, capsys):
     strict = Divergence(0.5)
     strict.limit = 0.0
-    monkeypatch.setattr(trainer, "Divergence", lambda mean: strict)
+    monkeypatch.setattr(trainer, "Divergence", lambda mean, steady: strict)
     assert run(dataclasses.replace(few, every=2), tmp_path / "x").step == 12
     assert capsys.readouterr().err.count("warning: the held-out J") == 1

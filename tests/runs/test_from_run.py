@@ -233,7 +233,7 @@ def test_what_a_run_that_stopped_advises_works(learned, here, monkeypatch, capsy
 def test_what_a_run_that_diverges_slowly_advises_works_too(here, monkeypatch, capsys):
     strict = trainer.Divergence(0.5)
     strict.limit = 0.0
-    monkeypatch.setattr(trainer, "Divergence", lambda mean: strict)
+    monkeypatch.setattr(trainer, "Divergence", lambda mean, steady: strict)
     steps = str(2 * IN_A_ROW)
     assert train("--from", "runs/x", "--beta", "0.3", "--out", "y", "--steps", steps) == 0
     [warning] = [line for line in capsys.readouterr().err.splitlines() if "warning" in line]

@@ -32,6 +32,7 @@ from ..types import Array, Draw, Gradient
 
 SAMPLES = 8  # of the batch that are looked at again
 TIMES, IN_A_ROW = 2.0, 3  # how many times predict-the-mean's J, in how many evaluations
+JUMP = 1.2  # how many times the J of the evaluation before. (Overfitting raises J slowly.)
 
 
 class Watched:
@@ -163,25 +164,31 @@ def _finite(array: Array) -> bool:
 
 
 class Divergence:
-    """Sees the held-out J of each evaluation, and warns once if it stays high.
+    """Sees the held-out J of each evaluation, and warns once if it jumps up or stays high.
 
     Args:
         simple: the held-out J of predict-the-mean, or of what a new network answers if that is
             worse: one that predicts ε begins far above.
+        steady: whether J falls steadily where all is well. That of a network which predicts ε does
+            not: a small error at large t is a large one of x̂_0.
     """
 
-    def __init__(self, simple: float) -> None:
+    def __init__(self, simple: float, steady: bool = True) -> None:
         # A grey image has a J of less than 1 on images in [-1, 1], even where the mean is perfect.
         self.limit = max(TIMES * simple, 1.0)
-        self.above, self.said = 0, False
+        self.jump = JUMP if steady else np.inf
+        self.above, self.before, self.said = 0, np.inf, False
 
     def see(self, held_out: float) -> str | None:
         """The warning, or None."""
         self.above = 0 if held_out <= self.limit else self.above + 1
-        if self.said or self.above < IN_A_ROW:
+        before, self.before = self.before, held_out
+        jumped = held_out > self.jump * before
+        if self.said or not (jumped or self.above >= IN_A_ROW):
             return None
         self.said = True
-        return (
-            f"warning: the held-out J has been above {self.limit:.3g} for {self.above} "
-            f"evaluations, and is now {held_out:.4g}: this run diverges"
-        )
+        if self.above >= IN_A_ROW:
+            how = f"has been above {self.limit:.3g} for {self.above} evaluations, and is now"
+        else:
+            how = f"jumped from {before:.4g} at the last evaluation to"
+        return f"warning: the held-out J {how} {held_out:.4g}: this run diverges"

@@ -69,7 +69,7 @@ class Config:
     beta: Annotated[
         float,
         "learning rate β in θ ← θ − β∇J (for --objective mse); with adam 0.004, with momentum "
-        "0.14, with measured multipliers 0.004, without any 0.1, with another prediction or weight "
+        "0.14, with measured multipliers 0.001, without any 0.1, with another prediction or weight "
         "0.7, else",
     ] = None  # type: ignore[assignment]
     warmup: Annotated[int, "steps in which β rises from 0"] = 300

@@ -52,7 +52,7 @@ class Trainer:
         self.comparison = Comparison(curve, config.warmup)
         self.mean = setup.draws.of_one_answer(mean_of(setup.seen))
         self.new = max(self.mean, self.of_a_new_network())
-        self.divergence = Divergence(self.new)
+        self.divergence = Divergence(self.new, steady=config.predicts != "eps")
         # The record has J in the form "mse", whatever the objective is. Each factor is 1 over a
         # whole number. Dividing the whole numbers rounds once, dividing the factors three times.
         M, D = config.batch_size, math.prod(config.unet.image)
