@@ -75,7 +75,7 @@ def test_another_name_of_a_split_is_refused():
 
 
 def test_new_runs_are_stratified_and_older_recipes_and_shipped_models_are_not():
-    older = {"cifar10", "digits", "digits_classes", "emoji", "fashion"}
+    older = {"cifar10", "digits", "digits_classes", "fashion"}
     assert configuration.Config().split == "stratified"
     assert configuration.from_dict({}).split == "stratified"
     for name in recipes.names():
