@@ -170,7 +170,13 @@ def measured_seeds():
     adam_long = dataclasses.replace(ADAMS, beta=8e-3, decay="linear", steps=LONG)
     rows = (ADAMS, Row(beta=2.0, warmup=300), MEASURED, AVERAGED)
     short = [[dataclasses.replace(row, seed=seed) for seed in SEEDS] for row in rows]
-    rows = (adam_long, dataclasses.replace(MEASURED, steps=LONG))
+    falls = {"decay": "linear", "steps": LONG}
+    rows = (
+        adam_long,
+        dataclasses.replace(MEASURED, steps=LONG),
+        dataclasses.replace(MEASURED, beta=6e-3, **falls),
+        dataclasses.replace(AVERAGED, beta=8e-3, **falls),
+    )
     return short, [[dataclasses.replace(row, seed=seed) for seed in SEEDS] for row in rows]
 
 
