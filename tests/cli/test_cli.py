@@ -36,7 +36,7 @@ BAD_INPUT = {
     "train --out x --groups 3": "groups: expected a divisor of 16 channels, got 3",
     "train --out x --levels 1,b": "expected whole numbers with commas between them, got '1,b'",
     "train --out x --recipe nothing": (
-        "--recipe: expected one of cifar10, digits, digits_classes, emoji, fashion"
+        "--recipe: expected one of cifar10, digits, digits_classes, emoji, emoji_32, fashion"
     ),
     "train --out x --recipe digits --config y": "expected one of them, not both",
     "train --out x --config absent.toml": "absent.toml: cannot be read",

@@ -14,7 +14,7 @@ from tinyddpm.runs import config as configuration, ema, recipes
 from tinyddpm.runs.training import run
 
 TINY = dataclasses.replace(small_runs.TINY, T=20, warmup=3, every=4, steps=12)
-WITH_CURVES = ["digits", "digits_classes", "emoji", "fashion", "fashion_classes"]
+WITH_CURVES = ["digits", "digits_classes", "emoji", "emoji_32", "fashion", "fashion_classes"]
 # Options that a run may change without changing its J.
 SAME_J = {
     "seed": 5,
@@ -30,6 +30,7 @@ IMAGES = {
     "digits": (1, 8, 8),
     "fashion-mnist": (1, 28, 28),
     "emoji-16": (3, 16, 16),
+    "emoji-32": (3, 32, 32),
     "cifar-10": (3, 32, 32),
 }
 
