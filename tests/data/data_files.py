@@ -3,13 +3,14 @@
 import functools
 import io
 import struct
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
 from PIL import Image
 
-from tinyddpm.data import DataError, digits, load
+from tinyddpm.data import DataError, datasets, digits, load
 
 # The first 60 digits, as uint8.
 DIGIT_IMAGES = np.rint((digits().images[:60, 0] + 1) * 127.5).astype(np.uint8)
@@ -68,3 +69,8 @@ def folder_of(tmp_path, **pictures):
     for name, picture in pictures.items():
         Image.fromarray(picture).save(tmp_path / f"{name}.png")
     return tmp_path
+
+
+def change(monkeypatch, name, **changes):
+    """The data set `name`, for the rest of the test, with these changes to its Source."""
+    monkeypatch.setitem(datasets.SOURCES, name, replace(datasets.SOURCES[name], **changes))

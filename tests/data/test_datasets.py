@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import change
 
 from tinyddpm import cli, data
 from tinyddpm.data import DataError, datasets
@@ -39,11 +40,6 @@ def put(folder, packed=True):
         else:
             (folder / name).write_bytes(content)
     return folder
-
-
-def change(monkeypatch, name, **changes):
-    """The data set `name`, for the rest of the test, with these changes to its Source."""
-    monkeypatch.setitem(datasets.SOURCES, name, replace(datasets.SOURCES[name], **changes))
 
 
 @pytest.fixture

@@ -5,13 +5,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from data_files import change
 from fontTools.fontBuilder import FontBuilder
 from fontTools.ttLib import newTable
 from fontTools.ttLib.tables import C_B_D_T_, E_B_L_C_
 from fontTools.ttLib.tables.BitmapGlyphMetrics import SmallGlyphMetrics
 from PIL import Image
 
-from tests.data.test_datasets import change
 from tinyddpm import data
 from tinyddpm.data import datasets, emoji
 from tinyddpm.data.image_files import DataError
