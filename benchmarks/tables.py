@@ -6,6 +6,7 @@ import statistics
 from .results import CURVATURES, read
 from .rows import (
     ELSEWHERE,
+    FEW,
     SEEDED,
     best,
     elsewhere,
@@ -95,11 +96,9 @@ def seeds_table(groups, kept):
             gap = "{:+.4f} ± {:.4f}".format(*interval([a - b for a, b in zip(found, J[adam])]))
         each = ", ".join(f"{x:.4f}" for x in found)
         mean = "{:.4f} ± {:.4f}".format(*interval(found))
-        setting = [row.steps, row.optimiser, row.c, f"{row.beta:g}", row.warmup]
-        lines.append([*setting, each, mean, gap, f"`{row}`"])
-    head = ["steps", "update", "multipliers", "β", "warm-up", "test J, seeds 0, 1, 2"]
-    head += ["mean, 95 % interval", "less Adam's, seed by seed", "settings (and seed=1, seed=2)"]
-    return table(head, lines) if lines else ""
+        lines.append([f"`{row}`", each, mean, gap])
+    head = ["settings (and seed=1, seed=2)", "test J, seeds 0, 1, 2", "mean, 95 % interval"]
+    return table([*head, "less Adam's, seed by seed"], lines) if lines else ""
 
 
 def tables_b(kept):
@@ -135,13 +134,22 @@ def tables_d(kept):
 
 
 def targets_table(rows, kept):
-    """Of (predicts, weight, update) -> row: those that were made."""
-    lines = []
-    for targeted, row in rows.items():
-        if str(row) in kept:
-            found = [shown(row, kept, column) for column in ("test", "frechet", "coverage")]
-            lines.append([*targeted, f"{row.beta:g}", *found])
-    return table(["predicts", "weight", "update", "β", "test J", "Fréchet", "coverage"], lines)
+    """Of (predicts, weight, update) -> row: those that were made, each update in a column."""
+    updates = dict.fromkeys(update for _, _, update in rows)
+    made = {where: row for where, row in rows.items() if str(row) in kept}
+    lines = [
+        [*target, *(cell(made.get((*target, update)), kept) for update in updates)]
+        for target in dict.fromkeys(where[:2] for where in made)
+    ]
+    return table(["predicts", "weight", *updates], lines)
+
+
+def cell(row, kept):
+    """Test J, Fréchet and coverage, and with which β."""
+    if row is None:
+        return ""
+    found = [shown(row, kept, column) for column in ("test", "frechet", "coverage")]
+    return f"{', '.join(dict.fromkeys(found))} (β {row.beta:g})"
 
 
 def tables_e(kept):
@@ -154,12 +162,11 @@ def tables_e(kept):
     yield table(head, lines)
     for groups in measured_seeds():
         yield seeds_table(groups, kept)
-    lines = [
-        [setting, name, shown(row, kept, "validation_3"), shown(row, kept, "test"), f"`{row}`"]
-        for (setting, name), row in measured_elsewhere().items()
-        if str(row) in kept
-    ]
-    yield table(["setting", "multipliers", "validation J", "test J", "settings"], lines)
+    found = measured_elsewhere()
+    words = list(dict.fromkeys(setting for setting, _ in found))
+    made = {where: shown(row, kept, "test") for where, row in found.items() if str(row) in kept}
+    lines = [[f"`{w}`", *(made.get((w, name), "") for name in FEW)] for w in words]
+    yield table(["setting", *(f"{name} `{row}`" for name, row in FEW.items())], lines)
     made = [row for row in many_seeds() if str(row) in kept]
     found = [score(row, kept, "test") for row in made]
     ended = [J for J in found if math.isfinite(J)]

@@ -115,10 +115,9 @@ class Measured:
         if self.squares is None:
             raise ValueError("measured: expected a step or a state before it")
         squares = _like(unet.theta, "squares", self.squares)
-        xp = array_module(squares)
-        out = xp.divide(squares, self.done, out=xp.empty_like(squares) if out is None else out)
+        out = array_module(squares).empty_like(squares) if out is None else out
         self._slices = self._slices or unet.slices()  # which takes as long as the rest
-        _invert(out, self._slices, self.damping)
+        _invert(squares, self.done, self._slices, self.damping, out)
         return out
 
     def state(self) -> dict[str, Array]:
@@ -157,17 +156,20 @@ def _like(theta: Array, name: str, vector: Array) -> Array:
     return vector if array_module(vector) is xp else xp.asarray(vector)
 
 
-def _invert(squares: Array, slices: Mapping[str, slice], damping: float) -> None:
-    """Write c² into the place of E[(∇J)²]."""
+def _invert(
+    squares: Array, k: int, slices: Mapping[str, slice], damping: float, out: Array
+) -> None:
+    """Write c² into out, from the sum of k squares: √k/√(sum + damping · its mean)."""
     xp, arrays = array_module(squares), slices.values()
     rooms = np.diff([*(where.start for where in arrays), len(squares)])  # with the padding
     sizes = xp.asarray([where.stop - where.start for where in arrays], squares.dtype)
-    means = xp.stack([squares[where].sum() for where in arrays]) / sizes
+    # (add.reduceat would be one call. But CuPy's subtracts two sums over all of θ: too inexact.)
+    means = xp.asarray([xp.add.reduce(squares[where]) for where in arrays]) / sizes
     heard = means > SILENT**2 * means.max()
     added = xp.where(heard, damping * means, xp.inf).astype(squares.dtype)
-    squares += xp.repeat(added, rooms.tolist())
-    xp.sqrt(squares, out=squares)
-    xp.divide(1, squares, out=squares)
+    xp.add(squares, xp.repeat(added, rooms.tolist()), out=out)
+    xp.sqrt(out, out=out)
+    xp.divide(k**0.5, out, out=out)
 
 
 def by_kind(unet: UNet, c2: Array) -> dict[str, tuple[float, float, float]]:
