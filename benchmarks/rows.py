@@ -179,10 +179,23 @@ def measured_seeds():
     return short, [[dataclasses.replace(row, seed=seed) for seed in SEEDS] for row in rows]
 
 
+def measured_otherwise():
+    """What is measured twice or capped: beside what is measured once, and after as many steps."""
+    long = dataclasses.replace(MEASURED, steps=LONG)
+    rows = long, dataclasses.replace(long, c="measured_twice")
+    twice = [[dataclasses.replace(row, seed=seed) for seed in SEEDS] for row in rows]
+    capped = [
+        dataclasses.replace(MEASURED, c=c, beta=beta)
+        for c in ("measured", "measured_capped")
+        for beta in (4e-3, 8e-3)
+    ]
+    return twice, capped
+
+
 def many_seeds():
-    """Twenty seeds: does any diverge?"""
-    row = dataclasses.replace(MEASURED, beta=0.002)
-    return [dataclasses.replace(row, seed=seed) for seed in range(20)]
+    """Lists of twenty seeds: does any diverge, after 600 steps and after as many as a recipe's?"""
+    rows = [dataclasses.replace(MEASURED, beta=0.002, steps=steps) for steps in (600, 3000)]
+    return [[dataclasses.replace(row, seed=seed) for seed in range(20)] for row in rows]
 
 
 FEW = {  # what trains for 300 steps elsewhere
@@ -240,7 +253,8 @@ STAGES = {
         lambda kept: flat(measured_grids().values()),
         lambda kept: flat(flat(measured_seeds())),
         lambda kept: list(measured_elsewhere().values()),
-        lambda kept: many_seeds(),
+        lambda kept: flat(many_seeds()),
+        lambda kept: [*flat(measured_otherwise()[0]), *measured_otherwise()[1]],
     ],
     "f": [lambda kept: list(on_fashion().values())],
 }

@@ -35,6 +35,7 @@ from tinyddpm.runs.heldout import Draws, mean_image
 
 from .head import Head
 from .results import CURVATURES, RESULTS, keep, keep_curvature, read
+from .variants import Capped, Twice
 
 OPTIMISERS = {"sgd": lambda: train.gradient_descent, "momentum": Momentum, "adam": Adam}
 NETWORKS = {  # data -> levels, attention
@@ -54,7 +55,7 @@ class Row:
     c: multipliers. ones; hand: those of nn/multipliers.py; derived1, derived2, …: from measured
         curvature, in so many rounds; width: hand, with the last scaled by its fan-in; measured:
         for each number of θ, during the warm-up (more/training/calibration.py). Its momentum is a
-        mean of gradients, not a sum.
+        mean of gradients, not a sum. measured_twice, measured_capped: see variants.py.
     decay: β after the warm-up. constant, or linear or cosine down to 0 at the last step.
     judges: at most so many validation images, and so many test images, have their J computed.
     """
@@ -142,7 +143,8 @@ class Row:
             # their number.
             last = Multipliers.last * (16 / self.base) ** 0.5
             return dataclasses.replace(Multipliers(), last=last)
-        return {"ones": ONES, "measured": ONES, "hand": Multipliers()}[self.c]
+        plain = self.c in ("ones", "measured", "measured_twice", "measured_capped")
+        return ONES if plain else {"hand": Multipliers()}[self.c]
 
 
 def split(source):
@@ -228,6 +230,10 @@ def steps(row, unet, images, schedule, gradient):
         fits = row.optimiser in ("sgd", "momentum")
         expect(fits, "optimiser", "sgd or momentum with c=measured", row.optimiser)
         update = Measured(row.warmup, momentum=0.9 if row.optimiser == "momentum" else 0.0)
+    elif row.c.startswith("measured"):
+        expect(row.optimiser == "sgd", "optimiser", f"sgd with c={row.c}", row.optimiser)
+        twice = row.c == "measured_twice"
+        update = Twice(row.warmup, row.steps // 2) if twice else Capped(row.warmup)
     how = {"seed": row.seed, "batch_size": row.batch, "gradient": gradient, "update": update}
     endless = train.train(unet, images, schedule, row.step_size, **how)
     return itertools.islice(endless, row.steps)

@@ -15,6 +15,7 @@ from .rows import (
     many_seeds,
     measured_elsewhere,
     measured_grids,
+    measured_otherwise,
     measured_seeds,
     on_fashion,
     score,
@@ -167,14 +168,22 @@ def tables_e(kept):
     made = {where: shown(row, kept, "test") for where, row in found.items() if str(row) in kept}
     lines = [[f"`{w}`", *(made.get((w, name), "") for name in FEW)] for w in words]
     yield table(["setting", *(f"{name} `{row}`" for name, row in FEW.items())], lines)
-    made = [row for row in many_seeds() if str(row) in kept]
-    found = [score(row, kept, "test") for row in made]
-    ended = [J for J in found if math.isfinite(J)]
-    if ended:
-        spread = [f"{value:.4f}" for value in (statistics.mean(ended), min(ended), max(ended))]
-        head = ["seeds", "diverged", "mean of test J", "lowest", "highest", "settings of seed 0"]
-        line = [len(made), len(made) - len(ended), *spread, f"`{made[0]}`"]
-        yield table(head, [line])
+    head = ["settings of seed 0", "seeds", "diverged", "mean of test J", "lowest", "highest"]
+    yield table(head, [spread(rows, kept) for rows in many_seeds()])
+    twice, capped = measured_otherwise()
+    yield seeds_table(twice, kept)
+    lines = [
+        [f"`{row}`", shown(row, kept, "validation_3"), shown(row, kept, "test")] for row in capped
+    ]
+    yield table(["settings", "validation J", "test J"], lines)
+
+
+def spread(rows, kept):
+    """How many seeds were run and how many diverged; mean, lowest and highest test J."""
+    made = [row for row in rows if str(row) in kept]
+    ended = [J for row in made if math.isfinite(J := score(row, kept, "test"))]
+    found = [statistics.mean(ended), min(ended), max(ended)] if ended else []
+    return [f"`{rows[0]}`", len(made), len(made) - len(ended), *(f"{J:.4f}" for J in found)]
 
 
 def tables_f(kept):

@@ -9,7 +9,10 @@ from hypothesis import given, strategies as st
 from benchmarks import questions, results, rows, study, tables
 from benchmarks.head import Head
 from benchmarks.study import Row
+from benchmarks.variants import Capped, Twice
 from tinyddpm import data, schedule
+from tinyddpm.more.training.calibration import Measured
+from tinyddpm.nn.linear import Linear
 
 
 @given(
@@ -41,6 +44,40 @@ def test_measured_multipliers_are_frozen_when_the_warm_up_ends(optimiser, moment
 def test_adam_measures_its_own():
     with pytest.raises(ValueError, match="^optimiser: expected sgd or momentum with c=measured"):
         study.steps(Row(c="measured", optimiser="adam"), None, None, None, None)
+
+
+@pytest.mark.parametrize("c", ["measured_twice", "measured_capped"])
+def test_the_variants_are_of_plain_descent(c):
+    with pytest.raises(ValueError, match=f"^optimiser: expected sgd with c={c}"):
+        study.steps(Row(c=c, optimiser="momentum"), None, None, None, None)
+
+
+def moves(update, gradients):
+    """The steps from θ = 0, with β = 1, for these gradients of a weight of 16 numbers."""
+    net, found = Linear(4, 4).initialise(0), []
+    where = net.slices()["weight"]
+    for k, value in enumerate(gradients, 1):
+        net.theta[...], net.grad[where] = 0, value
+        update(net, 1.0, k)
+        found.append(net.theta[where].copy())
+    return np.array(found)
+
+
+def test_measured_twice_the_second_values_have_the_first_ones_median():
+    early, late = [1] * 15 + [4], [4e-3] + [1e-3] * 15
+    found = moves(Twice(steps=2, at=5), [early] * 2 + [late] * 4)
+    c2 = found / -np.array([early] * 2 + [late] * 4)
+    np.testing.assert_allclose(c2[2:4], c2[[1, 1]], rtol=1e-5)  # frozen, while it measures again
+    assert c2[4].argmin() == 0 and c2[3].argmin() == 15
+    np.testing.assert_allclose(c2[4:], c2[[4, 4]], rtol=1e-5)
+    assert np.median(c2[4]) == pytest.approx(np.median(c2[3]), rel=1e-5)
+
+
+def test_a_cap_changes_the_largest_tenth_alone():
+    gradient = [1.0] * 15 + [1e-3]
+    (capped,), (whole,) = (moves(update, [gradient]) for update in (Capped(1), Measured(1)))
+    np.testing.assert_allclose(capped[:15], whole[:15], rtol=1e-6)
+    assert abs(capped[15]) < 0.9 * abs(whole[15])
 
 
 def test_the_step_size_rises_and_falls():
