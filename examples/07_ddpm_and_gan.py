@@ -254,7 +254,7 @@ def draw_failures(axes, own, x, colour):
     looks = np.array([r.verdicts for r in own])
     axes.plot(x, (looks != "fine").sum(axis=0), "o-", color=colour, label=own[0].name)
     axes.plot(x, (looks == "broken").sum(axis=0), "--", color=colour, label="   break")
-    axes.set(xlim=(0, None), ylim=(-0.5, len(own) + 0.5))
+    axes.set(ylim=(-0.5, len(own) + 0.5))
     axes.legend(frameon=False, labelcolor="linecolor")
     tidy(axes)
 

@@ -1,9 +1,11 @@
 """What examples/07_ddpm_and_gan.py finds, in its quick setting."""
 
 import runpy
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image
 from test_architecture import ROOT
 
@@ -116,3 +118,12 @@ def test_the_networks_are_of_about_the_same_size():
 def test_the_picture_is_there(quick):
     with Image.open(quick[1] / "ddpm_and_gan.png") as picture:
         assert min(picture.size) > 150
+
+
+def test_the_picture_of_failures_shows_every_budget_of_every_model():
+    axes = Figure().subplots()
+    for name, last in (("DDPM", 300), ("GAN", 900), ("VAE", 500)):
+        r = SimpleNamespace(name=name, verdicts=["late", "fine"])
+        EXAMPLE["draw_failures"](axes, [r], np.array([100, last]), "k")
+    low, high = axes.get_xlim()
+    assert low < 100 and high > 900
