@@ -1,4 +1,4 @@
-"""What all tests share: a hypothesis profile, no terminal's width, plain layers."""
+"""What all tests share: a hypothesis profile, no terminal's width, plain layers, one core."""
 
 import os
 
@@ -6,8 +6,13 @@ import pytest
 from hypothesis import settings
 
 from tinyddpm.equivalents import FASTER
+from tinyddpm.fast.parallel import shards
 
 os.environ.pop("COLUMNS", None)  # xdist sets it; without a terminal lines are not wrapped
+
+# The other cores have tests of their own to run. A run, or a sampler, starts a worker only where a
+# test asks for one: starting it takes longer than what these small networks compute.
+shards.cores = lambda: 1
 
 # Derandomized: every run draws the same examples.
 settings.register_profile(

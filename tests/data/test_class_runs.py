@@ -31,8 +31,10 @@ SMALL = Config(
     beta=1.0,
     warmup=3,
     ema_decay=0.5,
-    every=20,
-    steps=40,
+    every=10,
+    steps=20,
+    workers=1,
+    shards=2,
     unet=UNetConfig(base=4, groups=2, blocks=1),
 )
 
@@ -83,10 +85,10 @@ def test_the_held_out_J_is_that_of_a_network_conditioned_on_the_class(trained, f
 
 
 def test_resumed_is_bit_identical_to_unbroken(few_digits, trained, tmp_path):
-    run(dataclasses.replace(few_digits, steps=25), tmp_path)
+    run(dataclasses.replace(few_digits, steps=13), tmp_path)
     run(few_digits, tmp_path, resume=True)
     whole, broken = (checkpoint.load(folder / CHECKPOINT) for folder in (trained, tmp_path))
-    assert whole.step == broken.step == 40
+    assert whole.step == broken.step == 20
     for name in whole.theta:
         assert whole.theta[name].tobytes() == broken.theta[name].tobytes()
 
@@ -94,7 +96,7 @@ def test_resumed_is_bit_identical_to_unbroken(few_digits, trained, tmp_path):
 def test_with_other_labels_it_is_another_run(few_digits, tmp_path):
     copy = tmp_path / "copy.npz"
     np.savez(copy, images=DIGIT_IMAGES, labels=DIGIT_LABELS)
-    config = dataclasses.replace(few_digits, data=str(copy))
+    config = dataclasses.replace(few_digits, data=str(copy), steps=1)
     run(config, tmp_path / "x")
     np.savez(copy, images=DIGIT_IMAGES, labels=DIGIT_LABELS[::-1])
     for changes, problem in (
@@ -107,7 +109,7 @@ def test_with_other_labels_it_is_another_run(few_digits, tmp_path):
 
 
 def test_without_classes_the_network_has_no_table_of_classes(few_digits, tmp_path):
-    run(dataclasses.replace(few_digits, classes=False), tmp_path)
+    run(dataclasses.replace(few_digits, classes=False, steps=1, every=1), tmp_path)
     assert "classes.table" not in checkpoint.load(tmp_path / BEST).theta
 
 
@@ -169,7 +171,8 @@ def test_eval_draws_each_class_as_often_as_it_occurs(trained, monkeypatch):
         return sample(self, *args, label=label, **options)
 
     monkeypatch.setattr(Run, "sample", noted)
-    evaluate(trained, n=9, steps=2, with_baselines=False)
+    # In principal components: a classifier of these images would have to be trained first.
+    evaluate(trained, n=9, steps=2, with_baselines=False, components=True)
     in_proportion = labels.in_proportion(real(Run(trained).config).labels, 9).tolist()
     assert asked == [in_proportion] and in_proportion != list(range(9))
 

@@ -10,7 +10,7 @@ import pytest
 from small_nets import SCHEDULE, open_files, small_net, some_batch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tinyddpm.fast.parallel import Shards, cores
+from tinyddpm.fast.parallel import Shards, cores, shards as shards_module
 from tinyddpm.schedule import linear
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers inherit files and pipes")
@@ -92,9 +92,11 @@ def test_one_worker_starts_no_process(monkeypatch):
 
 
 @pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="no processor affinity here")
-def test_the_default_is_the_cores_that_this_process_may_use():
+def test_the_default_is_the_cores_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(shards_module, "cores", cores)  # not the one of tests/conftest.py
     allowed = os.sched_getaffinity(0)
     assert cores() == len(allowed)
+    assert Shards(small_net(), SCHEDULE, shards=len(allowed)).count == len(allowed)
     try:
         os.sched_setaffinity(0, {min(allowed)})
         assert cores() == Shards(small_net(), SCHEDULE).count == 1
