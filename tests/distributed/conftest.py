@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import trains
-from mpi import launch
 
 from tinyddpm import data as datasets
 
@@ -20,5 +19,6 @@ def images(tmp_path_factory):
 @pytest.fixture(scope="module")
 def alone(images, tmp_path_factory):
     folder = tmp_path_factory.mktemp("alone")
-    assert not launch(0, trains.__file__, folder, images, 9, 1).returncode
+    for case in trains.CASES:
+        trains.run_alone(case, folder, images, 9)
     return folder

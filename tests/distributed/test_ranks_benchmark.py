@@ -42,6 +42,7 @@ def test_the_page_has_room_for_the_tables(tmp_path):
 
 
 @needs_mpi
+@pytest.mark.prove
 def test_it_prints_its_tables():
     small = "--rounds 1 --steps 2 --images 4 --bases 0"
     command = [sys.executable, "-m", "benchmarks.ranks", *small.split()]

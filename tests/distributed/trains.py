@@ -82,6 +82,16 @@ def harmful(compute, rank, harm):
     return harmed
 
 
+def run_alone(case, folder, data, steps):
+    """Such a run in this process, without MPI and without harm. It goes on."""
+    usual = part.LARGEST_MAP
+    try:
+        part.LARGEST_MAP = CASES[case][2] or 1 << 20
+        training.run(config_of(case, data, steps, 1), f"{folder}/{case}", resume="if there")
+    finally:
+        part.LARGEST_MAP = usual
+
+
 def main(folder, data, steps, workers, cases="all", harm="[]"):
     comm, harm = world(), json.loads(harm)
     with comm or contextlib.nullcontext(Alone()) as comm:
