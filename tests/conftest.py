@@ -6,13 +6,13 @@ import pytest
 from hypothesis import settings
 
 from tinyddpm.equivalents import FASTER
-from tinyddpm.fast.parallel import shards
+from tinyddpm.fast import parallel
 
 os.environ.pop("COLUMNS", None)  # xdist sets it; without a terminal lines are not wrapped
 
 # The other cores have tests of their own to run. A run, or a sampler, starts a worker only where a
 # test asks for one: starting it takes longer than what these small networks compute.
-shards.cores = lambda: 1
+parallel.cores = parallel.shards.cores = lambda: 1
 
 # No test could see whether bytes have reached the disk, and waiting for it is a fifth of a small
 # run. What is not an open file still raises OSError. Commands in processes of their own do wait.

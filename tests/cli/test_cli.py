@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few_digits import FEW
 from PIL import Image
 
 import tinyddpm
@@ -21,7 +22,7 @@ from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import Progress, Summary
 
 NETWORK = "--T 12 --base 4 --groups 2 --blocks 1".split()
-TINY = [*NETWORK, *"--batch-size 8 --every 2 --beta 0.5 --warmup 2".split()]
+TINY = [*NETWORK, *"--batch-size 8 --every 2 --beta 0.5 --warmup 2 --data".split(), FEW]
 PICTURES = {
     *("loss.png", "loss_by_t.png", "samples.png"),
     *("denoising.gif", "forward.png", "unet_walk.png"),
@@ -93,9 +94,10 @@ def test_train_again_needs_resume_and_then_goes_on(trained):
 
 
 @pytest.mark.parametrize("name", ["grid.png", "chain.gif", "samples.npz"])
-def test_sample_writes_what_the_name_says(trained, tmp_path, name):
-    done = run_program("sample", trained[0], "--n", 5, "--steps", 3, "--out", tmp_path / name)
-    assert done.returncode == 0 and "5 images, 3 steps of dpm, η = 1, " in done.stdout, done.stderr
+def test_sample_writes_what_the_name_says(trained, tmp_path, capsys, name):
+    options = "--n 5 --steps 3 --out".split()
+    assert cli.main(["sample", str(trained[0]), *options, str(tmp_path / name)]) == 0
+    assert "5 images, 3 steps of dpm, η = 1, " in capsys.readouterr().out
     if name.endswith("npz"):
         with np.load(tmp_path / name) as arrays:
             assert arrays["images"].shape == (5, 1, 8, 8) and np.abs(arrays["images"]).max() <= 1

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from few_digits import FEW
 
 import autograd
 import tinyddpm
@@ -20,6 +21,7 @@ from tinyddpm.runs.folder import CHECKPOINT
 
 PROGRAM = [sys.executable, "-W", "error", "-m", "tinyddpm"]
 TINY = "train --steps 2 --T 12 --base 4 --groups 2 --blocks 1 --batch-size 8 --no-pictures".split()
+TINY += ["--data", FEW]
 SIGINT_HERE = "import os, signal, time; os.kill(os.getpid(), signal.SIGINT); time.sleep(9)\n"
 ROOTS = [Path(package.__file__).parent for package in (tinyddpm, autograd)]
 

@@ -6,6 +6,7 @@ import shlex
 
 import numpy as np
 import pytest
+from few_digits import FEW
 from hypothesis import given, strategies as st
 
 from tinyddpm import cli
@@ -18,7 +19,8 @@ from tinyddpm.runs.training.lines import wrapped
 from tinyddpm.runs.training.progress import Limits
 
 NETWORK = "--T 12 --base 4 --groups 2 --blocks 1".split()
-TINY = [*NETWORK, *"--batch-size 8 --every 2 --beta 0.5 --warmup 2 --workers 1".split()]
+LEARNING = "--batch-size 8 --every 2 --beta 0.5 --warmup 2 --workers 1 --shards 2".split()
+TINY = [*NETWORK, *LEARNING, "--data", FEW]
 END = Summary(300, "all 300 steps are done", 0.1, 0.2, Progress(0.1, 290), at_last_step=True)
 
 
@@ -42,7 +44,8 @@ def test_before_its_first_step_it_says_what_it_will_do(tmp_path, capsys):
 
 def test_what_was_found_fits_the_terminal_too(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "40")
-    cli.main(["train", "--out", str(tmp_path / "x"), "--steps", "1", "--no-pictures", *TINY])
+    options = [*TINY, "--data", "digits", "--steps", "1", "--no-pictures"]
+    cli.main(["train", "--out", str(tmp_path / "x"), *options])
     said = capsys.readouterr().out.split("Next:")[0]
     assert "1797 images" in said.replace(",", "") and max(map(len, said.splitlines())) <= 40
 

@@ -10,7 +10,8 @@ import pytest
 from small_nets import SCHEDULE, open_files, small_net, some_batch
 from threadpoolctl import threadpool_info, threadpool_limits
 
-from tinyddpm.fast.parallel import Shards, cores, shards as shards_module
+from tinyddpm.fast.parallel import Shards, shards as shards_module
+from tinyddpm.fast.parallel.processes import cores
 from tinyddpm.schedule import linear
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers inherit files and pipes")

@@ -6,6 +6,7 @@ import resource
 
 import numpy as np
 import pytest
+from few_digits import FEW
 
 from tinyddpm import cli
 from tinyddpm.nn import UNetConfig
@@ -17,7 +18,9 @@ from tinyddpm.runs.folder import BEST, CHECKPOINT, METRICS
 # The smallest network that has every kind of layer, and the smallest that there is.
 WHOLE = UNetConfig(base=4, groups=2, blocks=1)
 LEAST = UNetConfig(base=4, levels=(1,), attention=(), groups=2, blocks=1)
-TINY = Config(T=12, batch_size=8, beta=0.5, warmup=2, every=2, steps=4, unet=WHOLE)
+TINY = Config(
+    data=FEW, T=12, batch_size=8, beta=0.5, warmup=2, every=2, steps=4, shards=2, unet=WHOLE
+)
 
 # A checkpoint's configuration and arrays, as few as may be.
 LEAST_CONFIG = Config(unet=UNetConfig(base=2, levels=(1,), groups=1, blocks=1))

@@ -7,7 +7,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from small_runs import WHOLE
+from small_runs import LEAST
 
 from tinyddpm import cli, data, noise
 from tinyddpm.explore.chain import Chain, Settings
@@ -31,7 +31,7 @@ SMALL = {"T": 12, "batch_size": 6, "warmup": 3, "every": 4, "steps": 8, "workers
 def made(place, **options):
     """The configuration of a small run that learns its variance."""
     values = {"data": str(place / "digits.npy"), "learn_sigma": True, "optimiser": "adam"}
-    return dataclasses.replace(from_dict(values | SMALL | options), unet=WHOLE)
+    return dataclasses.replace(from_dict(values | SMALL | options), unet=LEAST)
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from few_digits import FEW
 from small_runs import WHOLE
 
 from tinyddpm import cli, data
@@ -22,10 +23,11 @@ from tinyddpm.runs.training import run
 SMALL = {"T": 12, "batch_size": 8, "warmup": 2, "every": 4, "steps": 8, "workers": 1}
 NETWORK = "--T 12 --base 4 --groups 2 --blocks 1 --batch-size 4 --every 2 --warmup 2 --workers 1"
 METHODS = (
-    {"predicts": "eps"},
+    # ε and a learned variance by themselves: the last of these has both
+    pytest.param({"predicts": "eps"}, marks=pytest.mark.prove),
     {"predicts": "v", "optimiser": "adam"},
     {"weight": "min_snr"},
-    {"learn_sigma": True},
+    pytest.param({"learn_sigma": True}, marks=pytest.mark.prove),
     {"learn_sigma": True, "predicts": "eps", "optimiser": "adam"},
 )
 
@@ -95,7 +97,7 @@ def test_its_pictures_are_of_x0_and_do_not_mix_two_scales(folder, monkeypatch):
 
 
 def test_info_shows_measured_multipliers_by_kind_of_layer(tmp_path, capsys):
-    config = from_dict(SMALL | {"multipliers": "measured"})
+    config = from_dict(SMALL | {"multipliers": "measured", "data": FEW})
     for multipliers, shown in (("measured", True), ("hand", False)):
         changed = dataclasses.replace(config, unet=WHOLE, multipliers=multipliers, beta=0.004)
         run(changed, tmp_path / multipliers)
@@ -136,7 +138,13 @@ def train(line):
         ("--multipliers none", 0.1, "none"),
     ],
 )
-@pytest.mark.parametrize("start", ["--recipe digits --data few.npy", "--from runs/x"])
+@pytest.mark.parametrize(
+    "start",
+    [
+        "--recipe digits --data few.npy",
+        pytest.param("--from runs/x", marks=pytest.mark.prove),
+    ],
+)
 def test_beta_suits_the_optimiser_whatever_the_run_starts_from(
     start, line, beta, multipliers, here
 ):

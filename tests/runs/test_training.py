@@ -4,7 +4,7 @@ import dataclasses
 
 import numpy as np
 import pytest
-from small_runs import WHOLE, records
+from small_runs import LEAST, WHOLE, records
 
 from tinyddpm import data
 from tinyddpm.runs import checkpoint
@@ -13,8 +13,8 @@ from tinyddpm.runs.folder import BEST, CHECKPOINT, METRICS
 from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import run
 
-UNET = dataclasses.replace(WHOLE, dropout=0.1)
-SMALL = Config(T=20, batch_size=8, beta=0.5, warmup=3, every=4, steps=12, unet=UNET)
+UNET = dataclasses.replace(LEAST, dropout=0.1)
+SMALL = Config(T=20, batch_size=8, beta=0.5, warmup=3, every=4, steps=12, shards=2, unet=UNET)
 
 
 @pytest.fixture(scope="module")
@@ -117,8 +117,7 @@ def test_the_record_has_J_in_the_form_mse_for_every_objective(objective, few_dig
 def test_one_image_alone_trains(tmp_path):
     path = tmp_path / "one.npy"
     np.save(path, data.digits().images[:1, 0])
-    run(
-        dataclasses.replace(SMALL, data=str(path), batch_size=1, steps=30, every=30), tmp_path / "x"
-    )
+    alone = {"data": str(path), "batch_size": 1, "steps": 30, "every": 30, "unet": WHOLE}
+    run(dataclasses.replace(SMALL, **alone), tmp_path / "x")
     J = [record["J"] for record in steps_in(tmp_path / "x")]
     assert np.mean(J[-5:]) < 0.5 * np.mean(J[:5])
