@@ -25,7 +25,7 @@ SMALL = Config(
     warmup=2,
     every=2,
     steps=4,
-    unet=UNetConfig(base=4, groups=2, blocks=1),
+    unet=UNetConfig(base=4, levels=(1,), attention=(), groups=2, blocks=1),
 )
 TRAINING, HELD_OUT = data.split(dataclasses.replace(data.digits(), labels=None), "stratified")
 DIGITS = TRAINING.images
