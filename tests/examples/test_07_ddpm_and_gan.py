@@ -1,4 +1,4 @@
-"""What examples/07_ddpm_and_gan.py finds, in its quick setting."""
+"""What examples/07_ddpm_and_gan.py finds, in its quick setting, with one seed."""
 
 import runpy
 from types import SimpleNamespace
@@ -17,7 +17,9 @@ EXAMPLE = runpy.run_path(str(ROOT / "examples/07_ddpm_and_gan.py"))
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     folder = tmp_path_factory.mktemp("pictures")
-    runs = EXAMPLE["main"](["--quick", "--out", str(folder)])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(EXAMPLE["QUICK"], "seeds", 1)
+        runs = EXAMPLE["main"](["--quick", "--out", str(folder)])
     return {name: [r for r in runs if r.name == name] for name in EXAMPLE["MODELS"]}, folder
 
 

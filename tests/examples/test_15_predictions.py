@@ -1,4 +1,4 @@
-"""What examples/15_predictions.py finds, in its quick setting."""
+"""What examples/15_predictions.py finds, in less than its quick setting."""
 
 import math
 import runpy
@@ -19,9 +19,10 @@ LINEAR = schedule.linear(1000)
 @pytest.fixture(scope="module")
 def quick(tmp_path_factory):
     path = tmp_path_factory.mktemp("pictures") / "picture.png"
-    fast.enable()
-    yield EXAMPLE["main"](["--quick", "--out", str(path)]), path
-    fast.disable()
+    with pytest.MonkeyPatch.context() as patch, fast.enabled():
+        for name, value in {"steps": 16, "trial": 6, "samples": 8, "images": 16}.items():
+            patch.setattr(EXAMPLE["QUICK"], name, value)
+        return EXAMPLE["main"](["--quick", "--out", str(path)]), path
 
 
 def test_with_little_noise_eps_and_v_give_the_better_image(quick):
