@@ -113,7 +113,7 @@ def test_a_run_is_not_made_twice(tmp_path, monkeypatch):
 @pytest.mark.parametrize("row", [Row(beta=1.0), Row(beta=0.002, c="measured")])
 def test_what_a_run_finds_has_its_place_in_the_file(row):
     """Also where the steps are no multiple of 3."""
-    found = study.run(dataclasses.replace(row, warmup=10, steps=50, judges=100))
+    found = study.run(dataclasses.replace(row, base=8, batch=32, warmup=10, steps=32, judges=40))
     thirds = {"validation_1", "validation_2", "validation_3"}
     assert set(found) == thirds | {"test", "test_last_theta"}
     assert set(found) <= set(results.COLUMNS[results.RESULTS])

@@ -18,7 +18,8 @@ from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 NOTEBOOK = json.loads((ROOT / "examples" / "gpu_colab.ipynb").read_text(encoding="utf-8"))
-SETTINGS = {"DEVICE": "cpu", "STEPS": 2, "OPTIONS": "--base 8 --T 20 --batch-size 8 --workers 1"}
+SMALL = "--base 8 --levels 1 --attention= --blocks 1 --T 20 --batch-size 8 --workers 1"
+SETTINGS = {"DEVICE": "cpu", "STEPS": 2, "OPTIONS": SMALL}
 NOT_HERE = ("git clone", "pip install", "nvidia-smi")
 
 

@@ -14,7 +14,7 @@ from tinyddpm.explore import words
 from tinyddpm.explore.explorer import Explorer
 
 TS = 1, 10, 60, 150, 250, 400, 550, 706, 850, 1000
-IMAGES = range(0, 60, 5)
+FEW, MORE = range(0, 60, 10), range(5, 60, 10)  # numbers of held-out images
 
 
 def gap(a, b):
@@ -50,11 +50,16 @@ def needs_its_own_data(explorer):
         pytest.skip("Fashion-MNIST is not here")
 
 
+@pytest.fixture(scope="module", params=[FEW, pytest.param(MORE, marks=pytest.mark.prove)], ids=str)
+def images(request):
+    return request.param
+
+
 @pytest.fixture(scope="module")
-def looks(shipped):
-    """(Look, its image's number), more than a hundred, with the class and without."""
+def looks(shipped, images):
+    """(Look, its image's number), with the class and without."""
     found = []
-    for image in IMAGES:
+    for image in images:
         for label in {None, None if shipped.labels is None else int(shipped.labels[image])}:
             found += [(shipped.look(image, t, seed=image, label=label), image) for t in TS]
     return found
@@ -176,7 +181,7 @@ def test_of_how_many_images_the_ideal_denoiser_is_made(shipped):
 
 
 def test_the_caption_of_the_curves_is_true_of_them(shipped):
-    for image in range(0, 60, 12):
+    for image in FEW:
         ts, errors = shipped.errors(image, seed=image)
         caption, dashed = words.of_curves(ts, errors), errors["mean"][0]
         for name, who in (("network", "network's"), ("ideal", "ideal denoiser's")):
@@ -194,7 +199,7 @@ def test_the_caption_of_the_curves_is_true_of_them(shipped):
 
 
 def test_the_caption_of_a_drawing_and_of_its_results_is_true(shipped):
-    for image in range(0, 60, 12):
+    for image in FEW:
         x = shipped.images[image]
         for t in TS:
             look = shipped.look_at(x, t)
@@ -215,9 +220,9 @@ def test_the_caption_of_a_drawing_and_of_its_results_is_true(shipped):
 # ---- the class -----------------------------------------------------------------------------------
 
 
-def test_J_of_a_step_is_the_error_beside_the_same_words_about_the_class(shipped):
+def test_J_of_a_step_is_the_error_beside_the_same_words_about_the_class(shipped, images):
     """One image, t, ε and class have one error, whichever tab shows it."""
-    for image in IMAGES:
+    for image in images:
         label = None if shipped.labels is None else int(shipped.labels[image])
         for one in {None, label}:
             look = shipped.look(image, 300, seed=2, label=one)

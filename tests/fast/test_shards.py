@@ -220,7 +220,7 @@ def test_print_what_handing_a_step_over_costs(capsys):
     unet = UNet(config).initialise(0)
     xt, t = np.zeros((2, 1, 2, 2), np.float32), np.ones(2, int)
 
-    def median(function, times=200):
+    def median(function, times=50):
         seconds = []
         for _ in range(times):
             began = time.perf_counter()
