@@ -27,6 +27,12 @@ LEAST_CONFIG = Config(unet=UNetConfig(base=2, levels=(1,), groups=1, blocks=1))
 ARRAYS = {"a.weight": np.arange(6, dtype=np.float32).reshape(2, 3), "b": np.float32([-0.5])}
 
 
+def later(rows, *further):
+    """The rows of a table; those with these numbers are for `make prove`."""
+    prove = pytest.mark.prove
+    return [pytest.param(row, marks=[prove] * (i in further)) for i, row in enumerate(rows)]
+
+
 def records(folder):
     """The lines of metrics.jsonl without wall-clock fields. Each must be whole."""
     lines = (folder / METRICS).read_text().splitlines(keepends=True)

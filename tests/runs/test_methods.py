@@ -10,7 +10,7 @@ import sys
 
 import numpy as np
 import pytest
-from small_runs import LEAST, assert_same_run, at_step, damage, records
+from small_runs import LEAST, assert_same_run, at_step, damage, later, records
 
 from tinyddpm import data
 from tinyddpm.more import predictions
@@ -46,16 +46,6 @@ METHODS = [
     {"loss_aware_t": True, "T": 3, "batch_size": 24},  # each t has ten losses before step 8
     {"loss_aware_t": True, "T": 3, "batch_size": 24, "predicts": "v", "workers": 2},
 ]
-# What these keep in a checkpoint, another of the list keeps too.
-FURTHER = {2, 6, 7, 8, 9, 10, 11, 14, 15}
-
-
-def marked(further):
-    """All methods; those with these numbers are for `make prove`."""
-    return [
-        pytest.param(method, marks=pytest.mark.prove) if i in further else method
-        for i, method in enumerate(METHODS)
-    ]
 
 
 @pytest.fixture(scope="module")
@@ -78,7 +68,8 @@ def words(method):
 # ---- resumed exactly -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", marked(FURTHER), ids=words)
+# What the others keep in a checkpoint, one of these keeps too.
+@pytest.mark.parametrize("method", later(METHODS, 2, *range(6, 12), 14, 15), ids=words)
 def test_a_killed_and_resumed_run_is_the_unbroken_one(method, images, tmp_path, monkeypatch):
     """Ended by a signal in the warm-up and after it, and once without a word after a checkpoint."""
     config = made(images, **method)
@@ -109,7 +100,7 @@ def first_J(config, **plugs):
     return [next(steps).J for _ in range(9)]
 
 
-@pytest.mark.parametrize("method", marked({2, 15}), ids=words)
+@pytest.mark.parametrize("method", later(METHODS, 2, 15), ids=words)
 def test_a_run_takes_the_steps_of_its_method_and_no_others(method, images, tmp_path):
     config = made(images, **method, objective="mse")
     run(dataclasses.replace(config, workers=1, steps=9), tmp_path / "x")
