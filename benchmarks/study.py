@@ -143,8 +143,8 @@ class Row:
             # their number.
             last = Multipliers.last * (16 / self.base) ** 0.5
             return dataclasses.replace(Multipliers(), last=last)
-        plain = self.c in ("ones", "measured", "measured_twice", "measured_capped")
-        return ONES if plain else {"hand": Multipliers()}[self.c]
+        plain = dict.fromkeys(("ones", "measured", "measured_twice", "measured_capped"), ONES)
+        return (plain | {"hand": Multipliers()})[self.c]
 
 
 def split(source):

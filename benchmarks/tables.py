@@ -150,7 +150,8 @@ def cell(row, kept):
     if row is None:
         return ""
     found = [shown(row, kept, column) for column in ("test", "frechet", "coverage")]
-    return f"{', '.join(dict.fromkeys(found))} (β {row.beta:g})"
+    said = ", ".join(dict.fromkeys(found))  # "diverged" once, not three times
+    return f"{said} (β {row.beta:g})"
 
 
 def tables_e(kept):
