@@ -2,7 +2,6 @@
 
 import itertools
 import os
-import time
 
 import numpy as np
 import pytest
@@ -212,23 +211,3 @@ def test_a_gradient_that_no_worker_can_import_is_refused():
     shards = Shards(small_net(), SCHEDULE, 2, gradient=local)
     with pytest.raises(ValueError, match=message), shards:
         pass
-
-
-def test_print_what_handing_a_step_over_costs(capsys):
-    """No assertion: it is a figure of the machine. See it with `pytest -s`."""
-    config = UNetConfig((1, 2, 2), base=2, levels=(1,), blocks=1, groups=1)
-    unet = UNet(config).initialise(0)
-    xt, t = np.zeros((2, 1, 2, 2), np.float32), np.ones(2, int)
-
-    def median(function, times=50):
-        seconds = []
-        for _ in range(times):
-            began = time.perf_counter()
-            function()
-            seconds.append(time.perf_counter() - began)
-        return 1e3 * float(np.median(seconds))
-
-    with Shards(unet, SCHEDULE, 2, shards=2) as shards:
-        whole = median(lambda: shards.denoise(xt, t))
-        alone = median(lambda: unet.denoise(xt[:1], t[:1]))
-    print(f"\nhanding over: {whole - alone:.3f} ms beside {alone:.3f} ms of work")
