@@ -69,6 +69,11 @@ def flat(groups):
     return [row for rows in groups for row in rows]
 
 
+def seeded(row):
+    """The row, once for each seed."""
+    return [dataclasses.replace(row, seed=seed) for seed in SEEDS]
+
+
 # ---- question a: each update with each set of multipliers ----------------------------------------
 
 
@@ -168,7 +173,7 @@ def measured_seeds():
     """Lists of one row for each seed: what is measured, after Adam."""
     adam_long = dataclasses.replace(ADAMS, beta=8e-3, decay="linear", steps=LONG)
     rows = (ADAMS, Row(beta=2.0, warmup=300), MEASURED, AVERAGED)
-    short = [[dataclasses.replace(row, seed=seed) for seed in SEEDS] for row in rows]
+    short = [seeded(row) for row in rows]
     falls = {"decay": "linear", "steps": LONG}
     rows = (
         adam_long,
@@ -176,14 +181,14 @@ def measured_seeds():
         dataclasses.replace(MEASURED, beta=6e-3, **falls),
         dataclasses.replace(AVERAGED, beta=8e-3, **falls),
     )
-    return short, [[dataclasses.replace(row, seed=seed) for seed in SEEDS] for row in rows]
+    return short, [seeded(row) for row in rows]
 
 
 def measured_otherwise():
     """What is measured twice or capped: beside what is measured once, and after as many steps."""
     long = dataclasses.replace(MEASURED, steps=LONG)
     rows = long, dataclasses.replace(long, c="measured_twice")
-    twice = [[dataclasses.replace(row, seed=seed) for seed in SEEDS] for row in rows]
+    twice = [seeded(row) for row in rows]
     capped = [
         dataclasses.replace(MEASURED, c=c, beta=beta)
         for c in ("measured", "measured_capped")
@@ -247,6 +252,7 @@ STAGES = {
     "c": [lambda kept: flat(variations().values())],
     "d": [
         lambda kept: flat(targets("linear").values()),
+        lambda kept: flat(seeded(best(rows, kept)) for rows in targets("linear").values()),
         lambda kept: [with_cosine(best(rows, kept)) for rows in targets("linear").values()],
     ],
     "e": [
@@ -256,5 +262,5 @@ STAGES = {
         lambda kept: many_seeds(),
         lambda kept: [*flat(measured_otherwise()[0]), *measured_otherwise()[1]],
     ],
-    "f": [lambda kept: list(on_fashion().values())],
+    "f": [lambda kept: flat(seeded(row) for row in on_fashion().values())],
 }

@@ -8,6 +8,7 @@ from .rows import (
     ELSEWHERE,
     FEW,
     SEEDED,
+    SEEDS,
     best,
     elsewhere,
     families,
@@ -19,6 +20,7 @@ from .rows import (
     measured_seeds,
     on_fashion,
     score,
+    seeded,
     targets,
     variations,
     with_cosine,
@@ -130,28 +132,38 @@ def tables_c(kept):
 
 def tables_d(kept):
     chosen = {targeted: best(rows, kept) for targeted, rows in targets("linear").items()}
-    yield targets_table(chosen, kept)
-    yield targets_table({targeted: with_cosine(row) for targeted, row in chosen.items()}, kept)
+    yield targets_table({targeted: seeded(row) for targeted, row in chosen.items()}, kept)
+    yield targets_table({targeted: [with_cosine(row)] for targeted, row in chosen.items()}, kept)
 
 
-def targets_table(rows, kept):
-    """Of (predicts, weight, update) -> row: those that were made, each update in a column."""
-    updates = dict.fromkeys(update for _, _, update in rows)
-    made = {where: row for where, row in rows.items() if str(row) in kept}
+def targets_table(groups, kept):
+    """Of (predicts, weight, update) -> rows, one for each seed: each update in a column."""
+    updates = dict.fromkeys(update for _, _, update in groups)
     lines = [
-        [*target, *(cell(made.get((*target, update)), kept) for update in updates)]
-        for target in dict.fromkeys(where[:2] for where in made)
+        [*target, *(cell(groups[*target, update], kept) for update in updates)]
+        for target in dict.fromkeys(where[:2] for where in groups)
     ]
-    return table(["predicts", "weight", *updates], lines)
+    return table(["predicts", "weight", *updates], [line for line in lines if any(line[2:])])
 
 
-def cell(row, kept):
-    """Test J, Fréchet and coverage, and with which β."""
-    if row is None:
+def cell(rows, kept):
+    """Test J, Fréchet and coverage, means where every seed was made, and with which β."""
+    if str(rows[0]) not in kept:
         return ""
-    found = [shown(row, kept, column) for column in ("test", "frechet", "coverage")]
+    found = [mean_of(rows, kept, column) for column in ("test", "frechet", "coverage")]
     said = ", ".join(dict.fromkeys(found))  # "diverged" once, not three times
-    return f"{said} (β {row.beta:g})"
+    return f"{said} (β {rows[0].beta:g})"
+
+
+def mean_of(rows, kept, column):
+    """Of three seeds the mean and, but for coverage, half its 95 % interval; else the first."""
+    values = [score(row, kept, column) for row in rows]
+    if len(values) != len(SEEDS) or max(values) == math.inf:
+        return shown(rows[0], kept, column)
+    mean, half = interval(values)
+    if column == "coverage":
+        return f"{mean:.2f}"
+    return f"{mean:.1f} ± {half:.1f}" if column == "frechet" else f"{mean:.4f} ± {half:.4f}"
 
 
 def tables_e(kept):
@@ -188,4 +200,5 @@ def spread(rows, kept):
 
 
 def tables_f(kept):
-    yield targets_table(on_fashion(), kept)
+    groups = {where: seeded(row) for where, row in on_fashion().items()}
+    yield targets_table(groups, kept)

@@ -28,6 +28,12 @@ CASES = {
     "plain": ({}, {}, None),
     "dropout": ({"batch_size": 7}, {"dropout": 0.1}, None),
     "classes": ({"classes": True, "class_dropout": 0.3}, {}, None),
+    "Adam": ({"optimiser": "adam", "beta": 0.01}, {}, None),
+    "measured": (
+        {"multipliers": "measured", "optimiser": "momentum", "beta": 0.004, "warmup": 7},
+        {},
+        None,
+    ),
     "micro-batches": ({"workers": 1}, {"dropout": 0.1}, 4 * 4 * 4 * 2),  # a worker has its own
 }
 

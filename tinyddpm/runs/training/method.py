@@ -13,9 +13,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from autograd import backend
 
 from ... import train
+from ...alone import Comm
 from ...more import predictions
 from ...more.training import hybrid
 from ...more.training.calibration import Measured, by_kind
@@ -115,6 +118,20 @@ def remember(parts: Mapping[str, Any], saved: Arrays, net: Module, path: str | P
             raise
         except ValueError as error:
             raise CheckpointError(f"{path}: {part}: {error}") from None
+
+
+def share(owner: Any, comm: Comm) -> None:
+    """Let it remember, on all ranks, what it does on rank 0. It lies in main memory."""
+    if not isinstance(owner, Remembers):
+        return
+    state = owner.state()
+    kinds = comm.bcast({name: (array.shape, array.dtype) for name, array in state.items()})
+    if comm.rank:
+        state = {name: np.empty(*kind) for name, kind in kinds.items()}
+    for array in state.values():
+        comm.Bcast(array)
+    if comm.rank:
+        owner.load(state)
 
 
 def move(owner: Any, net: Module, device: str) -> None:

@@ -95,7 +95,8 @@ class Model:
         self._check_same_run(saved)
         checkpoint.fill(self.unet, saved.theta, path)
         checkpoint.fill(self.ema, saved.ema, path)
-        method.remember(self.parts, saved.memory, self.unet, path)
+        if saved.step or saved.memory:  # before the first step there is nothing to remember
+            method.remember(self.parts, saved.memory, self.unet, path)
         self.step, self.progress = saved.step, Progress.of(saved, path)
         self.from_step = saved.state.get("from_step", 0)
         if type(self.from_step) is not int or self.from_step < 0:
@@ -122,6 +123,8 @@ class Model:
         self.step, self.progress, self.from_step = comm.bcast(state)
         for net in (self.unet, self.ema):
             comm.Bcast(net.theta)
+        for part in self.parts.values():
+            method.share(part, comm)
 
     def digest(self) -> str:
         """The beginning of the sha256 of θ and its EMA."""
