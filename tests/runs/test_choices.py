@@ -41,6 +41,9 @@ def test_what_is_not_given_suits_what_is(given, beta, multipliers, weight):
         ({"beta": 1.4}, {"optimiser": "adam", "beta": 0.1}, {"beta": 0.1}),
         ({"beta": 0.7}, {"steps": 5}, {"beta": 0.7}),
         ({"beta": 0.3, "multipliers": "hand"}, {"multipliers": "none"}, {"beta": 0.1}),
+        ({"beta": 0.1, "optimiser": "adam"}, {"multipliers": "none"}, {"beta": 0.1}),
+        ({"beta": 0.1, "predicts": "v"}, {"weight": "snr_plus_1"}, {"beta": 0.1}),
+        ({"beta": 0.1, "objective": "sum"}, {"objective": "mse"}, {"beta": 1.4}),
         ({"predicts": "eps", "weight": "snr"}, {"predicts": "x0"}, {"weight": "none"}),
         (
             {"decay": "linear", "steps": 900, "decay_steps": 900},
@@ -57,6 +60,29 @@ def test_what_is_not_given_suits_what_is(given, beta, multipliers, weight):
 def test_what_suited_the_option_before_is_chosen_anew(before, given, changed):
     found = to_dict(from_dict(configuration.over(before, given)))
     assert {name: found[name] for name in changed} == changed
+
+
+@pytest.mark.parametrize(
+    "run, file, given, changed",
+    [
+        ({"optimiser": "adam"}, {"beta": 1.2}, {}, {"beta": 0.004}),
+        ({"optimiser": "adam"}, {"beta": 1.2, "optimiser": "sgd"}, {}, {"beta": 1.2}),
+        ({"optimiser": "adam"}, {"beta": 1.2}, {"optimiser": "sgd"}, {"beta": 1.4}),
+        ({"multipliers": "measured"}, {"beta": 1.2}, {"beta": 0.003}, {"beta": 0.003}),
+        ({"beta": 1.3, "steps": 5}, {"beta": 1.2}, {"steps": 7}, {"beta": 1.2, "steps": 7}),
+        ({"beta": 1.3}, {"steps": 5}, {}, {"beta": 1.3, "steps": 5}),
+    ],
+)
+def test_beta_of_a_file_does_not_meet_the_optimiser_of_a_run(run, file, given, changed):
+    run = to_dict(from_dict(run))
+    found = to_dict(from_dict(configuration.over_a_run(run, file, given)))
+    assert {name: found[name] for name in changed} == changed
+
+
+@pytest.mark.parametrize("optimiser, multipliers", [("adam", None), ("sgd", "measured")])
+def test_what_divides_by_the_gradient_needs_no_other_beta_for_a_sum(optimiser, multipliers):
+    method = {"optimiser": optimiser, "multipliers": multipliers}
+    assert Config(**method, objective="sum").beta == Config(**method).beta
 
 
 @pytest.mark.parametrize("had, now", [(True, "hand"), (False, "none")])
@@ -93,3 +119,9 @@ def test_a_run_says_what_it_does_otherwise_and_nothing_if_it_does_nothing():
     diverges = {w: "diverged" in " ".join(departures(Config(weight=w))) for w in ("min_snr", "snr")}
     assert diverges == {"min_snr": False, "snr": True}
     assert "diverged" not in " ".join(departures(Config(weight="snr", optimiser="adam")))
+    for weight, counts in (("none", True), ("snr_plus_1", True), ("snr", False)):
+        said = " ".join(departures(Config(predicts="eps", weight=weight)))
+        assert ("counts up to 25,000 times" in said) == counts
+    for predicts in ("x0", "v"):
+        said = " ".join(departures(Config(predicts=predicts, learn_sigma=True)))
+        assert ("whatever the variance" in said) == (predicts == "x0")

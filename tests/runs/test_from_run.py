@@ -107,6 +107,14 @@ def test_a_resumed_one_is_the_one_that_was_never_stopped_and_needs_the_other_no_
     assert_same_run(here / "broken", here / "whole")
 
 
+def test_a_job_script_with_a_file_goes_on_with_the_run_that_it_started(here):
+    Path("x.toml").write_text("beta = 0.3\nwarmup = 1\n", encoding="utf-8")
+    options = ["--config", "x.toml", "--from", "runs/x", "--resume-if-there", "--out", "y"]
+    assert train(*options, "--steps", 2) == train(*options, "--steps", 3) == 0
+    assert train("--config", "x.toml", "--resume", "--out", "y", "--steps", 4) == 0
+    assert checkpoint.load(Path("y") / CHECKPOINT).config.beta == 0.3
+
+
 def test_effective_weights_stay_where_multipliers_change(here):
     began, other = Run("runs/x"), begun("runs/x", multipliers="none", ema_decay=0.995)
     theta = other.config.make_unet().initialise(0)

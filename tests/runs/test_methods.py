@@ -20,7 +20,7 @@ from tinyddpm.runs.config import Config, from_dict
 from tinyddpm.runs.folder import BEST, CHECKPOINT
 from tinyddpm.runs.heldout import Draws
 from tinyddpm.runs.opening import Run
-from tinyddpm.runs.training import run
+from tinyddpm.runs.training import run, trainer
 from tinyddpm.runs.training.method import gradient_of, timesteps_of, update_of
 from tinyddpm.runs.training.prepare import prepare
 from tinyddpm.train import gradient, gradient_descent, train
@@ -202,6 +202,25 @@ def test_a_damaged_number_of_it_costs_the_steps_since_the_checkpoint_before(imag
     assert_same_run(tmp_path / "x", tmp_path / "whole")
 
 
+def without_memory(*args, **options):
+    raise MemoryError("no room")
+
+
+METHODS_THAT_REMEMBER = [{"optimiser": "adam"}, {"multipliers": "measured"}, METHODS[-2]]
+
+
+@pytest.mark.parametrize("method", METHODS_THAT_REMEMBER, ids=words)
+def test_a_run_whose_first_step_cannot_be_taken_goes_on(method, images, tmp_path, monkeypatch):
+    config = made(images, **method)
+    with monkeypatch.context() as patch, pytest.raises(MemoryError, match="--resume goes on"):
+        patch.setattr(trainer, "gradient_of", lambda config: without_memory)
+        run(config, tmp_path / "x")
+    assert checkpoint.load(tmp_path / "x" / CHECKPOINT).step == 0
+    for folder, resume in (("x", True), ("whole", False)):
+        run(config, tmp_path / folder, resume=resume)
+    assert_same_run(tmp_path / "x", tmp_path / "whole")
+
+
 def test_a_state_that_is_not_finite_is_not_kept(images, tmp_path, monkeypatch):
     config = made(images, optimiser="adam", every=100)
     model = []
@@ -216,7 +235,8 @@ def test_a_state_that_is_not_finite_is_not_kept(images, tmp_path, monkeypatch):
         room.Model, "__init__", lambda self, *a: (init(self, *a), model.append(self))[0]
     )
     at_step(monkeypatch, 5, spoil)
-    with pytest.raises(FloatingPointError, match="v of the optimiser is no longer finite"):
+    said = "v of the optimiser is no longer finite. No checkpoint was written yet. Try a smaller β"
+    with pytest.raises(FloatingPointError, match=said):
         run(config, tmp_path / "x")
     assert not (tmp_path / "x" / CHECKPOINT).exists()
 
@@ -227,7 +247,7 @@ def test_a_run_from_another_begins_with_an_optimiser_that_remembers_nothing(
     run(made(images, optimiser="adam"), tmp_path / "x")
     config = made(images, optimiser="adam", steps=1, every=1, from_run=str(tmp_path / "x"))
     run(config, tmp_path / "y")
-    assert "What its optimiser remembered is not taken over" in capsys.readouterr().err
+    assert "Its optimiser begins anew" in capsys.readouterr().err
     assert checkpoint.load(tmp_path / "y" / CHECKPOINT).memory["optimiser.steps"] == [1]
 
 

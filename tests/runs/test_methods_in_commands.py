@@ -168,5 +168,7 @@ def test_what_comes_after_a_beta_that_has_fallen_is_a_new_run(here, capsys):
     assert train(command.partition("train ")[2]) == 0 and Path("runs/x-2").is_dir()
     assert train("--from runs/x --steps 6 --out y") == 0
     assert configuration.read("y/config.toml")["decay_steps"] == 6
+    assert train(f"{line} --decay-steps 6 --out z") == 0
+    assert "--resume --steps 6\n" in capsys.readouterr().out
     # What a job script repeats goes on with the run, or has nothing to do.
     assert train(f"{line} --resume-if-there") == 0

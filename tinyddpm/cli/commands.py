@@ -123,7 +123,8 @@ def _planned(
         given["data"] = _meant(given["data"])
     if "from_run" in given:
         given["from_run"] = str(given["from_run"])
-    chosen = configuration.over(configuration.read(file), given) if file else given
+    of_file = configuration.read(file) if file else {}
+    chosen = configuration.over(of_file, given)
     other = given.get("from_run")
     if resume and other:
         raise ValueError("--from and --resume: expected one of them; --from starts a new run")
@@ -133,9 +134,10 @@ def _planned(
         out = _free_folder(Path(other))
     out = out or _own_folder(recipe, str(chosen.get("data", configuration.Config.data)))
     if resume or resume_if_there and RunFolder(out).holds_run():
-        values = (_options_in(out) if not file else {}) | chosen
+        values = _options_in(out) | chosen
     elif other:
-        values = configuration.over(training.options_of(other, chosen.get("data")), chosen)
+        of_other = training.options_of(other, chosen.get("data"))
+        values = configuration.over_a_run(of_other, of_file, given)
     else:
         values = chosen
     go_on: bool | Literal["if there"] = resume or (resume_if_there and "if there")

@@ -45,7 +45,7 @@ class Module:
         return self.forward(*args, **options)
 
     def parameters(self, prefix: str = "") -> dict[str, Parameter]:
-        """All Parameters by name, such as "down.0.conv1.weight", in the order of the layers."""
+        """All Parameters by name, such as "last.conv.weight", in the order of the layers."""
         found = {}
         for name, value in vars(self).items():
             if isinstance(value, Parameter):

@@ -80,6 +80,19 @@ def over(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     return choices.over(values, given, to_dict(Config()))
 
 
+def over_a_run(
+    run: Mapping[str, Any], file: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The flat values of a run, with those of a file over them, and those given over both.
+
+    The file's β counts only if the rest of the run is as the file's β suits it.
+    """
+    both = over(run, file)
+    deciding = {*choices.FOLLOWS["beta"]} & both.keys() - file.keys()
+    of_file = over(file, {name: both[name] for name in deciding})
+    return over(run, over(of_file, given))
+
+
 def from_dict(values: Mapping[str, Any]) -> Config:
     """A Config from flat names.
 

@@ -32,7 +32,7 @@ BETA = {
 BETA_OF_ANOTHER_J = {("sgd", "hand"): 0.7}
 # Option -> the options that it is chosen by, if it is not given.
 FOLLOWS = {
-    "beta": ("optimiser", "multipliers", "predicts", "weight"),
+    "beta": ("optimiser", "multipliers", "predicts", "weight", "objective"),
     "multipliers": ("optimiser",),
     "weight": ("predicts",),
     "decay_steps": ("decay", "steps"),
@@ -53,14 +53,26 @@ def completed(
     multipliers: KindOfMultipliers | None,
     weight: Weight | None,
     beta: float | None,
+    objective: str = "mse",
 ) -> Choices:
-    """The Choices: as given, or what suits the optimiser and the prediction."""
+    """The Choices: as given, or what suits the optimiser and the prediction.
+
+    Raises:
+        ValueError: two of them do not go together, or nothing suits: the message names an option.
+    """
     multipliers = multipliers or OWN_MULTIPLIERS[optimiser]
     weight = weight or OWN_WEIGHT[predicts]
     if (optimiser, multipliers) == ("adam", "measured"):
         raise ValueError(
             "multipliers: expected hand or none with adam, which measures step sizes itself, "
             "got measured"
+        )
+    measures_itself = optimiser == "adam" or multipliers == "measured"
+    if beta is None and objective != "mse" and not measures_itself:
+        times = "C·H·W" if objective == "batch_mean" else "batch_size·C·H·W"
+        raise ValueError(
+            f"beta: expected one with objective {objective}, whose ∇J is {times} times as large as "
+            "that of mse: β has to be as much smaller, got none"
         )
     if beta is None:
         update, lectures_J = (optimiser, multipliers), (predicts, weight) == ("x0", "none")
@@ -81,8 +93,13 @@ def over(
         defaults: what the names stand for where neither says it.
     """
 
+    had = dict(defaults)
+    had["multipliers"] = OWN_MULTIPLIERS.get(values.get("optimiser", ""), had["multipliers"])
+    had["weight"] = OWN_WEIGHT.get(values.get("predicts", ""), had["weight"])
+    had |= values
+
     def changes(name: str) -> bool:
-        return name in given and given[name] != values.get(name, defaults.get(name))
+        return name in given and given[name] != had.get(name)
 
     dropped = {name for name, others in FOLLOWS.items() if any(map(changes, others))}
     return {name: value for name, value in values.items() if name not in dropped} | dict(given)

@@ -69,8 +69,8 @@ class Config:
     beta: Annotated[
         float,
         "learning rate β in θ ← θ − β∇J (for --objective mse); with adam 0.004, with momentum "
-        "0.14, with measured multipliers 0.001, without any 0.1, with another prediction or weight "
-        "0.7, else",
+        "0.14, with measured multipliers 0.001, with both 0.004, without multipliers 0.1, with "
+        "another prediction or weight 0.7, else",
     ] = None  # type: ignore[assignment]
     warmup: Annotated[int, "steps in which β rises from 0"] = 300
     decay: Annotated[Decay, "how β falls to 0 after that"] = "constant"
@@ -165,7 +165,7 @@ class Config:
             ("ema_decay", 0 <= self.ema_decay < 1, f"a decay {BELOW_1}"),
             ("class_dropout", 0 <= self.class_dropout < 1, f"a fraction {BELOW_1}"),
             ("megapixels", self.megapixels > 0, "a positive number"),
-            ("minutes", self.minutes is None or self.minutes > 0, "a positive number"),
+            ("minutes", self.minutes is None or 0 < self.minutes < math.inf, "a positive number"),
         ]
         for name, holds, expected in rules:
             if not holds:
@@ -182,6 +182,11 @@ class Config:
             raise ValueError(
                 "graph: expected --device cuda with it, got cpu; --no-graph computes without it"
             )
+        if self.graph and self.learn_sigma:
+            raise ValueError(
+                "graph: expected no learned variance with it, because that looks at t on the host "
+                "in every step, got learn_sigma; --no-graph computes without it"
+            )
         if self.classes and not self.unet.time_conditioning:
             raise ValueError(
                 "classes: expected a network conditioned on t, because the class enters it with t, "
@@ -191,7 +196,7 @@ class Config:
     def _complete(self) -> None:
         """Give a value to the fields whose default depends on others."""
         given = self.optimiser, self.predicts, self.multipliers, self.weight, self.beta
-        found = completed(*given)._asdict()
+        found = completed(*given, self.objective)._asdict()
         if found["multipliers"] == "measured" and not self.warmup:
             raise ValueError("warmup: expected steps in which to measure multipliers, got 0")
         falls, end = self.decay != "constant", self.decay_steps or self.steps

@@ -11,7 +11,8 @@ WEIGHTS = {
     "snr_plus_1": "weighted by SNR + 1",
 }
 OPTIMISERS = {"momentum": "momentum", "adam": "Adam"}
-UNBOUNDED = ("snr", "truncated_snr", "snr_plus_1")  # as t becomes small
+UNBOUNDED = ("snr", "truncated_snr", "snr_plus_1")  # as t becomes small, of x̂₀
+BOUNDED = ("snr", "min_snr")  # as t becomes large, of ε̂
 FALLS = {"linear": "linearly", "cosine": "as a cosine"}
 
 
@@ -28,7 +29,10 @@ def departures(config: Config) -> list[str]:
             "the variance is learned as well, by the variational bound times T/1000 (added to J)"
         )
     if config.loss_aware_t:
-        found.append("t is drawn more often where the loss is large, and weighted less there")
+        found.append(
+            "once each t was drawn ten times, t is drawn more often where the loss is large, and "
+            "weighted less there"
+        )
     if config.optimiser != "sgd":
         found.append(f"{OPTIMISERS[config.optimiser]} instead of plain gradient descent")
     if config.multipliers == "measured":
@@ -51,6 +55,16 @@ def departures(config: Config) -> list[str]:
         said.append(
             "This weight grows to 10,000 at small t. With truncated_snr our trials diverged "
             "(docs/sgd.md); min_snr stops at 5."
+        )
+    if config.predicts == "eps" and config.weight not in BOUNDED and config.optimiser != "adam":
+        said.append(
+            "With this weight the error of ε̂ counts up to 25,000 times, at large t. Our trial "
+            "diverged; snr, which suits ε, counts it once."
+        )
+    if config.learn_sigma and config.predicts == "x0":
+        said.append(
+            "At small t the bound is large for x̂₀, whatever the variance (docs/guide.md): eps or "
+            "v suits a learned variance better."
         )
     if config.learn_sigma:
         said.append(

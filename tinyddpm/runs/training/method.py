@@ -4,7 +4,7 @@
     arrays = remembered({"optimiser": update}, unet)     # for a checkpoint
     remember({"optimiser": update}, arrays, unet, path)  # from one
 
-A vector like θ is saved parameter by parameter, as θ is: "optimiser.m.last.weight". Anything
+A vector like θ is saved parameter by parameter, as θ is: "optimiser.m.last.conv.weight". Anything
 smaller is saved whole: "optimiser.steps".
 """
 

@@ -95,7 +95,7 @@ class Summary:
         converged: whether it stopped because the held-out J no longer improved.
         at_last_step: whether it did all the steps that it was to do.
         signal: the name of the signal that stopped it; SIGINT is Ctrl-C. Empty: none did.
-        at_rest: whether β has fallen to 0, so that more steps would change nothing.
+        decay_steps: the step at which β has fallen to 0, so that no later one changes anything.
     """
 
     step: int
@@ -106,7 +106,7 @@ class Summary:
     converged: bool = False
     at_last_step: bool = False
     signal: str = ""
-    at_rest: bool = False
+    decay_steps: int | None = None
 
     def __str__(self) -> str:
         J = held_out_in_words(self.held_out, self.mean)

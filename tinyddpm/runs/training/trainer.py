@@ -103,8 +103,8 @@ class Trainer:
         last = self.config.steps is not None and model.step >= self.config.steps
         converged = stop.startswith(CONVERGED)
         J = held_out, self.mean
-        at_rest = model.step == self.config.decay_steps
-        return Summary(model.step, stop, *J, model.progress, converged, last, signal, at_rest)
+        end = self.config.decay_steps
+        return Summary(model.step, stop, *J, model.progress, converged, last, signal, end)
 
     def steps(self, gradient: Gradient) -> Iterator[Step]:
         """The steps of the algorithm from `start` on. After each, the model is up to date."""
@@ -190,7 +190,12 @@ class Trainer:
             kept = self.keep_last_good(save=False)
             raise ValueError(f"{error}, after step {self.model.step}. {kept}") from None
         record.sync()
-        self.folder.save(self.model.checkpoint(), best)
+        try:
+            found = self.model.checkpoint()
+        except FloatingPointError as error:
+            kept = self.keep_last_good(save=False)
+            raise FloatingPointError(f"{error}. {kept}. {self.advice()}") from None
+        self.folder.save(found, best)
 
     def agreed(self, seconds: float, signal: str) -> tuple[float, str]:
         """The seconds of rank 0, and a signal that any rank got: all must decide alike."""

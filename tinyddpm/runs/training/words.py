@@ -1,5 +1,6 @@
 """What a run says before its first step, on its way, and at its end."""
 
+import math
 import os
 import shlex
 from importlib.util import find_spec
@@ -26,16 +27,19 @@ def opening(setup: Setup) -> list[str]:
     if config.patience:
         ends.append("when the held-out J no longer improves")
     stops = f"It stops {' or '.join(ends)}. Ctrl-C stops it sooner" if ends else "Ctrl-C stops it"
+    rises = ""
+    if config.steps is not None and config.steps <= config.warmup:
+        rises = f" β rises until the end: --warmup is {config.warmup:,} steps."
     start = ""
     if config.from_run and not step:
         start = f" It starts as {config.from_run} was after {setup.model.from_step:,} steps."
         if config.optimiser != "sgd":
-            start += " What its optimiser remembered is not taken over."
+            start += " Its optimiser begins anew."
     return [
         f"The network has {size:,} parameters. It trains {_where(config, setup.comm.size)}, "
         f"from step {step + 1:,} on, with {config.batch_size} images in a step.{start}",
         *departures(config),
-        f"{stops} and keeps the run: --resume goes on with it.",
+        f"{stops} and keeps the run: --resume goes on with it.{rises}",
     ]
 
 
@@ -107,11 +111,12 @@ def next_commands(summary: Summary, folder: Path) -> list[tuple[str, str]]:
         (f"tinyddpm sample {name}", "draws images"),
         (f"tinyddpm explore {name}", "shows in a browser how it draws"),
     ]
-    if summary.at_rest:
+    if summary.step == summary.decay_steps:
         command = f"tinyddpm train --from {name} --steps {summary.step}"
         commands.append((command, "trains it further, as a new run whose β rises and falls anew"))
     elif not summary.converged:
         # One that reached its last step needs a later one; any other goes on as it is.
-        steps = f" --steps {2 * summary.step}" if summary.at_last_step else ""
+        later = min(2 * summary.step, summary.decay_steps or math.inf)
+        steps = f" --steps {later}" if summary.at_last_step else ""
         commands.append((f"tinyddpm train --out {name} --resume{steps}", "trains it further"))
     return commands
