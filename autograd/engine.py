@@ -14,10 +14,10 @@ y, in `mul`). `backward` walks the graph from the result to the leaves, the vari
 hands each Node's gradient to its pullback.
 
 Why does a Node wait for all its uses? Take b = a + a; c = b * b + b. b is used three times, as
-both factors and as a summand, so its gradient has three parts: g·b, g·b and g. Passing each on to
-`a` as it comes would give the right sum, since a pullback is linear in g. But a Node would be
-visited once for every path to it: 2ⁿ times after n steps of b = b + b. So a Node waits until every
-use of it has reported, and is visited once. `backward` counts the uses first.
+both factors and as a summand, so its gradient has three parts: g·b, g·b and g. Passing on each part
+alone would give the right sum, since a pullback is linear in g. But a Node would be visited once
+for every path to it: 2ⁿ times after n steps of b = b + b. So a Node waits until every use of it has
+reported, and is visited once. `backward` counts the uses first.
 (Baydin et al. 2018, "Automatic differentiation in machine learning: a survey", section 3.2.)
 
 Three rules keep it correct and small:

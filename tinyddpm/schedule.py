@@ -48,7 +48,7 @@ def linear(T: int = 1000) -> Schedule:
     """From 1e-4 to 0.02 in equal steps (Ho et al. 2020, section 4).
 
     For another T, β is scaled by 1000/T, so that Σβ stays about 10, and ᾱ_T small.
-    Below T = 20 a cap of 0.999 lowers it.
+    Up to T = 20 a cap of 0.999 lowers it.
     """
     _check_T(T)
     scale = 1000 / T
