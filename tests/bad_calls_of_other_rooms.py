@@ -132,6 +132,7 @@ ROWS = [
     bad(editing.slerp, X[0], OTHER[0], [0.5], says="b: expected float32 of shape (1, 4, 4)"),
     bad(editing.inpaint, same, S, X, np.full((4, 4), 0.5), X, z, says="mask: expected 0 and 1"),
     bad(editing.inpaint, same, S, X, np.ones((4, 4)), ONE, z, says="mask, x_T: expected"),
+    bad(editing.inpaint, same, S, X, np.ones((7, 5)), X, z, says="mask, x_T: expected"),
     bad(editing.inpaint, same, S, X, np.ones((4, 4)), X, lambda t: ONE, says=LIKE_X),
     bad(editing.resampling_path, 10, 0, 1, says="resamplings: expected"),
     bad(editing.q_jump, S, X, 5, 3, X, says="now, then: expected"),

@@ -173,7 +173,7 @@ def test_eval_draws_each_class_as_often_as_it_occurs(trained, monkeypatch):
     monkeypatch.setattr(Run, "sample", noted)
     # In principal components: a classifier of these images would have to be trained first.
     evaluate(trained, n=9, steps=2, with_baselines=False, components=True)
-    in_proportion = labels.in_proportion(real(Run(trained).config).labels, 9).tolist()
+    in_proportion = labels.in_proportion(real(Run(trained)).labels, 9).tolist()
     assert asked == [in_proportion] and in_proportion != list(range(9))
 
 

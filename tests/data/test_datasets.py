@@ -89,6 +89,20 @@ def test_a_download_is_kept(tiny):
     assert datasets.fetch("tiny") == paths  # found: the address is not asked again
 
 
+class CutShort(io.BytesIO):
+    headers = {"Content-Length": "100_000"}
+
+
+def test_a_download_that_ends_too_soon_is_not_kept(tiny, monkeypatch):
+    sums = dict.fromkeys(datasets.SOURCES["tiny"].files)  # nobody knows what it should be
+    change(monkeypatch, "tiny", files=sums)
+    monkeypatch.setattr(datasets.urllib.request, "urlopen", lambda *_, **__: CutShort(b"x" * 3000))
+    said = r"the connection ended after 3,000 of 100,000 bytes: try again"
+    with pytest.raises(DataError, match=said):
+        datasets.fetch("tiny")
+    assert not datasets.cache("tiny").exists()
+
+
 @pytest.mark.parametrize("packed", [True, False])
 def test_a_folder_of_the_system_is_found_and_not_copied(tiny, monkeypatch, packed):
     folder = put(tiny / "system", packed)

@@ -83,11 +83,24 @@ def test_expectation_maximisation_never_makes_the_data_less_likely(monkeypatch):
     assert values == sorted(values) and values[-1] > values[0] + 1
 
 
+@pytest.mark.parametrize("m, D", [(30, 64), (90, 64)])
+def test_the_directions_of_large_images_are_those_of_small_ones(m, D, monkeypatch):
+    flat = np.random.default_rng(0).standard_normal((m, D)) * np.linspace(1, 3, D)
+    mean, axes, deviations = baselines.principal(flat, 5)
+    monkeypatch.setattr("tinyddpm.evaluation.baselines.LARGE", D - 1)
+    large_mean, large_axes, large_deviations = baselines.principal(flat, 5)
+    np.testing.assert_allclose(large_mean, mean)
+    np.testing.assert_allclose(large_deviations, deviations)
+    np.testing.assert_allclose(abs((large_axes * axes).sum(axis=1)), 1)  # each up to its sign
+    monkeypatch.setattr("tinyddpm.evaluation.baselines.MOST_LARGE", 20)
+    assert len(baselines.principal(flat)[2]) == min(m, -(-m // -(-m // 20)))
+
+
 # ---- features -----------------------------------------------------------------------------------
 
 
 def test_the_shipped_classifier_knows_digits():
-    net = features.read(features.SHIPPED / "features-digits.safetensors")
+    net = features.read(features.SHIPPED / "features-digits.safetensors", (1, 8, 8))
     assert features.accuracy(net, data.load_test("digits")) >= 0.98
     function, called = features.load("digits", data.digits())
     of_digits = "the features of a classifier of digits, which puts "
@@ -105,7 +118,7 @@ def test_the_shipped_classifiers_are_of_their_data_s_shape_and_small():
     assert shipped == {f"features-{name}.safetensors" for name in shapes}
     for name, shape in shapes.items():
         path = features.SHIPPED / f"features-{name}.safetensors"
-        net = features.read(path)
+        net = features.read(path, shape)
         assert net(np.zeros((2, *shape), np.float32)).shape == (2, 10)
         assert path.stat().st_size < 400_000
         assert np.array_equal(net.theta, net.theta.astype(np.float16))
@@ -118,7 +131,7 @@ def test_a_classifier_is_trained_once_and_kept(tmp_path, monkeypatch):
     function, _ = features.load("mine.npz", digits)
     [file] = tmp_path.rglob("features.safetensors")
     # After 60 steps; chance is 0.1.
-    assert features.accuracy(features.read(file), data.load_test("digits")) > 0.6
+    assert features.accuracy(features.read(file, (1, 8, 8)), data.load_test("digits")) > 0.6
     before = function(DIGITS[:9])
     monkeypatch.setattr(features, "train", None)  # from now on there is no training
     assert np.array_equal(features.load("mine.npz", digits)[0](DIGITS[:9]), before)
@@ -147,4 +160,4 @@ def test_a_damaged_file_of_features_is_one_line(tmp_path, content):
     with pytest.raises(
         data.DataError, match="features-digits.safetensors: expected a classifier as"
     ):
-        features.read(path)
+        features.read(path, (1, 8, 8))

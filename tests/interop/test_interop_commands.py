@@ -129,6 +129,8 @@ def test_no_export_if_anything_is_wrong(occupied, tmp_path):
         export_run(tmp_path / "c.safetensors", tmp_path / "out")
     with pytest.raises(ValueError, match=NOT_EMPTY):
         export_run(tmp_path / "c.safetensors", occupied)
+    with pytest.raises(ValueError, match="expected the name of a folder that is new or empty"):
+        export_run(tmp_path / "c.safetensors", ".")
     assert not (tmp_path / "out").exists()
 
 
@@ -141,7 +143,13 @@ def test_the_command_line_imports_samples_and_exports(model, tmp_path, capsys):
     assert main(["import", str(model), "--out", str(out)]) == 0
     assert main(["sample", str(out), "--n", "2", "--sampler", "ddpm", "--out", str(samples)]) == 0
     assert main(["export", str(out), str(tmp_path / "again")]) == 0
-    assert "predicts v, T = 40" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "predicts v, T = 40" in said and "call it with num_inference_steps=40" in said
+    file = out / "checkpoint.safetensors"
+    assert main(["export", str(file), str(tmp_path / "of the file")]) == 0
+    for path in (path for path in (tmp_path / "again").rglob("*") if path.is_file()):
+        same = tmp_path / "of the file" / path.relative_to(tmp_path / "again")
+        assert same.read_bytes() == path.read_bytes(), path
 
     unet, scheduler = diffusers_unet.read(model), diffusers_scheduler.read(model)
     schedule = scheduler.schedule

@@ -90,6 +90,12 @@ def test_every_name_makes_a_schedule_of_any_length(name, T):
     assert np.all((schedule.beta[1:] > 0) & (schedule.beta[1:] < 1))
 
 
+@pytest.mark.parametrize("tau", [0.1, 1e-3])
+def test_a_sigmoid_that_is_too_steep_is_named(tau):
+    with pytest.raises(ValueError, match=f"^sigmoid: expected start, end and tau .* tau = {tau}"):
+        sigmoid(1000, tau=tau)
+
+
 @pytest.mark.parametrize("make", [quadratic, scaled_linear, sigmoid_beta])
 @pytest.mark.parametrize("T", [50, 200, 4000])
 def test_another_length_ends_with_about_as_little_of_the_image(make, T):

@@ -48,3 +48,11 @@ def unbroken(config, tmp_path_factory):
     folder = tmp_path_factory.mktemp("unbroken")
     run(config, folder)
     return folder
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory):
+    """A file of 40 digits."""
+    path = tmp_path_factory.mktemp("data") / "digits.npy"
+    np.save(path, data.digits().images[:40, 0])
+    return str(path)

@@ -263,5 +263,6 @@ def export(run: Path, path: Path) -> None:
     """
     from ..runs.diffusers import export_run
 
-    export_run(run, path)
-    click.echo(f"{path}: diffusers.DDPMPipeline.from_pretrained loads it")
+    T = export_run(run, path)
+    steps = "" if T >= 1000 else f"; call it with num_inference_steps={T}, or it asks for 1,000"
+    click.echo(f"{path}: diffusers.DDPMPipeline.from_pretrained loads it{steps}")

@@ -146,12 +146,15 @@ def _download(address: str, name: str) -> bytes:
 def _with_bar(answer: HTTPResponse, title: str) -> bytes:
     """All that the server sends, with a progress bar."""
     total = int(answer.headers.get("Content-Length") or 0) or None
-    parts = []
+    parts, got = [], 0  # a bar that is off does not count
     bar = tqdm(total=total, unit="B", unit_scale=True, desc=title, leave=False, disable=None)
     with bar:
-        while bar.n < LARGEST_FILE and (part := answer.read(2**16)):
+        while got < LARGEST_FILE and (part := answer.read(2**16)):
             parts.append(part)
+            got += len(part)
             bar.update(len(part))
+    if total and got < min(total, LARGEST_FILE):
+        raise OSError(f"the connection ended after {got:,} of {total:,} bytes: try again")
     return b"".join(parts)
 
 

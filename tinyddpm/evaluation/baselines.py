@@ -23,6 +23,8 @@ BLUR = 0.04  # standard deviation, as a fraction of the image's side
 COPIES = 100  # images that are copied
 COMPONENTS = 60  # of the mixture
 MOST_FITTED = 20_000  # images to fit the mixture to
+LARGE = 4096  # values in an image; with more, a covariance matrix would take too long
+MOST_LARGE = 2048  # of such images are looked at
 RIDGE = 1e-3  # added to every variance of the mixture
 
 
@@ -46,7 +48,7 @@ def baselines(images: np.ndarray, n: int, seed: int = 0) -> Iterator[tuple[str, 
         yield name, np.clip(samples, -1, 1).astype(np.float32).reshape(n, *shape)
 
     copied = noise.integers(seed, "baseline: copies", 0, index, min(COPIES, len(images)))
-    yield f"{COPIES} memorised images", images[copied]
+    yield f"{min(COPIES, len(images))} memorised images", images[copied]
 
 
 def gaussian(flat: np.ndarray, n: int, seed: int) -> np.ndarray:
@@ -78,18 +80,24 @@ def mixture(flat: np.ndarray, n: int, seed: int) -> tuple[str, np.ndarray]:
 def principal(
     flat: np.ndarray, dimensions: int | None = None
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The directions in which flat (m, D) varies most.
+    """The directions in which flat (m, D) varies most: of many large points, of some of them.
 
     Args:
         flat: the points.
-        dimensions: d, the number of directions; None for all D.
+        dimensions: d, the number of directions; None for all D, or as many as there are.
 
     Returns:
         The mean (D,), the directions (d, D) and the standard deviations along them (d,), largest
         first.
     """
+    large = flat.shape[1] > LARGE
+    if large:
+        flat = flat[:: -(-len(flat) // MOST_LARGE)]
     mean = flat.mean(axis=0, dtype=np.float64)
     centred = flat - mean
+    if large:
+        _, lengths, axes = np.linalg.svd(centred, full_matrices=False)
+        return mean, axes[:dimensions], lengths[:dimensions] / (len(flat) - 1) ** 0.5
     variances, axes = np.linalg.eigh(centred.T @ centred / (len(flat) - 1))
     variances, axes = variances[::-1][:dimensions], axes.T[::-1][:dimensions]
     return mean, axes, np.sqrt(np.maximum(variances, 0))

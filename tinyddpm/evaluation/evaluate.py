@@ -25,6 +25,7 @@ from ..files import replacing
 from ..more.ideal import ideal_denoiser
 from ..pictures.images import samples_beside_real
 from ..runs.chains import said
+from ..runs.config import Config
 from ..runs.heldout import Draws, mean_image
 from ..runs.opening import Run
 from . import features, metrics
@@ -79,8 +80,9 @@ class Evaluation:
             f"in {about['features']}."
         )
         explained = (
-            f"J on {about['J images']} of the {reference}. The last two columns are fractions of "
-            "predict-the-mean's J.\nThe ideal denoiser is that of the training set."
+            f"J on {about['J images']} of the {reference}{about['J without']}. The last two "
+            "columns are fractions of predict-the-mean's J.\n"
+            "The ideal denoiser is that of the training set."
         )
         if about["remark"]:
             head += f"\n\n{about['remark']}"
@@ -90,7 +92,7 @@ class Evaluation:
         lines = []
         for name, (frechet, *others) in self.rows:
             distance = "–" if frechet is None else f"{frechet:.2f}"
-            lines.append([name, distance, *(f"{value:.3f}" for value in others)])
+            lines.append([name, distance, *("–" if x is None else f"{x:.3f}" for x in others)])
         return _table(["images", *COLUMNS], lines)
 
     def _J(self) -> str:
@@ -162,7 +164,9 @@ def evaluate(
     if not comm.rank and out is None and not Path(folder).is_dir():
         fix = "for a model without one, name a folder with --out"
         raise ValueError(f"{folder}: expected a run folder, to write the tables to; {fix}")
-    images = real(run.config)
+    images = real(run)
+    if not components:
+        features.check(images.dataset)
     comm.check_same(data=images.dataset.fingerprint())
     n = min(n, len(images.test), len(images.train))
     if n < FEWEST:
@@ -198,6 +202,7 @@ def evaluate(
         "n": n,
         "seed": seed,
         "J images": min(300, len(test)),
+        "J without": _without(run.config),
         "samples": f"{run.called}, step {run.step}: {said(**how)}, seed {seed}",
         "reference": images.reference,
         "features": space,
@@ -265,6 +270,14 @@ def _bands(run: Run, train: np.ndarray, test: np.ndarray) -> list[Band]:
 
 
 # ---- text ----------------------------------------------------------------------------------------
+
+
+def _without(config: Config) -> str:
+    """What J leaves out of a network that is conditioned on the class."""
+    if not config.classes:
+        return ""
+    never = ", which this one never learned (class_dropout = 0)" * (not config.class_dropout)
+    return f", without telling the network the class{never}"
 
 
 def _fractions(J: Sequence[float]) -> list[str]:

@@ -49,8 +49,10 @@ class LeNet(Module):
     def __init__(self, image: tuple[int, int, int], classes: int) -> None:
         channels, height, width = image
         if height % 4 or width % 4:
-            needed = "the classifier of features.py needs height and width divisible by 4"
-            raise ValueError(f"image: {needed}, got {height}×{width}")
+            raise ValueError(
+                "image: expected a height and width divisible by 4 for the classifier of "
+                f"features.py, got {height}×{width}; --components does without one"
+            )
         self.conv1 = Conv2d(channels, 16, kernel=5)
         self.conv2 = Conv2d(16, 32, kernel=5)
         self.hidden = Linear(32 * (height // 4) * (width // 4), HIDDEN)
@@ -127,6 +129,12 @@ def make(dataset: Dataset, steps: int, path: Path) -> None:
 # ---- finding one ---------------------------------------------------------------------------------
 
 
+def check(dataset: Dataset) -> None:
+    """Raise ValueError if `load` would, because the images do not suit a classifier."""
+    if dataset.labels is not None:
+        LeNet(dataset.images.shape[1:], classes=1)
+
+
 def load(source: str | Path, dataset: Dataset, components: bool = False) -> tuple[Features, str]:
     """The features of a data set, and the name of their space.
 
@@ -144,7 +152,7 @@ def load(source: str | Path, dataset: Dataset, components: bool = False) -> tupl
     """
     if components or dataset.labels is None:
         return _principal_components(dataset)
-    net = read(_file(source, dataset))
+    net = read(_file(source, dataset), dataset.images.shape[1:])
     right = accuracy(net, data.at_most(data.split(dataset)[1], JUDGED))
 
     def features(images: np.ndarray, chunk: int = 500) -> np.ndarray:
@@ -181,26 +189,23 @@ def _file(source: str | Path, dataset: Dataset) -> Path:
     return folder / name
 
 
-def read(path: Path) -> LeNet:
-    """The classifier in this file.
+def read(path: Path, image: tuple[int, int, int]) -> LeNet:
+    """The classifier in this file, of images of this shape (C, H, W).
 
     Raises:
         DataError: if the file is damaged, or is no classifier.
     """
     try:
-        return _filled(load_file(path))
+        return _filled(load_file(path), image)
     except (SafetensorError, KeyError, ValueError) as error:
         expected = "expected a classifier as tinyddpm.evaluation.features writes it"
         raise bad(path, f"{expected}: {error}") from error
 
 
-def _filled(state: dict[str, np.ndarray]) -> LeNet:
-    """A LeNet of the shape that these arrays imply, with their values."""
-    _, _, channels, _ = state["conv1.weight"].shape
-    inputs, _ = state["hidden.weight"].shape
+def _filled(state: dict[str, np.ndarray], image: tuple[int, int, int]) -> LeNet:
+    """A LeNet with these values."""
     _, classes = state["last.weight"].shape
-    side = 4 * round((inputs / 32) ** 0.5)
-    net = LeNet((channels, side, side), classes)
+    net = LeNet(image, classes)
     net.bind(np.zeros(net.theta_size(), np.float32))
     for name, array in net.state().items():
         if state[name].shape != array.shape:
@@ -212,6 +217,7 @@ def _filled(state: dict[str, np.ndarray]) -> LeNet:
 if __name__ == "__main__":
     for source in sys.argv[1:]:
         path = SHIPPED / f"features-{source}.safetensors"
-        make(data.load(source), 2000 if source == "digits" else STEPS, path)
-        right = accuracy(read(path), data.load_test(source))
+        dataset = data.load(source)
+        make(dataset, 2000 if source == "digits" else STEPS, path)
+        right = accuracy(read(path, dataset.images.shape[1:]), data.load_test(source))
         print(f"{source}: {right:.2%} of the test or held-out images are classified correctly")

@@ -99,13 +99,15 @@ def one_nn_accuracy(real: np.ndarray, samples: np.ndarray) -> float:
     return right / (2 * len(real))
 
 
-def memorisation(samples: np.ndarray, test: np.ndarray, train: np.ndarray) -> float:
+def memorisation(samples: np.ndarray, test: np.ndarray, train: np.ndarray) -> float | None:
     """The mean distance to the nearest training image: of samples, over that of test images.
 
     About 1: samples keep the distance to the training set that unseen real images keep. Near 0:
-    they are copies. More than 1: they are farther from it than real images are.
+    they are copies. More than 1: they are farther from it than real images are. None: each test
+    image is a training image too, so there is no distance to compare with.
     """
-    return float(nearest(samples, train)[0].mean() / nearest(test, train)[0].mean())
+    of_test = nearest(test, train)[0].mean()
+    return float(nearest(samples, train)[0].mean() / of_test) if of_test else None
 
 
 def nearest(points: np.ndarray, others: np.ndarray, k: int = 1) -> tuple[np.ndarray, np.ndarray]:

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import data, noise
-from ..runs.config import Config
+from ..runs.known_data import compared
+from ..runs.opening import Run
 from ..types import Images
 
 
@@ -20,7 +21,7 @@ class Real:
         labels: the classes of all training images, if the run is conditioned on them.
         reference: what these are called.
         known_test: whether they are the data set's own test set, and not held-out images.
-        remark: what to say if not all training images are looked at.
+        remark: what to say if they are not the run's, or not all are looked at.
     """
 
     dataset: data.Dataset
@@ -40,16 +41,23 @@ class Real:
         self.test = self.test[_order(len(self.test), "evaluation: test")]
 
 
-def real(config: Config) -> Real:
-    """The images of a run."""
+def real(run: Run) -> Real:
+    """The images of a run.
+
+    Raises:
+        DataError: there are none, or they have other classes than the run.
+    """
+    config = run.config
     dataset = data.load(*config.source())
-    training, held_out = config.split_data(config.labelled(dataset)[0])
+    labelled, names = config.labelled(dataset)
+    others = compared(run.saved, labelled, names)
+    training, held_out = config.split_data(labelled)
     known_test = data.has_test_set(config.data)
     parts = training, data.load_test(*config.source()) if known_test else held_out
     train, test = (data.at_most(part).images[:] for part in parts)
     reference = "test images" if known_test else "held-out images"
     labels = training.labels if config.classes else None
-    remark = _looked_at(train, training.images)
+    remark = f"{others}\n" * bool(others) + _looked_at(train, training.images)
     return Real(dataset, train, test, labels, reference, known_test, remark)
 
 

@@ -23,11 +23,13 @@ from ..more.ideal import ideal_denoiser
 from ..nn.unet import UNet
 from ..pictures.images import evenly_chosen
 from ..pictures.overhearing import Kind, kinds_of, norm, overheard, walk_gradient
+from ..runs.known_data import compared
 from ..runs.opening import Run
 from ..types import Array, Denoiser
 from .chain import Chain, Settings
 
 MOST = 10_000  # training images that the ideal denoiser is made of: it holds them as float64
+MOST_VALUES = 2**25  # and as many values in them
 SHOWN = 60  # images to choose from: half of them training images, half held out
 
 
@@ -107,7 +109,7 @@ class Explorer:
         images: (n, C, H, W) to choose from.
         labels: (n,) their classes, or None.
         known: how many of the images, the first ones, are training images.
-        note: why there are no data, or "".
+        note: why there are no data, or that they are others; or "".
     """
 
     def __init__(self, path: str | Path) -> None:
@@ -117,8 +119,8 @@ class Explorer:
         self.names = tuple(config.class_names) if config.classes else ()
         self.guidable = bool(self.names) and config.class_dropout > 0
         own = self.run.predicts, config.weight, config.learn_sigma
-        lectures = own == ("x0", "none", False)
-        self.can_walk = isinstance(self.run.unet, UNet) and lectures
+        self.can_walk = isinstance(self.run.unet, UNet) and own == ("x0", "none", False)
+        self.most = max(1, min(MOST, MOST_VALUES // int(np.prod(self.shape))))
         self.training: data.Dataset | None = None
         self.note = ""
         # The training images of each of the last few classes that were asked for.
@@ -137,7 +139,9 @@ class Explorer:
     def _data(self) -> tuple[data.Dataset, data.Dataset]:
         """The training images and the held-out ones."""
         config = self.run.config
-        training, held_out = config.split_data(config.load_data()[0])
+        dataset, names = config.load_data()
+        self.note = compared(self.run.saved, dataset, names)
+        training, held_out = config.split_data(dataset)
         if (found := training.images.shape[1:]) != self.shape:
             raise DataError(f"{config.data}: expected images of shape {self.shape}, got {found}")
         return training, held_out
@@ -145,7 +149,7 @@ class Explorer:
     def _choose_from_data(self, training: data.Dataset, held_out: data.Dataset) -> None:
         parts = training, held_out
         # Of the training images only those that the ideal denoiser knows.
-        chosen = [evenly_chosen(min(len(part.images), MOST), SHOWN // 2) for part in parts]
+        chosen = [evenly_chosen(min(len(part.images), self.most), SHOWN // 2) for part in parts]
         self.images = np.concatenate([part.images[i] for part, i in zip(parts, chosen)])
         labels = [part.labels[i] for part, i in zip(parts, chosen) if part.labels is not None]
         self.labels = np.concatenate(labels) if labels else None
@@ -181,9 +185,9 @@ class Explorer:
         if self.training is None:
             return None
         images, labels = self.training.images, self.training.labels
-        some = images[:MOST]
+        some = images[: self.most]
         if label is not None and labels is not None and (labels == label).any():
-            some = images[np.flatnonzero(labels == label)[:MOST]]
+            some = images[np.flatnonzero(labels == label)[: self.most]]
         mean = some.mean(axis=0)
         denoise = ideal_denoiser(some, self.schedule)
         return Ideal(denoise, some, mean, float(np.square(some - mean).mean()))

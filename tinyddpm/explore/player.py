@@ -28,19 +28,20 @@ class SamplerControls:
         self,
         explorer: Explorer,
         name: str,
-        otherwise: tuple[str, int | None] = ("each in turn", None),
+        otherwise: tuple[str, int | None] | None = ("each in turn", None),
     ) -> None:
         """Put the controls on the page.
 
         Args:
             explorer: tells what there is to choose from.
             name: how the names of the controls begin.
-            otherwise: what is offered besides the classes, and the label that it stands for.
+            otherwise: what is offered besides the classes, and the label that it stands for;
+                None: nothing, and the first class is chosen.
         """
         self.T, self.classes, self.otherwise = (
             explorer.schedule.T,
             len(explorer.names),
-            otherwise[1],
+            otherwise[1] if otherwise else 0,
         )
         samplers = {key: NAMES[key] for key in SAMPLERS}
         sampler = ui.select(samplers, value=BEST, label="sampler").style("width: 100%")
@@ -49,8 +50,10 @@ class SamplerControls:
         self.steps.bind_enabled_from(sampler, "value", lambda value: value != "ddpm")
         self.label = self.guidance = None
         if explorer.names:
-            labels = {-1: otherwise[0]} | dict(enumerate(explorer.names))
-            label = ui.select(labels, value=-1, label="class").style("width: 100%")
+            labels = dict(enumerate(explorer.names))
+            if otherwise:
+                labels = {-1: otherwise[0]} | labels
+            label = ui.select(labels, value=min(labels), label="class").style("width: 100%")
             self.label = marked(label, f"{name}-class")
         if explorer.guidable:
             text = "guidance: 0 none, 1 as learned, 3 strong"

@@ -218,7 +218,8 @@ def inpaint(
     """
     xp = array_module(image)
     known = _known(xp, mask)
-    fits = np.broadcast_shapes(known.shape, image.shape) == image.shape
+    beside = zip(known.shape[::-1], image.shape[::-1])
+    fits = known.ndim <= image.ndim and all(side in (1, whole) for side, whole in beside)
     if not fits or x_T.shape != image.shape:
         raise ValueError(
             f"mask, x_T: expected what broadcasts to the image's shape {image.shape}, "

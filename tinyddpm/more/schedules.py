@@ -78,7 +78,13 @@ def sigmoid(T: int = 1000, start: float = -3.0, end: float = 3.0, tau: float = 1
             f"got start = {start}, end = {end}, tau = {tau}"
         )
     s = expit((start + (end - start) * np.arange(T + 1) / T) / tau)
-    return from_alpha_bar(np.maximum((s[-1] - s[1:]) / (s[-1] - s[0]), 1e-9))
+    alpha_bar = (s[-1] - s[1:]) / (s[-1] - s[0])
+    if T > 1 and alpha_bar[-2] <= 1e-9 or alpha_bar[0] == 1:
+        raise ValueError(
+            "sigmoid: expected start, end and tau with which ᾱ falls from the first step to the "
+            f"last, got start = {start}, end = {end}, tau = {tau}"
+        )
+    return from_alpha_bar(np.maximum(alpha_bar, 1e-9))
 
 
 def zero_terminal_snr(schedule: Schedule) -> Schedule:

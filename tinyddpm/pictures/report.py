@@ -26,6 +26,7 @@ from ..runs.computing import computing
 from ..runs.config import Config
 from ..runs.folder import METRICS, read_metrics
 from ..runs.heldout import Draws, mean_image
+from ..runs.known_data import compared
 from ..runs.opening import Run
 from ..schedule import Schedule
 from ..types import Array, Images
@@ -91,7 +92,9 @@ def draw(
     run, folder = Run(folder), Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a run folder, to draw the pictures of its record in")
-    dataset, _ = run.config.load_data()
+    dataset, names = run.config.load_data()
+    if others := compared(run.saved, dataset, names):
+        say(others)
     training, held_out = run.config.split_data(dataset)
     draws = Draws(held_out.images, run.schedule, labels=held_out.labels)
     reference = _reference(training, run.config, run.schedule, draws)

@@ -23,8 +23,8 @@ from ..nn.unet import UNet, UNetConfig
 from ..schedule import linear
 from . import checkpoint
 from .config import Config
-from .folder import CHECKPOINT, RunFolder
-from .opening import Run
+from .folder import CHECKPOINT
+from .opening import Run, find
 
 PIPELINE = {
     "_class_name": "DDPMPipeline",
@@ -103,16 +103,21 @@ def variance_note(unet: DiffusersUNet, scheduler: Scheduler) -> list[str]:
     ]
 
 
-def export_run(run: str | Path, path: str | Path) -> None:
+def export_run(run: str | Path, path: str | Path) -> int:
     """Write the network that `tinyddpm sample` uses, the EMA of a run, into the new folder `path`.
 
     `diffusers.DDPMPipeline.from_pretrained(path)` loads it.
+
+    Returns:
+        T. The pipeline asks for 1,000 steps unless it is told, and refuses more than T.
 
     Raises:
         ValueError: the network has something that diffusers has no equivalent of. The message says
             what.
     """
     path, run = Path(path), Path(run)
+    if not path.name:  # "." cannot be renamed
+        raise ValueError(f"{path}: expected the name of a folder that is new or empty")
     _check_free(path)
     unet, scheduler = _network(run)
     beside = path.with_name(path.name + ".writing")  # renamed when everything is there
@@ -121,6 +126,7 @@ def export_run(run: str | Path, path: str | Path) -> None:
     index = json.dumps(PIPELINE, indent=2) + "\n"
     (beside / "model_index.json").write_text(index, encoding="utf-8")
     beside.replace(path)
+    return scheduler.schedule.T
 
 
 def _check_free(folder: Path) -> None:
@@ -130,10 +136,9 @@ def _check_free(folder: Path) -> None:
 
 def _network(run: Path) -> tuple[UNet, Scheduler]:
     """The network of a run: as it was imported, or one of our own with its EMA."""
-    newest = RunFolder(run).newest() if run.is_dir() else None
-    if newest:
-        imported = network(newest.checkpoint.state, newest.checkpoint.ema)
-        if imported:
-            return imported
+    _, _, saved = find(run)
+    imported = network(saved.state, saved.ema)
+    if imported:
+        return imported
     own = Run(run)
     return own.unet, Scheduler(own.schedule, own.predicts, learned_variance=own.learned)

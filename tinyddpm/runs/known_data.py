@@ -1,0 +1,36 @@
+"""Whether images are still those that a run was trained on."""
+
+from collections.abc import Sequence
+
+from ..data import DataError, Dataset, labels
+from .checkpoint import Checkpoint
+
+OTHERS = (
+    "These are not the images that the run was trained on. So what is called held out may be what "
+    "it was trained on."
+)
+
+
+def compared(saved: Checkpoint, dataset: Dataset, names: Sequence[str]) -> str:
+    """What to say if the images are others now; empty if they are not, or nobody knows.
+
+    Args:
+        saved: the run's checkpoint. An imported one knows of no images.
+        dataset: what the run's configuration loads now, labelled if the run has classes.
+        names: of its classes.
+
+    Raises:
+        DataError: the run is conditioned on classes, and there are others now, or in another order.
+    """
+    known = saved.config.class_names
+    if saved.config.classes and list(names) != list(known):
+        new, missing = (", ".join(sorted(a)) for a in ({*names} - {*known}, {*known} - {*names}))
+        found = "; ".join(
+            f"{words}: {some}" for words, some in (("new", new), ("missing", missing)) if some
+        )
+        raise DataError(
+            f"{saved.config.data}: expected the classes that the run was trained with, got others "
+            f"({found or 'the same in another order'})"
+        )
+    same = saved.state.get("data") in (None, labels.fingerprint(dataset))
+    return "" if same else OTHERS
