@@ -1,4 +1,4 @@
-"""Other optimisers, decays, predictions and weights: resumed exactly, and what a run says of them."""
+"""Other optimisers, decays, predictions and weights: resumed exactly, and what a run says."""
 
 import dataclasses
 import signal
