@@ -7,9 +7,12 @@ from .results import CURVATURES, read
 from .rows import (
     ELSEWHERE,
     FEW,
+    MORE_ELSEWHERE,
+    PLACES,
     SEEDED,
     SEEDS,
     best,
+    chosen_targets,
     elsewhere,
     families,
     long_rows,
@@ -21,9 +24,7 @@ from .rows import (
     on_fashion,
     score,
     seeded,
-    targets,
     variations,
-    with_cosine,
 )
 from .study import beside, split
 
@@ -97,11 +98,10 @@ def seeds_table(groups, kept):
         row, gap = rows[0], ""
         if adam not in (None, rows):
             gap = "{:+.4f} ± {:.4f}".format(*interval([a - b for a, b in zip(found, J[adam])]))
-        each = ", ".join(f"{x:.4f}" for x in found)
         mean = "{:.4f} ± {:.4f}".format(*interval(found))
-        lines.append([f"`{row}`", each, mean, gap])
-    head = ["settings (and seed=1, seed=2)", "test J, seeds 0, 1, 2", "mean, 95 % interval"]
-    return table([*head, "less Adam's, seed by seed"], lines) if lines else ""
+        lines.append([f"`{row}`", mean, gap])
+    head = ["settings", "test J, 3 seeds, 95 % interval", "less Adam's"]
+    return table(head, lines) if lines else ""
 
 
 def tables_b(kept):
@@ -131,23 +131,23 @@ def tables_c(kept):
 
 
 def tables_d(kept):
-    chosen = {targeted: best(rows, kept) for targeted, rows in targets("linear").items()}
-    yield targets_table({targeted: seeded(row) for targeted, row in chosen.items()}, kept)
-    yield targets_table({targeted: [with_cosine(row)] for targeted, row in chosen.items()}, kept)
+    yield targets_table(
+        {targeted: seeded(row) for targeted, row in chosen_targets(kept).items()}, kept
+    )
 
 
 def targets_table(groups, kept):
-    """Of (predicts, weight, update) -> rows, one for each seed: each update in a column."""
-    updates = dict.fromkeys(update for _, _, update in groups)
+    """Of (predicts, weight, column) -> rows, one for each seed."""
+    columns = dict.fromkeys(column for _, _, column in groups)
     lines = [
-        [*target, *(cell(groups[*target, update], kept) for update in updates)]
+        [", ".join(target), *(cell(groups[*target, column], kept) for column in columns)]
         for target in dict.fromkeys(where[:2] for where in groups)
     ]
-    return table(["predicts", "weight", *updates], [line for line in lines if any(line[2:])])
+    return table(["predicts, weight", *columns], [line for line in lines if any(line[1:])])
 
 
 def cell(rows, kept):
-    """Test J, Fréchet and coverage, means where every seed was made, and with which β."""
+    """Test J, Fréchet and coverage: means, where every seed was made; and with which β."""
     if str(rows[0]) not in kept:
         return ""
     found = [mean_of(rows, kept, column) for column in ("test", "frechet", "coverage")]
@@ -156,14 +156,15 @@ def cell(rows, kept):
 
 
 def mean_of(rows, kept, column):
-    """Of three seeds the mean and, but for coverage, half its 95 % interval; else the first."""
+    """Of three seeds the mean, of the Fréchet distance with its interval; else the first."""
     values = [score(row, kept, column) for row in rows]
-    if len(values) != len(SEEDS) or max(values) == math.inf:
+    if values[0] == math.inf:
         return shown(rows[0], kept, column)
-    mean, half = interval(values)
-    if column == "coverage":
-        return f"{mean:.2f}"
-    return f"{mean:.1f} ± {half:.1f}" if column == "frechet" else f"{mean:.4f} ± {half:.4f}"
+    mean, half = values[0], ""
+    if len(values) == len(SEEDS) and max(values) < math.inf:
+        mean, width = interval(values)
+        half = f" ± {width:.1f}" * (column == "frechet")
+    return f"{mean:.{ {'test': 4, 'frechet': 1, 'coverage': 2}[column] }f}{half}"
 
 
 def tables_e(kept):
@@ -177,10 +178,10 @@ def tables_e(kept):
     for groups in measured_seeds():
         yield seeds_table(groups, kept)
     found = measured_elsewhere()
-    words = list(dict.fromkeys(setting for setting, _ in found))
     made = {where: shown(row, kept, "test") for where, row in found.items() if str(row) in kept}
-    lines = [[f"`{w}`", *(made.get((w, name), "") for name in FEW)] for w in words]
-    yield table(["setting", *(f"{name} `{row}`" for name, row in FEW.items())], lines)
+    lines = [[f"`{w}`", *(made.get((w, name), "") for name in FEW)] for w in PLACES]
+    yield table(["setting", *(f"`{row}`" for row in FEW.values())], lines)
+    yield "".join(f"`{found[where]}`: {made[where]}\n" for where in MORE_ELSEWHERE)
     head = ["settings of seed 0", "seeds", "diverged", "mean of test J", "lowest", "highest"]
     yield table(head, [spread(many_seeds(), kept)])
     twice, capped = measured_otherwise()
@@ -200,5 +201,12 @@ def spread(rows, kept):
 
 
 def tables_f(kept):
-    groups = {where: seeded(row) for where, row in on_fashion().items()}
+    """What the network predicts: on the digits, with the β chosen in question d, and on Fashion."""
+    groups = {
+        (predicts, weight, f"digits, {update}"): seeded(row)
+        for (predicts, weight, update), row in chosen_targets(kept).items()
+        if update != "momentum"
+    }
+    for (predicts, weight, update), row in on_fashion().items():
+        groups[predicts, weight, f"Fashion-MNIST, {update}"] = seeded(row)
     yield targets_table(groups, kept)
