@@ -14,7 +14,7 @@
 # make bench   times training steps, sampling and each op against PyTorch (installs it)
 # make bench-scaling   draws how time and memory grow
 # make bench-gpu   times kernels and training steps on a GPU against PyTorch. To test on a GPU:
-#              pytest -m gpu (README)
+#              pytest -m gpu (docs/gpu.md)
 # make gpu-report   all that we want to know of a GPU, in eight minutes, as report/report.md
 # make gpu-counts   counts again what a step asks of a GPU, for the times that report expects
 # make docs    the site, in docs/_build/html: pages, API reference, and the examples with what a
@@ -86,7 +86,10 @@ bench-gpu: $(VENV)/.ready-bench
 	  echo "make: CuPy is not installed: $(RUN) -m pip install '.[cuda12]' (or '.[cuda13]')"; exit 1; }
 	$(RUN) -m benchmarks.gpu
 
-gpu-report: $(VENV)/.ready-test $(VENV)/.ready-bench
+gpu-report: $(VENV)/.ready-test
+	@$(RUN) -c 'import cupy' 2>/dev/null || { \
+	  echo "make: CuPy is not installed: $(RUN) -m pip install '.[cuda12]' (or '.[cuda13]')"; exit 1; }
+	$(MAKE) $(VENV)/.ready-bench
 	$(RUN) -m benchmarks.gpu_report --out report
 
 gpu-counts: $(VENV)/.ready-bench $(GPU_SIM)/.ready

@@ -1,6 +1,6 @@
 """How do you teach the engine a new op, and how do you know that its derivative is right?
 
-    python examples/10_your_own_op.py            # a minute; needs pip install 'tinyddpm[test]'
+    python examples/10_your_own_op.py            # a minute; needs pip install hypothesis
     python examples/10_your_own_op.py --quick    # seconds
 
 The op is Mish, x·tanh(log(1 + eˣ)) (Misra 2019, "Mish: a self regularized non-monotonic activation

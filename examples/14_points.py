@@ -8,9 +8,9 @@ the picture. From the left: the data; the same points with noise at two t; x̂_0
 believes that these came from; the paths of a few samples out of the noise; and the samples. A point
 is an image of two channels and one pixel, so `train` and the sampler are those of images.
 
-The numbers are worth a thought. J comes within a hundredth of the best possible long before the
-samples look right. Large t make up nearly all of J, and there nobody can tell where a point came
-from. Small t decide what is sharp in the samples, and there J is small.
+The numbers are worth a thought. In the end J is within a hundredth of the best possible, and still
+the samples do not look quite right. Large t make up nearly all of J, and there nobody can tell
+where a point came from. Small t decide what is sharp in the samples, and there J is small.
 """
 
 import argparse

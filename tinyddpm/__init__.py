@@ -19,7 +19,7 @@ if getattr(autograd, "PART_OF", None) != "tinyddpm":
     raise ImportError(
         "tinyddpm needs its own package 'autograd', but Python found another project's at "
         f"{autograd.__file__}; install tinyddpm into a fresh virtual environment: "
-        "python3 -m venv fresh && fresh/bin/pip install tinyddpm"
+        "python3 -m venv fresh && fresh/bin/pip install FOLDER-OF-ITS-CLONE"
     )
 
 __version__ = "0.1.0"

@@ -11,7 +11,7 @@ rule of `report.RULES`, and shrinks what breaks one. The error names the rule, t
 index and both numbers, and ends with code to paste. docs/derivatives.md tells more.
 
 The op need not be ours: `check_vjp(f, vjp)` takes any pair of functions of NumPy arrays. This needs
-Hypothesis: pip install 'tinyddpm[check]'.
+Hypothesis: pip install hypothesis.
 """
 
 from collections.abc import Callable, Sequence
@@ -23,7 +23,7 @@ try:
     from hypothesis import Phase, given, settings, strategies as st
 except ImportError as error:
     raise ImportError(
-        "autograd.testing needs Hypothesis; install it with pip install 'tinyddpm[check]'"
+        "autograd.testing needs Hypothesis; install it with pip install hypothesis"
     ) from error
 
 from ..backend import expect, to_device

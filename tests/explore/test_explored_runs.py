@@ -86,7 +86,7 @@ def test_without_the_extra_the_command_says_how_to_install_it(monkeypatch, capsy
     monkeypatch.setattr(models, "find_spec", lambda name: None)
     assert cli.main(["explore", str(tmp_path)]) == 2
     problem = "explore: expected NiceGUI, which is not installed"
-    install = f"{sys.executable} -m pip install 'tinyddpm[explore]'"
+    install = f"{sys.executable} -m pip install 'nicegui>=3.18,<4'"
     assert capsys.readouterr().err.splitlines() == [f"tinyddpm: {problem}: {install}"]
 
 

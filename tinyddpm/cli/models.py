@@ -240,7 +240,7 @@ def explore(run: Path, port: int, browser: bool) -> None:
     if find_spec("nicegui") is None:
         raise ValueError(
             "explore: expected NiceGUI, which is not installed: "
-            f"{sys.executable} -m pip install 'tinyddpm[explore]'"
+            f"{sys.executable} -m pip install 'nicegui>=3.18,<4'"
         )
     from ..explore.explorer import Explorer
     from ..explore.server import serve

@@ -23,7 +23,7 @@ def world() -> "Team | None":
     except ImportError as error:
         raise RuntimeError(
             f"mpi4py: expected it to be there under mpiexec or srun, got {error}; "
-            "pip install 'tinyddpm[mpi]', or from a clone '.[mpi]'"
+            "pip install mpi4py"
         ) from None
     from .team import Team
 

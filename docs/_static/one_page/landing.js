@@ -7,6 +7,7 @@
   const row = document.getElementById("landing-row");
   const value = document.getElementById("landing-t");
   const button = document.getElementById("landing-again");
+  row.hidden = document.getElementById("landing-under").hidden = false; // as without JavaScript
   const canvases = samples.map(() => row.appendChild(document.createElement("canvas")));
   // Milliseconds for each stride, 4.5 seconds in all. The first ones look alike.
   const pause = (j) => (j === 0 ? 700 : j < 9 ? 90 : 190);

@@ -34,7 +34,9 @@
     training.choose(number);
   };
 
-  const open = (model) => onePage.load(model, () => {
+  let asked = "";
+  const show = (model) => {
+    if (model !== asked) return; // another was asked for while this one was on its way
     const { examples, chain: drawn } = data[model];
     const followed = drawn.samples.filter((sample) => "guess" in sample);
     const first = (i) => picture(model, examples[i].x0, `image ${i + 1}`);
@@ -49,9 +51,16 @@
     });
     training.open(model);
     chain.open(model);
+    at("training").inert = at("chain").inert = false;
     at("training").dataset.ready = model;
-  });
+  };
 
+  const open = (model) => {
+    asked = model;
+    onePage.load(model, () => show(model));
+  };
+
+  at("training").inert = at("chain").inert = true; // until there is something to show
   choices(at("model"), Object.keys(data), (i) => Object.keys(data)[i], open);
   open(Object.keys(data)[0]);
 })();
