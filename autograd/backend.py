@@ -221,7 +221,7 @@ def _cuda(device: str) -> tuple[Any, int]:
     except ImportError as error:
         raise RuntimeError(
             f"device {device}: CuPy is not installed ({error}); install it with "
-            "pip install cupy-cuda12x, or cupy-cuda13x, to match your driver"
+            "pip install 'cupy-cuda12x[ctk]', or 'cupy-cuda13x[ctk]', to match your driver"
         ) from None
     try:
         count = cupy.cuda.runtime.getDeviceCount()

@@ -28,7 +28,6 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw
 
-from tinyddpm import data
 from tinyddpm.evaluation.metrics import memorisation, nearest, one_nn_accuracy
 from tinyddpm.pictures.images import image_grid
 from tinyddpm.pictures.plots import BLUE, GREY, INK, RED, save_figure, tidy
@@ -140,9 +139,10 @@ def main(arguments=None):
         print(f"Painted {size.pictures} pictures: {folder}")
 
     # 1. Loading crops each picture to a square around the middle, makes it smaller, and maps 0..255
-    # to [−1, 1]. Every sixth is held out.
-    parts = data.split(data.load(folder, size=size.options["size"]))
-    seen, held_out = (part.images for part in parts)
+    # to [−1, 1]. A sixth is held out: ask the configuration which ones, as the run does.
+    settings = config.from_dict({"data": str(folder), **size.options})
+    dataset, _ = settings.load_data()
+    seen, held_out = (part.images for part in settings.split_data(dataset))
     print(f"1. {len(seen)} pictures to train on, {len(held_out)} held out.")
     print(f"   (C, H, W) = {seen.shape[1:]}, from {seen.min():.2f} to {seen.max():.2f}.")
 
@@ -150,7 +150,7 @@ def main(arguments=None):
     run_folder = options.out / "your_own_images"
     if run_folder.exists():  # a run is never lost
         run_folder = free_name(run_folder)
-    summary = training.run(config.from_dict({"data": str(folder), **size.options}), run_folder)
+    summary = training.run(settings, run_folder)
     print(f"2. {summary}")
 
     # 3. Draw as many samples as are held out, so that the two can be compared.

@@ -10,7 +10,7 @@ import on_ranks
 import pytest
 from mpi import launch, needs_mpi
 
-from tinyddpm.distributed import world as world_module
+from tinyddpm.distributed import ranks as ranks_module, world as world_module
 from tinyddpm.distributed.ranks import Ranks
 from tinyddpm.distributed.same import check_same
 from tinyddpm.distributed.world import world
@@ -93,7 +93,8 @@ def test_a_rank_that_differs_is_named():
         check_same(FakeComm(0, 3, others), **alike)
 
 
-def test_a_rank_with_another_theta_does_not_begin():
+def test_a_rank_with_another_theta_does_not_begin(monkeypatch):
+    monkeypatch.setattr(ranks_module, "_sharing", lambda comm: 1)
     unet = UNet(UNetConfig(**on_ranks.SMALL)).initialise(0)
     other = {"theta": "other", "batch_size": 12, "shards": 4}
     ranks = Ranks(FakeComm(0, 2, [other]), unet, linear(10), batch_size=12, workers=1)

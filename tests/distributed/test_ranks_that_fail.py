@@ -105,6 +105,22 @@ def test_a_rank_that_no_longer_answers_is_noticed(rank, images, alone, tmp_path)
     assert_goes_on(tmp_path, images, alone)
 
 
+AT_THE_END = """
+import os, signal
+from tinyddpm.distributed.world import world
+
+with world() as team:
+    team.allgather(1)
+    if team.rank:
+        os.kill(os.getpid(), signal.SIGSTOP)
+"""
+
+
+def test_a_rank_that_stops_at_the_very_end_is_noticed():
+    done = launch(2, "-c", AT_THE_END, environment={team.TIMEOUT: "4"}, timeout=60)
+    assert done.returncode and re.search(rf"{WHO} has not answered for 4 s", done.stderr)
+
+
 @prove
 def test_a_rank_that_fails_ends_those_that_are_busy(images, tmp_path):
     """Rank 0 computes a step that takes a minute, and does not hear of it."""

@@ -1,8 +1,10 @@
 """`tinyddpm train` on several ranks: every byte that it writes is that of a run without MPI."""
 
+import subprocess
+
 import pytest
 import trains
-from mpi import assert_same, launch, needs_mpi
+from mpi import assert_same, command as command_of, launch, needs_mpi
 
 from tinyddpm import cli
 
@@ -46,6 +48,19 @@ def test_the_command_writes_what_it_writes_without_mpi(by_command, images, tmp_p
     assert cli.main([*TINY, *here]) == 0
     for path in (tmp_path / "x").glob("*.safetensors"):
         assert path.read_bytes() == (by_command[1] / path.name).read_bytes()
+
+
+@needs_mpi
+def test_one_rank_may_be_told_its_workers(images, tmp_path):
+    at = TINY.index("--workers")
+    tiny = [*TINY[:at], *TINY[at + 2 :]]
+    program = ["-m", "tinyddpm", *tiny, "--data", images, "--no-pictures", "--out", tmp_path / "x"]
+    command = command_of(2, *program)
+    at = command.index("-n") + 1
+    here = command[at + 1 :]
+    parts = [*command[:at], "1", *here, ":", "-n", "1", *here, "--workers", "1"]
+    done = subprocess.run(parts, capture_output=True, text=True, timeout=120)
+    assert not done.returncode, done.stderr
 
 
 @needs_mpi

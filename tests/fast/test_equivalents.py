@@ -67,6 +67,14 @@ def test_attention_to_large_values():
     assert np.allclose(found, expected, rtol=1e-12, atol=0)
 
 
+def test_attention_to_what_is_far_apart():
+    """Weights of e^−1000 are 0, in the definition as here."""
+    q, k, v = draw(*[(4, 3, 2, 6)] * 3)
+    with np.errstate(under="raise"):
+        expected = attention.attention(300 * q, 300 * k, v, heads=2).data
+        assert np.allclose(ops.attention(300 * q, 300 * k, v, heads=2).data, expected)
+
+
 def test_what_is_left_to_the_definition():
     x, w, w5, thin = draw((4, 4, 2, 8), (3, 3, 8, 8), (5, 5, 8, 8), (3, 3, 8, 2), dtype=np.float32)
     assert ops.accepts_conv2d(x, w)

@@ -148,3 +148,14 @@ def test_enable_and_disable():
     assert FASTER.keys() >= fast.EQUIVALENTS.keys()
     fast.disable()
     assert not FASTER.keys() & fast.EQUIVALENTS.keys()
+
+
+def test_blocks_may_end_in_any_order():
+    before = dict(FASTER)
+    first, second = fast.enabled(), fast.enabled()
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    assert FASTER.keys() >= fast.EQUIVALENTS.keys()
+    second.__exit__(None, None, None)
+    assert before == FASTER

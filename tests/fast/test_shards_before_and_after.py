@@ -75,6 +75,29 @@ def test_blas_is_held_to_one_thread_in_whichever_thread_of_the_program():
     assert seen.split() == ["1", *["1", "2"] * 2, "1"]
 
 
+def test_blocks_may_end_in_any_order():
+    with threadpool_limits(2, user_api="blas"):
+        before = blas_threads()
+        first, second = (Shards(small_net(), SCHEDULE, workers=1) for _ in range(2))
+        first.__enter__()
+        second.__enter__()
+        first.close()
+        assert set(blas_threads()) <= {1}
+        second.close()
+        assert blas_threads() == before
+
+
+def test_a_network_that_is_its_own_EMA_is_trained():
+    x0, t, eps = some_batch(4)
+    unet = small_net()
+    with Shards(unet, SCHEDULE, workers=1, ema=unet) as shards:
+        J, _ = shards.gradient(unet, SCHEDULE, x0, t, eps)
+        before = shards.denoise(x0, t)
+        unet.theta *= 1.1
+        assert shards.gradient(unet, SCHEDULE, x0, t, eps)[0] != J
+        assert not np.array_equal(shards.denoise(x0, t), before)
+
+
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="reads /proc")
 def test_a_worker_has_one_blas_thread(monkeypatch):
     monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")

@@ -7,11 +7,13 @@ import sys
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 from small_nets import IMAGE, SCHEDULE, small_net, some_batch
 
 from tinyddpm import starting
 from tinyddpm.fast.parallel import Shards, WorkerError, shards as shards_module
+from tinyddpm.schedule import linear
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers inherit files and pipes")
 ROOT = Path(__file__).resolve().parents[2]
@@ -109,11 +111,21 @@ def test_a_worker_that_says_nothing_is_given_up(monkeypatch, tmp_path):
     (tmp_path / "threadpoolctl.py").write_text("import time\ntime.sleep(100)")
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     monkeypatch.setattr(shards_module, "STARTING", 1)
-    shards = Shards(small_net(), SCHEDULE, 2)
+    long = linear(9000)  # more than a pipe holds, and nobody reads it
+    shards = Shards(small_net(), long, 2)
     message = r"worker 1 \(process \d+\) has not started within 1 s\. .* the name of a module .*"
     with pytest.raises(WorkerError, match=message + str(tmp_path)), shards:
         pass
     assert not shards.workers
+
+
+def test_workers_say_of_numbers_what_the_parent_says(capfd):
+    """An overflow is an error in these tests. Where the parent ignores it, workers do."""
+    x0, t, eps = some_batch(4)
+    with np.errstate(over="ignore", invalid="ignore"), Shards(small_net(), SCHEDULE, 2) as shards:
+        shards.unet.theta[...] = 1e38
+        J, _ = shards.gradient(shards.unet, SCHEDULE, x0, t, eps)
+    assert not np.isfinite(J) and "Warning" not in capfd.readouterr().err
 
 
 SCRIPT = f"""

@@ -3,6 +3,7 @@
 import itertools
 from dataclasses import replace
 
+import cupy
 import numpy as np
 import pytest
 from on_gpu import bound
@@ -154,6 +155,17 @@ def reading(*args, **options):
 def test_what_cannot_be_captured_is_said_and_leaves_the_gpu_as_it_was():
     with pytest.raises(RuntimeError, match=r"graph: this step cannot be captured \(.*--graph"):
         steps(True, of=reading)
+    assert_same_bits(steps(True), steps(False))
+
+
+def test_a_gpu_that_is_full_ends_the_capture(monkeypatch):
+    def full(size):
+        raise cupy.cuda.runtime.CUDARuntimeError(2)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(cupy.cuda, "Memory", full)
+        with pytest.raises(MemoryError, match="bytes on the GPU for a graph: .*[Mm]emory"):
+            steps(True)
     assert_same_bits(steps(True), steps(False))
 
 

@@ -74,9 +74,10 @@ class Ranks:
             self.samples, self.cut, count = owned.samples, from_zero(mine), len(mine)
         elif comm.size > shards and not comm.rank:
             say(f"ranks: at most {shards} of {comm.size} have work, one for each shard of the run")
+        sharing = _sharing(comm)  # all ranks say it, also those that are told their workers
         self.own: Shards | OnCard
         if array_module(unet.theta) is np:
-            workers = workers or max(1, cores() // _sharing(comm))
+            workers = workers or max(1, cores() // sharing)
             self.own = Shards(unet, schedule, workers, count, ema, gradient, say)
         else:
             self.own = OnCard(unet, schedule, count, ema, gradient, graph)

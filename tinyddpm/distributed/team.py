@@ -84,7 +84,12 @@ class Team:
         stack: TracebackType | None,
     ) -> None:
         if error is None:
-            self._meet(None, float("inf"))  # rank 0 may still have something to do
+            try:  # rank 0 may still have something to do when the others are done
+                self._meet(None, float("inf") if self.rank else self.seconds)
+            except RankError as failure:
+                if self.lost:
+                    self._abort(str(failure))
+                raise
         elif self.lost:
             self._abort(_in_words(error))
         elif not self.over:

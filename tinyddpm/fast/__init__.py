@@ -86,16 +86,25 @@ if find_spec("tinyddpm.fast.cuda"):
     EQUIVALENTS["rows"] = _pair(gpu_product, "rows")
 
 
+_before: list[dict[str, Any]] = []  # what each block that is not left yet has found
+
+
 @contextmanager
 def enabled() -> Iterator[None]:
-    """Let all of them take their definitions' place within a `with` block, in this process."""
-    before = dict(FASTER)
+    """Let all of them take their definitions' place within a `with` block, in this process.
+
+    Blocks need not end in reverse order: two chains of samples may be drawn in turn. The last one
+    brings back what the first one has found.
+    """
+    _before.append(_before[0] if _before else dict(FASTER))
     enable()
     try:
         yield
     finally:
-        FASTER.clear()
-        FASTER.update(before)
+        before = _before.pop()
+        if not _before:
+            FASTER.clear()
+            FASTER.update(before)
 
 
 def enable() -> None:

@@ -2,11 +2,12 @@
 
 import numpy as np
 
-from autograd.backend import Forward
+from autograd.backend import Forward, underflow_is_zero
 
 from ..types import Array
 
 
+@underflow_is_zero
 def softmax_attention(q: Array, k: Array, v: Array, heads: int) -> Forward:
     """softmax(q kᵀ/√d) v for images (H, W, N, C) of one shape, and its pullback.
 

@@ -149,7 +149,19 @@ def captured(work: Callable[[], Pair], cupy: Any) -> tuple[Callable[[], None], P
         RuntimeError: something in it cannot be captured.
     """
     cupy.get_default_memory_pool().free_all_blocks()  # the first call's, or both would be there
-    pool, stream = cupy.cuda.MemoryPool(), cupy.cuda.Stream(non_blocking=True)
+
+    def room(size: int) -> Any:
+        """Memory of the GPU. If there is none, the capture ends.
+
+        A pool that hears of it from CUDA would give back what it holds, and try again. But what it
+        holds is what the launches noted so far will write to.
+        """
+        try:
+            return cupy.cuda.MemoryPointer(cupy.cuda.Memory(size), 0)
+        except cupy.cuda.runtime.CUDARuntimeError as error:
+            raise MemoryError(f"{size:,} bytes on the GPU for a graph: {error}") from None
+
+    pool, stream = cupy.cuda.MemoryPool(room), cupy.cuda.Stream(non_blocking=True)
     with tables_in_use() as tables, cupy.cuda.using_allocator(pool.malloc), stream:
         stream.begin_capture()
         try:

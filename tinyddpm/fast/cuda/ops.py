@@ -145,6 +145,7 @@ def accepts_linear(x: Operand, weight: Operand, bias: Operand) -> bool:
     if not is_fast(x, weight, bias) or x.ndim <= 1:
         return False
     fits = x.shape[-1] == weight.shape[0] and bias.shape == weight.shape[1:]
+    fits = fits and math.prod(x.shape[:-1]) * weight.shape[-1] < MOST
     return fits and has_tensor_cores(x.data if isinstance(x, Tensor) else x)
 
 

@@ -6,6 +6,7 @@ import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from dataclasses import asdict
 from typing import IO, Any, cast
@@ -69,7 +70,9 @@ class Worker:
         self.requests = cast(IO[bytes], self.process.stdin)
         self.answers = cast(IO[bytes], self.process.stdout)
         self.name = f"worker {number} (process {self.process.pid})"
-        self.send(asdict(setup))
+        # It may be more than the pipe holds, and a worker that hangs does not read it. So another
+        # thread sends it, and `wait` has an end.
+        threading.Thread(target=self.send, args=(asdict(setup),), daemon=True).start()
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message. If the process has ended, `wait` says so."""

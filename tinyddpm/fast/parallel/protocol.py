@@ -32,6 +32,7 @@ class Setup:
         vectors: θ, the EMA and the partial gradients, in the first memory.
         fds: the descriptors of the two memories: of the vectors, and of inputs and results.
         faster: the names of the faster equivalents that the parent uses.
+        errors: what NumPy does about overflow and the like (`numpy.geterr`).
     """
 
     network: str
@@ -44,6 +45,7 @@ class Setup:
     vectors: list[Spec]
     fds: list[int]
     faster: list[str]
+    errors: dict[str, Any]
 
 
 def send(pipe: IO[bytes], message: dict[str, Any]) -> None:

@@ -13,7 +13,6 @@ from types import TracebackType
 from typing import Any, Self
 
 import numpy as np
-from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]  # it has no hints
 
 from ... import train
 from ...equivalents import FASTER
@@ -25,6 +24,7 @@ from .memory import Memory, Spec
 from .part import Part, address, check_batch, cut_for_denoising, even_parts
 from .processes import Worker, WorkerLost, cores
 from .protocol import Setup, name_of
+from .threads import one_thread
 from .tree import tree_sum
 
 STARTING = 120  # seconds after which a worker that has not answered is given up
@@ -67,6 +67,7 @@ class Shards:
                 raise ValueError(f"{name}: expected at least 1, got {number}")
         if ema is not None and not _alike(ema, unet):
             raise ValueError("ema: expected a network of the same configuration as unet")
+        ema = None if ema is unet else ema  # one network has one place for its θ
         self.unet, self.schedule, self.ema, self.shards = unet, schedule, ema, shards
         self.gradient_of_shard, self.say = gradient, say
         self.count = min(workers or cores(), shards)
@@ -91,9 +92,7 @@ class Shards:
             (dtype, (self.shards, in_partial)),
         ]
         try:
-            # Not without `with`: then the first thread that ever set a limit would keep all others
-            # from setting one.
-            self.threads.enter_context(threadpool_limits(1, user_api="blas"))
+            self.threads.enter_context(one_thread())
             needed = theta.itemsize * sum(math.prod(shape) for _, shape in vectors)
             self.memories = [Memory(size=needed), Memory()]
             arrays = self.memories[0].arrays(vectors)
@@ -125,6 +124,7 @@ class Shards:
             vectors=vectors,
             fds=[memory.fd for memory in self.memories],
             faster=sorted(FASTER),
+            errors=dict(np.geterr()),
         )
 
     def __exit__(

@@ -11,6 +11,8 @@ import traceback
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ...equivalents import FASTER
 from ...nn.multipliers import Multipliers
 from ...schedule import Schedule
@@ -39,6 +41,7 @@ def main() -> None:
 
 def prepare(setup: Setup) -> Part:
     """The Part that computes here what the parent's computes there, by the same equivalents."""
+    np.seterr(**setup.errors)
     if setup.faster:
         from .. import enable
 

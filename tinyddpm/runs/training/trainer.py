@@ -74,10 +74,10 @@ class Trainer:
         """Take steps until there is a reason to stop, and save the last state."""
         model, began = self.model, time.monotonic()
         with (
+            np.errstate(over="ignore", invalid="ignore"),  # whatever comes of it shows in J
             self.computing() as (gradient, prediction),
             self.folder.metrics(self.start) as record,
             interruptible() as interrupted,
-            np.errstate(over="ignore", invalid="ignore"),  # whatever comes of it shows in J
             self.progress_bar() as bar,
         ):
             denoise = denoiser(prediction, self.setup.schedule, self.config.predicts)
