@@ -156,15 +156,15 @@ def cell(rows, kept):
 
 
 def mean_of(rows, kept, column):
-    """Of three seeds the mean, of the Fréchet distance with its interval; else the first."""
-    values = [score(row, kept, column) for row in rows]
-    if values[0] == math.inf:
-        return shown(rows[0], kept, column)
-    mean, half = values[0], ""
-    if len(values) == len(SEEDS) and max(values) < math.inf:
-        mean, width = interval(values)
-        half = f" ± {width:.1f}" * (column == "frechet")
-    return f"{mean:.{ {'test': 4, 'frechet': 1, 'coverage': 2}[column] }f}{half}"
+    """The mean of the seeds that were made; of three the Fréchet distance has its interval."""
+    made = [score(row, kept, column) for row in rows if str(row) in kept]
+    if diverged := made.count(math.inf):
+        return "diverged" if len(made) == 1 else f"{diverged} of {len(made)} diverged"
+    half = ""
+    if column == "frechet" and len(made) == len(SEEDS):
+        half = f" ± {interval(made)[1]:.1f}"
+    places = {"test": 4, "frechet": 1, "coverage": 2}[column]
+    return f"{statistics.fmean(made):.{places}f}{half}"
 
 
 def tables_e(kept):
@@ -181,7 +181,7 @@ def tables_e(kept):
     made = {where: shown(row, kept, "test") for where, row in found.items() if str(row) in kept}
     lines = [[f"`{w}`", *(made.get((w, name), "") for name in FEW)] for w in PLACES]
     yield table(["setting", *(f"`{row}`" for row in FEW.values())], lines)
-    yield "".join(f"`{found[where]}`: {made[where]}\n" for where in MORE_ELSEWHERE)
+    yield "".join(f"`{found[where]}`: {made.get(where, 'not run')}\n" for where in MORE_ELSEWHERE)
     head = ["settings of seed 0", "seeds", "diverged", "mean of test J", "lowest", "highest"]
     yield table(head, [spread(many_seeds(), kept)])
     twice, capped = measured_otherwise()

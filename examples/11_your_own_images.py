@@ -161,10 +161,13 @@ def main(arguments=None):
     verdict = "as it should be" if told_apart < 0.6 else "they still look wrong, train longer"
     print("3. The nearest neighbour tells samples from held-out pictures")
     print(f"   {100 * told_apart:.0f} times in 100: {verdict}.")
-    copies = float(memorisation(fresh, real, known))
-    verdict = "they look like copies" if copies < 0.5 else "no copies"
-    print("   From the nearest training picture samples are")
-    print(f"   {copies:.2f} times as far as held-out ones are: {verdict}.")
+    copies = memorisation(fresh, real, known)
+    if copies is None:
+        print("   Each held-out picture is a training picture too, so copies are not looked for.")
+    else:
+        verdict = "they look like copies" if copies < 0.5 else "no copies"
+        print("   From the nearest training picture samples are")
+        print(f"   {copies:.2f} times as far as held-out ones are: {verdict}.")
 
     grids = {
         "training pictures": seen[:n],

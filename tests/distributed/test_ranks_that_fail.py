@@ -117,8 +117,8 @@ with world() as team:
 
 
 def test_a_rank_that_stops_at_the_very_end_is_noticed():
-    done = launch(2, "-c", AT_THE_END, environment={team.TIMEOUT: "4"}, timeout=60)
-    assert done.returncode and re.search(rf"{WHO} has not answered for 4 s", done.stderr)
+    done = launch(2, "-c", AT_THE_END, environment={team.TIMEOUT: "15"}, timeout=90)
+    assert done.returncode and re.search(rf"{WHO} has not answered for 15 s", done.stderr)
 
 
 @prove

@@ -92,6 +92,8 @@ def test_the_directions_of_large_images_are_those_of_small_ones(m, D, monkeypatc
     np.testing.assert_allclose(large_mean, mean)
     np.testing.assert_allclose(large_deviations, deviations)
     np.testing.assert_allclose(abs((large_axes * axes).sum(axis=1)), 1)  # each up to its sign
+    name, drawn = baselines.mixture(flat.astype(np.float32), 5, seed=0)
+    assert drawn.shape == (5, D) and f"on {min(m, D // 2)} principal" in name
     monkeypatch.setattr("tinyddpm.evaluation.baselines.MOST_LARGE", 20)
     assert len(baselines.principal(flat)[2]) == min(m, -(-m // -(-m // 20)))
 

@@ -6,14 +6,16 @@ import xml.etree.ElementTree as ElementTree
 
 import numpy as np
 import pytest
-from tiny_runs import DIGITS, a_run, data_of, opened
+from tiny_runs import DIGITS, TINY, a_run, data_of, opened
 
 from tinyddpm import cli
 from tinyddpm.cli import models
-from tinyddpm.explore import drawing, words
+from tinyddpm.explore import drawing, explorer as explorer_module, words
 from tinyddpm.explore.chain import SAMPLERS, Chain, Settings
 from tinyddpm.explore.explorer import Explorer
 from tinyddpm.explore.inputs import rasterised
+from tinyddpm.runs.config import from_dict
+from tinyddpm.runs.training import run
 
 # ---- runs ----------------------------------------------------------------------------------------
 
@@ -72,6 +74,21 @@ def test_a_run_whose_data_are_gone_shows_its_own_samples(tmp_path, lost):
     assert explorer.images.shape == (8, 1, 8, 8)
     assert explorer.look(0, 5).ideal is None and set(explorer.errors(0)[1]) == {"network"}
     all_of_it(explorer)
+
+
+def test_images_that_have_changed_get_a_word(tmp_path):
+    data = data_of(tmp_path / "x.npy", (1, 8, 8))
+    small = {"data": data, "batch_size": 4, "steps": 1, "workers": 1}
+    run(from_dict(TINY | small), tmp_path / "run")
+    assert Explorer(tmp_path / "run").note == ""
+    data_of(tmp_path / "x.npy", (1, 8, 8), n=14)
+    assert "not the images that the run was trained on" in Explorer(tmp_path / "run").note
+
+
+def test_the_ideal_denoiser_is_of_as_many_images_as_memory_holds(tmp_path, monkeypatch):
+    monkeypatch.setattr(explorer_module, "MOST_VALUES", 5 * 64)
+    found = Explorer(a_run(tmp_path / "x", data=data_of(tmp_path / "x.npy", (1, 8, 8))))
+    assert len(found.ideal().images) == 5
 
 
 def test_a_run_that_never_saw_an_image_without_its_class_is_not_guided(tmp_path):

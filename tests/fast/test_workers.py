@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from small_nets import IMAGE, SCHEDULE, small_net, some_batch
 from tinyddpm import starting
 from tinyddpm.fast.parallel import Shards, WorkerError, shards as shards_module
 from tinyddpm.schedule import linear
+from tinyddpm.train import gradient
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="workers inherit files and pipes")
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,6 +119,12 @@ def test_a_worker_that_says_nothing_is_given_up(monkeypatch, tmp_path):
     with pytest.raises(WorkerError, match=message + str(tmp_path)), shards:
         pass
     assert not shards.workers
+
+
+def test_an_option_that_cannot_be_sent_is_named_at_once():
+    of = partial(gradient, scale=np.ones(3))
+    with pytest.raises(TypeError, match="ndarray is not JSON"):
+        Shards(small_net(), SCHEDULE, 2, gradient=of).__enter__()
 
 
 def test_workers_say_of_numbers_what_the_parent_says(capfd):

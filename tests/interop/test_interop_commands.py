@@ -144,7 +144,7 @@ def test_the_command_line_imports_samples_and_exports(model, tmp_path, capsys):
     assert main(["sample", str(out), "--n", "2", "--sampler", "ddpm", "--out", str(samples)]) == 0
     assert main(["export", str(out), str(tmp_path / "again")]) == 0
     said = capsys.readouterr().out
-    assert "predicts v, T = 40" in said and "call it with num_inference_steps=40" in said
+    assert "predicts v, T = 40" in said and "call that with num_inference_steps=40" in said
     file = out / "checkpoint.safetensors"
     assert main(["export", str(file), str(tmp_path / "of the file")]) == 0
     for path in (path for path in (tmp_path / "again").rglob("*") if path.is_file()):

@@ -121,7 +121,7 @@ def test_a_run_says_what_it_does_otherwise_and_nothing_if_it_does_nothing():
     assert "diverged" not in " ".join(departures(Config(weight="snr", optimiser="adam")))
     for weight, counts in (("none", True), ("snr_plus_1", True), ("snr", False)):
         said = " ".join(departures(Config(predicts="eps", weight=weight)))
-        assert ("counts up to 25,000 times" in said) == counts
+        assert ("counts up to 24,777 times" in said) == counts
     for predicts in ("x0", "v"):
         said = " ".join(departures(Config(predicts=predicts, learn_sigma=True)))
         assert ("whatever the variance" in said) == (predicts == "x0")

@@ -115,6 +115,15 @@ def test_a_job_script_with_a_file_goes_on_with_the_run_that_it_started(here):
     assert checkpoint.load(Path("y") / CHECKPOINT).config.beta == 0.3
 
 
+def test_so_does_one_whose_file_has_a_beta_for_another_optimiser(here):
+    Path("x.toml").write_text("beta = 0.3\nwarmup = 1\n", encoding="utf-8")
+    assert train("--from", "runs/x", "--optimiser", "adam", "--steps", 1, "--out", "adam") == 0
+    options = ["--config", "x.toml", "--from", "adam", "--resume-if-there", "--out", "y"]
+    assert train(*options, "--steps", 2) == train(*options, "--steps", 3) == 0
+    assert checkpoint.load(Path("y") / CHECKPOINT).config.beta == 0.004
+    assert train("--config", "x.toml", "--resume", "--out", "adam", "--steps", 2) == 2
+
+
 def test_effective_weights_stay_where_multipliers_change(here):
     began, other = Run("runs/x"), begun("runs/x", multipliers="none", ema_decay=0.995)
     theta = other.config.make_unet().initialise(0)

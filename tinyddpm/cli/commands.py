@@ -134,7 +134,7 @@ def _planned(
         out = _free_folder(Path(other))
     out = out or _own_folder(recipe, str(chosen.get("data", configuration.Config.data)))
     if resume or resume_if_there and RunFolder(out).holds_run():
-        values = _options_in(out) | chosen
+        values = configuration.resumed(_options_in(out), of_file, given)
     elif other:
         of_other = training.options_of(other, chosen.get("data"))
         values = configuration.over_a_run(of_other, of_file, given)

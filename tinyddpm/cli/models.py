@@ -264,5 +264,5 @@ def export(run: Path, path: Path) -> None:
     from ..runs.diffusers import export_run
 
     T = export_run(run, path)
-    steps = "" if T >= 1000 else f"; call it with num_inference_steps={T}, or it asks for 1,000"
+    steps = "" if T >= 1000 else f"; call that with num_inference_steps={T}: its 1,000 is too many"
     click.echo(f"{path}: diffusers.DDPMPipeline.from_pretrained loads it{steps}")

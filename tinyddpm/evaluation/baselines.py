@@ -66,6 +66,7 @@ def mixture(flat: np.ndarray, n: int, seed: int) -> tuple[str, np.ndarray]:
     components = max(1, min(COMPONENTS, len(flat) // 100))
     dimensions = min(COMPONENTS, flat.shape[1] // 2 or 1)
     mean, axes, _ = principal(flat, dimensions)
+    dimensions = len(axes)
     weights, means, roots = fit_mixture((flat[:MOST_FITTED] - mean) @ axes.T, components, seed)
 
     index = np.arange(n)

@@ -140,7 +140,8 @@ class DrawTab:
             ink = ui.select(list(self.inks), value=self.usual, label="ink").style("width: 100%")
             self.ink = marked(ink, "draw-ink")
             null = len(explorer.names) if explorer.names else None
-            otherwise = ("none (unconditional)", null) if explorer.guidable else None
+            learned = explorer.guidable or not explorer.names  # what it says without a class
+            otherwise = ("none (unconditional)", null) if learned else None
             self.controls = SamplerControls(explorer, "draw", otherwise)
             self.seed = number_field("seed of the noise", "draw-seed")
 

@@ -6,8 +6,8 @@ from ..data import DataError, Dataset, labels
 from .checkpoint import Checkpoint
 
 OTHERS = (
-    "These are not the images that the run was trained on. So what is called held out may be what "
-    "it was trained on."
+    "These are not the images that the run was trained on. Images called held out or test images "
+    "may be among those."
 )
 
 

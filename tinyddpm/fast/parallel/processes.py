@@ -12,7 +12,7 @@ from dataclasses import asdict
 from typing import IO, Any, cast
 
 from ...starting import END_SIGNALS
-from .protocol import Setup, read_answer, send
+from .protocol import Setup, encoded, read_answer
 
 # One BLAS thread for a process that is about to start.
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OPENBLAS", "OMP", "MKL", "BLIS", "VECLIB")}
@@ -48,6 +48,7 @@ class Worker:
     """
 
     def __init__(self, number: int, setup: Setup) -> None:
+        message = encoded(asdict(setup))  # an option that cannot be sent is an error now
         # It must find the packages that are running here. Not by PYTHONPATH: Python looks there
         # while it starts, too, and would find a file beside the user's script, such as
         # encodings.py or types.py, instead of its own.
@@ -72,12 +73,16 @@ class Worker:
         self.name = f"worker {number} (process {self.process.pid})"
         # It may be more than the pipe holds, and a worker that hangs does not read it. So another
         # thread sends it, and `wait` has an end.
-        threading.Thread(target=self.send, args=(asdict(setup),), daemon=True).start()
+        threading.Thread(target=self._send, args=(message,), daemon=True).start()
 
     def send(self, message: dict[str, Any]) -> None:
         """Send a message. If the process has ended, `wait` says so."""
+        self._send(encoded(message))
+
+    def _send(self, message: bytes) -> None:
         with contextlib.suppress(BrokenPipeError):
-            send(self.requests, message)
+            self.requests.write(message)
+            self.requests.flush()
 
     def wait(self, seconds: float | None = None) -> None:
         """Wait until it has done what it was sent.

@@ -48,10 +48,9 @@ class Setup:
     errors: dict[str, Any]
 
 
-def send(pipe: IO[bytes], message: dict[str, Any]) -> None:
-    """Parent to worker: a message. Raises BrokenPipeError if the worker has ended."""
-    pipe.write(json.dumps(message).encode() + b"\n")
-    pipe.flush()
+def encoded(message: dict[str, Any]) -> bytes:
+    """A message from parent to worker, as it goes through the pipe."""
+    return json.dumps(message).encode() + b"\n"
 
 
 def messages(pipe: IO[bytes]) -> Iterable[dict[str, Any]]:

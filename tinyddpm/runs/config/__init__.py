@@ -83,14 +83,23 @@ def over(values: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
 def over_a_run(
     run: Mapping[str, Any], file: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """The flat values of a run, with those of a file over them, and those given over both.
+    """The flat values of a run for a new one, with those of a file and those given over them."""
+    return over(run, over(_suiting(file, run), given))
 
-    The file's β counts only if the rest of the run is as the file's β suits it.
-    """
+
+def resumed(
+    run: Mapping[str, Any], file: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The flat values of a run that goes on, with those of a file and those given over them."""
+    return {**run, **over(_suiting(file, run), given)}
+
+
+def _suiting(file: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
+    """A file's values, but without a β, say, that suits another optimiser than the run has."""
     both = over(run, file)
     deciding = {*choices.FOLLOWS["beta"]} & both.keys() - file.keys()
-    of_file = over(file, {name: both[name] for name in deciding})
-    return over(run, over(of_file, given))
+    kept = over(file, {name: both[name] for name in deciding})
+    return {name: value for name, value in file.items() if name in kept}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:

@@ -71,8 +71,8 @@ def completed(
     if beta is None and objective != "mse" and not measures_itself:
         times = "C·H·W" if objective == "batch_mean" else "batch_size·C·H·W"
         raise ValueError(
-            f"beta: expected one with objective {objective}, whose ∇J is {times} times as large as "
-            "that of mse: β has to be as much smaller, got none"
+            f"beta: expected one with --objective {objective}, whose ∇J is {times} times that of "
+            "mse, got none: divide a β for mse by that"
         )
     if beta is None:
         update, lectures_J = (optimiser, multipliers), (predicts, weight) == ("x0", "none")

@@ -1,5 +1,6 @@
 """What a run does otherwise than the lecture, in words: nothing, if it does nothing otherwise."""
 
+from ...more.schedules import snr
 from ..config import Config
 
 PREDICTIONS = {"eps": "the noise ε", "v": "the velocity v"}
@@ -57,9 +58,10 @@ def departures(config: Config) -> list[str]:
             "(docs/sgd.md); min_snr stops at 5."
         )
     if config.predicts == "eps" and config.weight not in BOUNDED and config.optimiser != "adam":
+        most = float(1 / snr(config.make_schedule())[-1])
         said.append(
-            "With this weight the error of ε̂ counts up to 25,000 times, at large t. Our trial "
-            "diverged; snr, which suits ε, counts it once."
+            f"At large t an error of ε̂ then counts up to {most:,.0f} times, and runs diverge. "
+            "`--weight snr`, which suits ε, counts it once."
         )
     if config.learn_sigma and config.predicts == "x0":
         said.append(

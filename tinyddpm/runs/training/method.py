@@ -121,7 +121,7 @@ def remember(parts: Mapping[str, Any], saved: Arrays, net: Module, path: str | P
 
 
 def share(owner: Any, comm: Comm) -> None:
-    """Let it remember, on all ranks, what it does on rank 0. It lies in main memory."""
+    """Give all ranks what it remembers on rank 0: arrays in main memory."""
     if not isinstance(owner, Remembers):
         return
     state = owner.state()
