@@ -136,23 +136,27 @@ def tables_d(kept):
     )
 
 
-def targets_table(groups, kept):
-    """Of (predicts, weight, column) -> rows, one for each seed."""
+def targets_table(groups, kept, with_beta=True):
+    """Of (predicts, weight, column) -> rows, one for each seed.
+
+    with_beta: whether a cell says its β; or the names of the columns whose cells do.
+    """
     columns = dict.fromkeys(column for _, _, column in groups)
+    says = {column: with_beta is True or column in with_beta for column in columns}
     lines = [
-        [", ".join(target), *(cell(groups[*target, column], kept) for column in columns)]
+        [", ".join(target), *(cell(groups[*target, name], kept, says[name]) for name in columns)]
         for target in dict.fromkeys(where[:2] for where in groups)
     ]
     return table(["predicts, weight", *columns], [line for line in lines if any(line[1:])])
 
 
-def cell(rows, kept):
-    """Test J, Fréchet and coverage: means, where every seed was made; and with which β."""
+def cell(rows, kept, with_beta):
+    """Test J, Fréchet and coverage: means of the seeds that were made; and with which β."""
     if str(rows[0]) not in kept:
         return ""
     found = [mean_of(rows, kept, column) for column in ("test", "frechet", "coverage")]
     said = ", ".join(dict.fromkeys(found))  # "diverged" once, not three times
-    return f"{said} (β {rows[0].beta:g})"
+    return said + f" (β {rows[0].beta:g})" * with_beta
 
 
 def mean_of(rows, kept, column):
@@ -163,8 +167,8 @@ def mean_of(rows, kept, column):
     half = ""
     if column == "frechet" and len(made) == len(SEEDS):
         half = f" ± {interval(made)[1]:.1f}"
-    places = {"test": 4, "frechet": 1, "coverage": 2}[column]
-    return f"{statistics.fmean(made):.{places}f}{half}"
+    form = {"test": "#.4g", "frechet": ".1f", "coverage": ".2f"}[column]
+    return f"{statistics.fmean(made):{form}}{half}"
 
 
 def tables_e(kept):
@@ -202,11 +206,12 @@ def spread(rows, kept):
 
 def tables_f(kept):
     """What the network predicts: on the digits, with the β chosen in question d, and on Fashion."""
+    names = {"sgd": "plain", "adam": "Adam"}
     groups = {
-        (predicts, weight, f"digits, {update}"): seeded(row)
+        (predicts, weight, f"digits, {names[update]}"): seeded(row)
         for (predicts, weight, update), row in chosen_targets(kept).items()
-        if update != "momentum"
+        if update in names
     }
     for (predicts, weight, update), row in on_fashion().items():
-        groups[predicts, weight, f"Fashion-MNIST, {update}"] = seeded(row)
-    yield targets_table(groups, kept)
+        groups[predicts, weight, f"Fashion-MNIST, {names[update]}"] = seeded(row)
+    yield targets_table(groups, kept, with_beta={"digits, plain"})
