@@ -7,7 +7,7 @@ from PIL import Image
 from test_architecture import CORE, ROOT, count_lines
 
 # As in tests/pictures/test_drawn_by_their_commands.py, which draws it.
-FILM = "sample fashion_classes --n 24 --out docs/garments.gif"
+FILM = "sample fashion_classes --n 9 --out docs/garments.gif"
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 

@@ -14,7 +14,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 WRITING = ".writing"  # how the names of unfinished files end
@@ -69,6 +69,19 @@ def beside(path: Path, ending: str) -> Path:
     if len(os.fsencode(path.name + ending)) <= LONGEST_NAME:
         return path.with_name(path.name + ending)
     return path.with_name(hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16] + ending)
+
+
+@contextmanager
+def for_others_too(path: Path) -> Iterator[None]:
+    """Within the block somebody writes this file. Then it has the mode of any new file.
+
+    safetensors makes its files for the user alone, and other people draw with models too.
+    """
+    path.touch()
+    mode = path.stat().st_mode
+    yield
+    with suppress(OSError):  # some file systems have no modes
+        path.chmod(mode)
 
 
 def move(unfinished: Path, path: Path) -> None:

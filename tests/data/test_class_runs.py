@@ -168,11 +168,12 @@ def test_eval_draws_each_class_as_often_as_it_occurs(trained, monkeypatch):
 
     def noted(self, *args, label, **options):
         asked.append(label.tolist())
+        assert options["guidance"] == 2.0
         return sample(self, *args, label=label, **options)
 
     monkeypatch.setattr(Run, "sample", noted)
     # In principal components: a classifier of these images would have to be trained first.
-    evaluate(trained, n=9, steps=2, with_baselines=False, components=True)
+    evaluate(trained, n=9, steps=2, with_baselines=False, components=True, guidance=2.0)
     in_proportion = labels.in_proportion(real(Run(trained)).labels, 9).tolist()
     assert asked == [in_proportion] and in_proportion != list(range(9))
 

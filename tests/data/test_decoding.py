@@ -30,11 +30,17 @@ def folder(tmp_path):
     return folder_of(tmp_path / "in", **{f"p{i:02}": picture for i, picture in enumerate(PIXELS)})
 
 
+@pytest.fixture
+def four_at_a_time(monkeypatch):
+    """Else those who begin with the first picture get one at a time."""
+    by_all = decoding._by_all
+    monkeypatch.setattr(decoding, "_by_all", lambda *args: by_all(*args[:3], 4))
+
+
 @pytest.fixture(params=["one", "all"])
-def processes(request, monkeypatch):
+def processes(request, monkeypatch, four_at_a_time):
     """Whether other processes decode from the first picture on, four at a time."""
     monkeypatch.setattr(decoding, "ALONE", -1 if request.param == "all" else 1e9)
-    monkeypatch.setattr(decoding, "CHUNK", 4)
     monkeypatch.setattr(decoding, "cores", lambda: 2)
     return request.param
 
@@ -75,21 +81,20 @@ def test_archives_too(folder, processes, large, tmp_path, not_decoded):
     assert again.images[:].tobytes() == first.images[:].tobytes()
 
 
-def test_the_remarks_are_the_same_in_the_same_order(folder, monkeypatch):
+def test_the_remarks_are_the_same_in_the_same_order(folder, monkeypatch, four_at_a_time):
     for i in range(0, 40, 3):
         Image.fromarray(PIXELS[i]).save(folder / f"p{i:02}.png", icc_profile=b"x Display P3")
         Image.fromarray(np.full((5, 6), 900 + i, np.uint16)).save(folder / f"q{i:02}.png")
     said = []
     for alone in (1e9, -1):
         monkeypatch.setattr(decoding, "ALONE", alone)
-        monkeypatch.setattr(decoding, "CHUNK", 3)
         monkeypatch.setattr(decoding, "cores", lambda: 2)
         said.append(data.load(folder, size=4).origin)
         cached.clear()
     assert said[0] == said[1] and "scaled to 8" in str(said[0]) and "Display P3" in str(said[0])
 
 
-def test_errors_are_those_of_one_process(folder, monkeypatch):
+def test_errors_are_those_of_one_process(folder, monkeypatch, four_at_a_time):
     def errors():
         found = []
         for alone in (1e9, -1):
@@ -101,7 +106,6 @@ def test_errors_are_those_of_one_process(folder, monkeypatch):
         assert found[0] == found[1]
         return found[0]
 
-    monkeypatch.setattr(decoding, "CHUNK", 3)
     for name in ("p07.png", "p31.png"):
         (folder / name).write_bytes((folder / name).read_bytes()[:60])
     kind, text, _ = errors()

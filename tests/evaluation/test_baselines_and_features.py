@@ -129,11 +129,19 @@ def test_the_shipped_classifiers_are_of_their_data_s_shape_and_small():
 def test_a_classifier_is_trained_once_and_kept(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.setattr(features, "STEPS", 60)
+    train, seen = features.train, []
+
+    def noted(dataset, steps):
+        seen.append(len(dataset.images))
+        return train(dataset, steps)
+
+    monkeypatch.setattr(features, "train", noted)
     digits = dataclasses.replace(data.digits(), name="mine.npz")
     function, _ = features.load("mine.npz", digits)
     [file] = tmp_path.rglob("features.safetensors")
     # After 60 steps; chance is 0.1.
     assert features.accuracy(features.read(file, (1, 8, 8)), data.load_test("digits")) > 0.6
+    assert seen == [1497]  # none that are held out
     before = function(DIGITS[:9])
     monkeypatch.setattr(features, "train", None)  # from now on there is no training
     assert np.array_equal(features.load("mine.npz", digits)[0](DIGITS[:9]), before)

@@ -76,6 +76,10 @@ def test_a_run_whose_data_are_gone_shows_its_own_samples(tmp_path, lost):
     all_of_it(explorer)
 
 
+def test_the_paper_of_digits_is_black():
+    assert Explorer("digits").paper == -1
+
+
 def test_images_that_have_changed_get_a_word(tmp_path):
     data = data_of(tmp_path / "x.npy", (1, 8, 8))
     small = {"data": data, "batch_size": 4, "steps": 1, "workers": 1}

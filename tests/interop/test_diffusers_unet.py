@@ -186,5 +186,5 @@ def test_a_variant_of_our_network_is_refused_by_name():
     class Variant(UNet):
         pass
 
-    with pytest.raises(ValueError, match="a Variant has no equivalent"):
+    with pytest.raises(ValueError, match="no equivalent of a Variant"):
         converted(Variant().initialise(0))

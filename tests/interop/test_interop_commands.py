@@ -243,7 +243,7 @@ def test_the_command_lines_clip_goes_before_the_models_own(model, tmp_path):
 @pytest.mark.parametrize("sampler", ["ddpm", "ddim"])
 def test_the_explorer_draws_what_the_model_does(model, tmp_path, sampler):
     options = {"num_train_timesteps": 8, "prediction_type": "sample", "clip_sample_range": 2.0}
-    options |= {"timestep_spacing": "trailing"}
+    options |= {"timestep_spacing": "trailing", "variance_type": "fixed_large"}
     (model / "scheduler_config.json").write_text(json.dumps(options))
     import_folder(model, tmp_path / "run")
     explorer = Explorer(tmp_path / "run")

@@ -14,7 +14,7 @@ from tinyddpm.pictures.images import pixels
 
 DOCS = Path(__file__).parents[2] / "docs"
 GRIDS = {"fashion.png": ("fashion_classes", 28, 2), "samples.png": ("digits", 8, 7)}  # side, zoom
-FILM = "sample fashion_classes --n 24 --out docs/garments.gif"
+FILM = "sample fashion_classes --n 9 --out docs/garments.gif"
 LEVELS = 3  # of 255, by which a picture may differ on another machine
 
 

@@ -49,7 +49,7 @@ def test_run_folders(out, problem, place, capsys):
 @pytest.mark.parametrize(
     "run, problem",
     [
-        ("file", "not a whole checkpoint: a file of 1 bytes"),
+        ("file", "a file of 1 bytes that is no .safetensors file"),
         ("pipe", "expected a checkpoint file, got a folder, a pipe or a device"),
         ("absent", "there is no such file"),
         (".", "expected a run folder, there is no checkpoint in it"),

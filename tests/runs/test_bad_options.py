@@ -106,9 +106,9 @@ FILES = {
 # What each command needs besides the option that is wrong.
 ARGUMENTS = {
     "train": ["--out", "x"],
-    "sample": ["absent"],
+    "sample": ["digits"],
     "import": ["absent", "--out", "x"],
-    "eval": ["absent"],
+    "eval": ["digits", "--out", "x"],
     "explore": ["absent", "--no-open"],
     "data": ["mnist"],
 }

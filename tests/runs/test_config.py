@@ -121,3 +121,8 @@ def test_the_recipe_of_the_main_job_is_a_configuration():
     unet = main.unet
     assert (unet.base, unet.levels, unet.attention, main.batch_size) == (16, (1, 2), (4,), 64)
     assert to_dict(main)["data"] == "digits"
+
+
+def test_where_the_data_are_and_how_they_are_read():
+    config = Config(size=8, channels=1, megapixels=300.0, max_memory=4.0, crop="random")
+    assert config.source() == ("digits", 8, 1, 300.0, 4.0, "random")

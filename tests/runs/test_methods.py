@@ -89,6 +89,24 @@ def test_a_run_takes_the_steps_of_its_method_and_no_others(method, images, tmp_p
     assert np.allclose(found, plain, rtol=1e-3) == (method == {})
 
 
+# ---- what is made of the options ---
+
+
+def test_the_method_is_what_the_options_say(images):
+    of = gradient_of(made(images, predicts="v", weight="min_snr"))
+    assert of.func is predictions.gradient
+    assert of.keywords == {"predicts": "v", "weight": "min_snr"}
+    learned = made(images, learn_sigma=True, predicts="eps").for_images((1, 8, 8), (), 17)
+    assert gradient_of(learned).keywords["grey_levels"] == 17
+    measured = {"multipliers": "measured", "warmup": 6}
+    plain, averaged = (
+        update_of(made(images, **measured, optimiser=name)) for name in ("sgd", "momentum")
+    )
+    assert (plain.steps, plain.momentum, averaged.momentum) == (6, 0, 0.9)
+    weighted = timesteps_of(made(images, loss_aware_t=True, weight="min_snr")).weights
+    assert weighted[1] == 5
+
+
 # ---- what is trained -----------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ from tinyddpm.runs.config import Config
 from tinyddpm.runs.folder import BEST, CHECKPOINT, METRICS
 from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import run
+from tinyddpm.runs.training.progress import Limits
 
 UNET = dataclasses.replace(LEAST, dropout=0.1)
 SMALL = Config(T=20, batch_size=8, beta=0.5, warmup=3, every=4, steps=12, shards=2, unet=UNET)
@@ -97,6 +98,11 @@ def test_it_stops_when_the_held_out_J_stops_improving(few_digits, tmp_path):
     config = dataclasses.replace(few_digits, **still, every=1, patience=3, steps=50)
     summary = run(config, tmp_path / "x")
     assert summary.step == 4 and summary.stopped.startswith("converged")
+
+
+def test_minutes_are_minutes():
+    limits = Limits(None, 1, 0)
+    assert not limits.reached(5, 59, 0) and limits.reached(5, 60, 0) == "the 1 minutes are over"
 
 
 def test_it_stops_when_the_minutes_are_over(few_digits, tmp_path):

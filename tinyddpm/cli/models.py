@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import click
@@ -73,8 +74,8 @@ def sample(
 ) -> None:
     """Draw images from the model in RUN.
 
-    RUN is a run folder or a checkpoint file. Where nothing has this name, it may also be digits or
-    fashion: trained models that come with tinyddpm.
+    RUN is a run folder or a checkpoint file. Where no run has this name, it may also be digits,
+    fashion or fashion_classes: trained models that come with tinyddpm.
     """
     from ..pictures import images as pictures
     from ..runs.chains import said
@@ -84,8 +85,8 @@ def sample(
         if out.suffix.lower() not in pictures.WRITERS:
             endings = ", ".join(pictures.WRITERS)
             raise ValueError(f"--out: expected a name that ends in {endings}, got {out}")
-        if not comm.rank and not out.parent.is_dir():
-            raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
+        if not comm.rank:
+            _check_writable(out)
         model = Run(run, device, tf32, comm)
         how = model.chain(**named)
         chain = model.sample(n, seed=seed, label=label, guidance=guidance, **how)
@@ -94,7 +95,24 @@ def sample(
             return
         pictures.write_samples(with_bar(chain, how["steps"]), out)
         of_class = "" if label is None else f", class {label}"
-        click.echo(f"{n} images, {said(**how)}, seed {seed}{of_class}, from {model.called}: {out}")
+        shown = pictures.in_film(model.config.unet.image)
+        few = out.suffix.lower() == ".gif" and shown < n
+        some = f", the first {shown} of them in the film" * few
+        made = f"{said(**how)}, seed {seed}{of_class}, from {model.called}"
+        click.echo(f"{n} images{some}, {made}: {out}")
+
+
+def _check_writable(out: Path) -> None:
+    """Raise ValueError if no file of this name can be made: now, and not when all is drawn."""
+    if not out.parent.is_dir():
+        raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
+    try:
+        with TemporaryFile(dir=out.parent):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"--out: nothing can be written to {out.parent} ({error.strerror})"
+        ) from None
 
 
 @click.command("eval", cls=Command)
@@ -197,11 +215,17 @@ def info(run: Path) -> None:
 
     model = Run(run)
     progress, parameters = Progress.of(model.saved, run), model.saved.ema
-    click.echo(
-        f"{model.called}: step {model.step}, "
-        f"best held-out J {progress.best:.4f} at step {progress.best_step}"
-    )
     size = sum(array.size for array in parameters.values())
+    if model.imported:
+        click.echo(f"{model.called}: a network from diffusers, which has no data; to sample from")
+        click.echo(f"{size:,} parameters in {len(parameters)} arrays")
+        click.echo(f"  predicts = {json.dumps(model.predicts)}")
+        click.echo(f"  T = {model.schedule.T}")
+        click.echo(f"  image = {json.dumps(model.config.unet.image)}")
+        return
+    best = f"best held-out J {progress.best:.4f} at step {progress.best_step}"
+    best = best if progress.best_step else "not evaluated yet"
+    click.echo(f"{model.called}: step {model.step}, {best}")
     click.echo(f"{size:,} parameters in {len(parameters)} arrays")
     for name, value in configuration.to_dict(model.config).items():
         click.echo(f"  {name} = {json.dumps(value)}")

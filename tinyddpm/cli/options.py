@@ -108,7 +108,11 @@ class Size(click.ParamType):
         self, value: Any, param: click.Parameter | None, ctx: click.Context | None
     ) -> int | str:
         """The side, or the text."""
-        return int(value) if isinstance(value, int) or value.isdecimal() else str(value)
+        return int(value) if isinstance(value, int) or value.isdecimal() else value.lower()
+
+    def get_metavar(self, *_: Any, **__: Any) -> str:
+        """As it is typed: click would show capitals."""
+        return self.name
 
 
 OWN_TYPES = {"data": Data, "from_run": RunName, "size": Size}

@@ -21,7 +21,7 @@ from typing import BinaryIO, NamedTuple, Self, cast
 
 from . import image_files
 from .folders import LINKS, OTHER, WHOLE, in_order, nothing_found, sifted
-from .image_files import Packed, bad
+from .image_files import Packed, bad, blaming
 
 OPENERS: dict[bytes, Callable[..., object]] = {
     b"\x1f\x8b": gzip.open,
@@ -37,6 +37,21 @@ class Archive(NamedTuple):
     passed: Counter[str]
 
 
+def is_one(path: Path) -> bool:
+    """Whether this is an archive of pictures, and not of arrays."""
+    with blaming(path):
+        return path.is_file() and bool(_kind(path))
+
+
+def _kind(path: Path) -> str:
+    """Which kind of archive a file is: zip, tar or, if it is none of pictures, empty."""
+    with path.open("rb") as file:
+        zipped = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
+    if zipped:
+        return "" if _holds_arrays(path) else "zip"
+    return "tar" if _is_tar(path) else ""
+
+
 def pictures(path: Path) -> Archive | None:
     """The pictures in an archive, in the order of their places; None if this is no archive.
 
@@ -45,11 +60,10 @@ def pictures(path: Path) -> Archive | None:
     Raises:
         DataError: there are no pictures, or they unpack to more than image_files.MAX_BYTES.
     """
-    with path.open("rb") as file:
-        zipped = file.read(4) in (b"PK\x03\x04", b"PK\x05\x06")
-    if not zipped and not _is_tar(path) or zipped and _holds_arrays(path):
+    kind = _kind(path)
+    if not kind:
         return None
-    contents, passed = _of_zip(path) if zipped else _of_tar(path)
+    contents, passed = _of_zip(path) if kind == "zip" else _of_tar(path)
     if not contents:
         inside = any(WHOLE.search(f"x{reason}") for reason in passed)
         fix = ": unpack it, and give the file in it" if inside else ""

@@ -12,6 +12,7 @@ import io
 import math
 import os
 import re
+import statistics
 import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -70,7 +71,8 @@ class DifferentSizes(DataError):
     def __init__(self, file: object, first: object, sizes: Mapping[Any, tuple[int, int]]) -> None:
         (h, w), (first_h, first_w) = sizes[file], sizes[first]
         side = min(map(min, sizes.values()))
-        fix = f"give a size, such as --size {min(64, 2 ** (side.bit_length() - 1))}"
+        usual = statistics.median_low(map(min, sizes.values()))
+        fix = f"give a size, such as --size {min(64, 2 ** (usual.bit_length() - 1))}"
         problem = f"is {h} x {w} pixels, but {first} is {first_h} x {first_w}: {fix}"
         super().__init__(str(bad(str(file), problem)))
         counts = Counter(sizes.values()).most_common()

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .. import data, noise
-from ..runs.known_data import compared
+from ..runs.known_data import compared, has_data
 from ..runs.opening import Run
 from ..types import Images
 
@@ -47,6 +47,7 @@ def real(run: Run) -> Real:
     Raises:
         DataError: there are none, or they have other classes than the run.
     """
+    has_data(run.saved, run.called)
     config = run.config
     dataset = data.load(*config.source())
     labelled, names = config.labelled(dataset)

@@ -28,6 +28,7 @@ from safetensors.numpy import save_file
 from autograd import backend
 from autograd.backend import Array, array_module
 
+from ..files import for_others_too
 from ..more.variance import LearnsVariance, VarianceUNet
 from ..nn.attention import SelfAttention
 from ..nn.block import Downsample
@@ -160,7 +161,8 @@ def write(unet: UNet, folder: str | Path) -> None:
     options = json.dumps(to_options(twin.config), indent=2, sort_keys=True)
     (folder / CONFIG).write_text(options + "\n", encoding="utf-8")
     # diffusers asks for this note: layouts are PyTorch's.
-    save_file(values, folder / WEIGHTS, {"format": "pt"})
+    with for_others_too(folder / WEIGHTS):
+        save_file(values, folder / WEIGHTS, {"format": "pt"})
 
 
 # ---- our own networks ----------------------------------------------------------------------------
@@ -177,7 +179,10 @@ def converted(unet: UNet) -> DiffusersUNet:
     config = unet.config
     if type(unet) not in (UNet, VarianceUNet):
         kind = type(unet).__name__
-        raise ValueError(f"a {kind} has no equivalent in diffusers: expected a plain UNet")
+        raise ValueError(
+            "expected a network without classes (--classes), because diffusers has no equivalent "
+            f"of a {kind}"
+        )
     if not config.time_conditioning:
         raise ValueError(
             "time_conditioning: expected true, got false: "

@@ -108,8 +108,8 @@ def write_samples(chain: Iterable[Frame], path: str | Path) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in WRITERS:
         raise ValueError(f"path: expected a name that ends in {', '.join(WRITERS)}, got {path}")
-    if suffix == ".gif":
-        denoising(path, [(t, to_numpy(xt), to_numpy(x0_hat)) for t, xt, x0_hat in chain])
+    if suffix == ".gif":  # which holds all steps, but few of the images
+        denoising(path, [(t, _in_film(xt), _in_film(x0_hat)) for t, xt, x0_hat in chain])
         return
     [(_, x, _)] = deque(chain, maxlen=1)  # the last step, and no other is held in memory
     with written_whole(path) as part, open(part, "wb") as file:
@@ -179,6 +179,16 @@ def denoising(
         film[0].save(part, format="GIF", loop=0, **all_of_it)
 
 
+def in_film(shape: Sequence[int]) -> int:
+    """How many images (C, H, W) a film shows at most: a square of them."""
+    return min(max(math.isqrt(7100 // math.prod(shape)), 2), 4) ** 2
+
+
+def _in_film(images: Array) -> Array:
+    """Those of them that a film shows, in memory of their own."""
+    return np.array(to_numpy(images[: in_film(images.shape[1:])]))
+
+
 def evenly_chosen(n: int, most: int) -> Array:
     """Up to `most` of the numbers 0, …, n − 1, evenly spread, the first and the last among them."""
     return np.unique(np.linspace(0, n - 1, min(most, n)).round().astype(int))
@@ -187,8 +197,9 @@ def evenly_chosen(n: int, most: int) -> Array:
 def _film_frame(step: Frame, first_t: int, titles: Sequence[str]) -> Image.Image:
     """x_t beside x̂_0, under t and a bar that fills up as t falls."""
     t, xt, x0_hat = step
-    side = min(max(math.isqrt(7100 // x0_hat[0].size), 2), 4)
-    grids = [image_grid(_few_greys(x[: side**2]), columns=side) for x in (xt, x0_hat)]
+    shown = in_film(x0_hat.shape[1:])
+    side = math.isqrt(shown)
+    grids = [image_grid(_few_greys(x[:shown]), columns=side) for x in (xt, x0_hat)]
     body = _side_by_side(grids, titles)
     frame = Image.new(body.mode, (body.width, body.height + HEADER), WHITE)
     frame.paste(body, (0, HEADER))

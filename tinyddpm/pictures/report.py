@@ -26,7 +26,7 @@ from ..runs.computing import computing
 from ..runs.config import Config
 from ..runs.folder import METRICS, read_metrics
 from ..runs.heldout import Draws, mean_image
-from ..runs.known_data import compared
+from ..runs.known_data import compared, has_data
 from ..runs.opening import Run
 from ..schedule import Schedule
 from ..types import Array, Images
@@ -92,6 +92,7 @@ def draw(
     run, folder = Run(folder), Path(folder)
     if not folder.is_dir():
         raise ValueError(f"{folder}: expected a run folder, to draw the pictures of its record in")
+    has_data(run.saved, run.called)
     dataset, names = run.config.load_data()
     if others := compared(run.saved, dataset, names):
         say(others)

@@ -31,7 +31,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from .. import __version__
-from ..files import replacing
+from ..files import for_others_too, replacing
 from ..nn.module import Module
 from ..types import Array
 from . import config as configuration
@@ -95,7 +95,8 @@ def save(path: str | Path, checkpoint: Checkpoint) -> None:
     metadata = {KEY: json.dumps(content, sort_keys=True)}
     with replacing(path) as beside:
         try:
-            save_file(tensors, beside, metadata)
+            with for_others_too(beside):
+                save_file(tensors, beside, metadata)
         except SafetensorError as error:
             raise _as_os_error(error, path) from None
 
@@ -173,7 +174,7 @@ def _check_header(path: Path) -> None:
         head = file.read(8)
     length, size = int.from_bytes(head, "little"), path.stat().st_size
     if len(head) < 8 or length > min(size - 8, LONGEST_HEADER):
-        raise ValueError(f"a file of {size} bytes whose header claims {length}")
+        raise ValueError(f"a file of {size} bytes that is no .safetensors file")
 
 
 def _read(path: str | Path) -> tuple[Any, Arrays]:

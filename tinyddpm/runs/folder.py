@@ -176,8 +176,10 @@ class RunFolder:
         if not (self.path / BEST).exists():
             found = self.newest()
             if not found:
-                expected = "expected a run folder, there is no checkpoint in it"
-                raise CheckpointError(f"{self.path}: {expected}")
+                missing = "expected a run folder, there is no checkpoint in it"
+                if (self.path / CONFIG).exists():
+                    missing = "no checkpoint yet: the first comes at step --every, or at Ctrl-C"
+                raise CheckpointError(f"{self.path}: {missing}")
             return found.path, self._with_data(found.checkpoint)
         try:
             return self.path / BEST, self._with_data(checkpoint.load(self.path / BEST))

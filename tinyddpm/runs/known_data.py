@@ -3,12 +3,22 @@
 from collections.abc import Sequence
 
 from ..data import DataError, Dataset, labels
+from ..interop.imported import IMPORTED
 from .checkpoint import Checkpoint
 
 OTHERS = (
     "These are not the images that the run was trained on. Images called held out or test images "
     "may be among those."
 )
+
+
+def has_data(saved: Checkpoint, called: str) -> None:
+    """Raise DataError for a network from diffusers, which was trained elsewhere."""
+    if IMPORTED in saved.state:
+        raise DataError(
+            f"{called}: expected a run, got a network from diffusers, which has no images here: it "
+            "is to sample from"
+        )
 
 
 def compared(saved: Checkpoint, dataset: Dataset, names: Sequence[str]) -> str:

@@ -294,5 +294,6 @@ def find(path: Path) -> tuple[str, Path, Checkpoint]:
             f"{path}: there is no such file, and no shipped model of this name; there are {names}"
         )
     if path.is_dir():
-        return str(path), *RunFolder(path).best()
+        with shipped.hidden(path):
+            return str(path), *RunFolder(path).best()
     return str(path), path, checkpoint.load(path)

@@ -43,8 +43,21 @@ class Record:
 
 
 def read_metrics(path: str | Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The records of the steps and those of the evaluations."""
-    records = [json.loads(line) for line in Path(path).read_text(encoding="utf-8").splitlines()]
+    """The records of the steps and those of the evaluations.
+
+    A line that was never finished, as after a power cut, is no record.
+
+    Raises:
+        ValueError: a line is not JSON. It names the file and the line.
+    """
+    text, records = Path(path).read_text(encoding="utf-8"), []
+    for number, line in enumerate(text.splitlines(keepends=True), 1):
+        if not line.endswith("\n"):
+            break
+        try:
+            records.append(json.loads(line))
+        except ValueError as error:
+            raise ValueError(f"{path}: expected JSON in line {number}, got {line!r:.60}") from error
     return [r for r in records if "J" in r], [r for r in records if "held_out" in r]
 
 

@@ -10,6 +10,8 @@ comes from. This makes one from a run folder:
 
 import dataclasses
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +35,18 @@ def file(name: str | Path) -> Path:
 def is_meant(path: Path) -> bool:
     """Whether this path is the name of a shipped model. A file or folder of the name wins."""
     return not path.exists() and str(path) in names()
+
+
+@contextmanager
+def hidden(path: Path) -> Iterator[None]:
+    """If what is here is no run, and hides a shipped model, the error says so."""
+    try:
+        yield
+    except checkpoint.CheckpointError as error:
+        if str(path) not in names():
+            raise
+        why = f"it hides the model {path} that comes with tinyddpm"
+        raise checkpoint.CheckpointError(f"{error}; {why}") from None
 
 
 def ship(name: str, folder: str | Path) -> Path:

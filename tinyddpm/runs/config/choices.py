@@ -103,3 +103,10 @@ def over(
 
     dropped = {name for name, others in FOLLOWS.items() if any(map(changes, others))}
     return {name: value for name, value in values.items() if name not in dropped} | dict(given)
+
+
+def fitting(height: int, width: int, levels: int) -> str:
+    """What to do if so many levels cannot halve such images."""
+    factor = 2 ** (levels - 1)
+    h, w = (max(factor, side // factor * factor) for side in (height, width))
+    return f"pictures are made to fit by --size {h}x{w}, and --levels 1 takes any size"

@@ -16,7 +16,7 @@ from ...more.variance import VarianceClassUNet, VarianceUNet
 from ...nn.multipliers import ONES, Multipliers
 from ...nn.unet import UNet, UNetConfig
 from ...schedule import Schedule
-from .choices import Decay, KindOfMultipliers, Optimiser, Predicts, Weight, completed
+from .choices import Decay, KindOfMultipliers, Optimiser, Predicts, Weight, completed, fitting
 
 # name -> (least, most). Nobody has a use for more than these: a larger number is a slip of the
 # finger, and would fill the machine's memory before anyone notices.
@@ -229,7 +229,11 @@ class Config:
         Only a run that learns its variance uses the levels: 256 if the data have no fixed ones.
         """
         channels, height, width = image
-        unet = dataclasses.replace(self.unet, image=(channels, height, width))
+        try:
+            unet = dataclasses.replace(self.unet, image=(channels, height, width))
+        except ValueError as error:
+            fits = fitting(height, width, len(self.unet.levels))
+            raise ValueError(f"{error}; {fits}") from None
         levels = (grey_levels or 256) if self.learn_sigma else None
         names = tuple(class_names)
         return dataclasses.replace(self, unet=unet, class_names=names, grey_levels=levels)

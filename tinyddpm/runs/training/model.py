@@ -12,7 +12,7 @@ from ...nn.module import Module
 from .. import checkpoint, config as configuration
 from ..checkpoint import Checkpoint, CheckpointError
 from ..config import Config
-from ..folder import BEST, RunFolder
+from ..folder import BEST, FOUND, RunFolder
 from . import method, start
 from .lines import tell
 from .progress import Progress
@@ -156,7 +156,7 @@ class Model:
             were = ", ".join(f"{name} {before.get(name)}" for name in sorted(differ & of_images))
             raise ValueError(
                 f"data: {self.config.data} {holds} the {what} that the run to resume was trained on"
-                + (f" (it had {were})" if were else "")
+                + (f" (it had {were})" if were else f"; the run's {FOUND} says what they were")
             )
         for name in sorted(differ & found_in_them):  # sub-folders with other names
             raise ValueError(

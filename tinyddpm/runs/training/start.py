@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from ...data import archives
 from ...interop.imported import IMPORTED
 from ...nn.module import Module
 from ...nn.unet import UNet
@@ -57,7 +58,7 @@ def options_of(run: str | Path, data: str | None = None) -> dict[str, Any]:
     dropped = {*configuration.THE_DATA_SAYS, "gpu_shards"}  # the ranks may be others
     if data not in (None, found["data"]):
         dropped |= {"split", "size", "channels"}
-        if Path(data).is_dir():
+        if Path(data).is_dir() or archives.is_one(Path(data)):
             dropped -= {"size", "channels"}
             found["channels"], found["size"], _ = found["image"]
     return {name: value for name, value in found.items() if name not in dropped}

@@ -3,14 +3,16 @@
 import math
 import os
 import shlex
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
+from ...nn.unet import UNetConfig
 from ..config import Config
 from ..folder import CONFIG
 from .departures import departures
 from .prepare import Setup
-from .progress import Summary
+from .progress import CONVERGED, Limits, Summary
 
 HARDLY = 3  # evaluations without a better held-out J after which a run hardly improves
 
@@ -27,6 +29,17 @@ def opening(setup: Setup) -> list[str]:
     if config.patience:
         ends.append("when the held-out J no longer improves")
     stops = f"It stops {' or '.join(ends)}. Ctrl-C stops it sooner" if ends else "Ctrl-C stops it"
+    ending = f"{stops} and keeps the run: --resume goes on with it."
+    limits = Limits(config.steps, config.minutes, config.patience)
+    if done := limits.reached(step, 0.0, setup.model.progress.waited):
+        way = "--patience 0 goes on" if done.startswith(CONVERGED) else "a larger --steps goes on"
+        ending = f"Nothing is left to do: {done}. With --resume {way}."
+    side, levels = min(config.unet.image[1:]), len(config.unet.levels)
+    found = [side // 2**i for i in range(levels)]
+    nowhere = [a for a in config.unet.attention if a not in found]
+    attention = ""
+    if nowhere and config.unet.attention != UNetConfig().attention:
+        attention = f" No level has attention at {_listed(nowhere)}: they are at {_listed(found)}."
     rises = ""
     if config.steps is not None and config.steps <= config.warmup:
         rises = f" β rises until the end: --warmup is {config.warmup:,} steps."
@@ -37,10 +50,15 @@ def opening(setup: Setup) -> list[str]:
             start += " Its optimiser begins anew."
     return [
         f"The network has {size:,} parameters. It trains {_where(config, setup.comm.size)}, "
-        f"from step {step + 1:,} on, with {config.batch_size} images in a step.{start}",
+        f"from step {step + 1:,} on, with {config.batch_size} images in a step."
+        f"{start}{attention}",
         *departures(config),
-        f"{stops} and keeps the run: --resume goes on with it.{rises}",
+        ending + rises,
     ]
+
+
+def _listed(numbers: Iterable[int]) -> str:
+    return ", ".join(map(str, numbers))
 
 
 def _where(config: Config, ranks: int) -> str:
@@ -114,7 +132,10 @@ def next_commands(summary: Summary, folder: Path) -> list[tuple[str, str]]:
     if summary.step == summary.decay_steps:
         command = f"tinyddpm train --from {name} --steps {summary.step}"
         commands.append((command, "trains it further, as a new run whose β rises and falls anew"))
-    elif not summary.converged:
+    elif summary.converged:
+        command = f"tinyddpm train --out {name} --resume --patience 0"
+        commands.append((command, "trains it further all the same"))
+    else:
         # One that reached its last step needs a later one; any other goes on as it is.
         later = min(2 * summary.step, summary.decay_steps or math.inf)
         steps = f" --steps {later}" if summary.at_last_step else ""
