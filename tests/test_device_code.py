@@ -55,7 +55,6 @@ ON_THE_HOST = {
         "q_chain": "t, which may lie on the host: `at` takes it to the table",
     },
     "tinyddpm/more/curvature.py": {"kinds": "masks, made on the host"},
-    "tinyddpm/more/editing.py": {"inpaint": "shapes"},
     "tinyddpm/more/gaussian.py": {
         "least_J": TABLES,
         "probability_flow": TABLES,

@@ -52,7 +52,7 @@ def refused(capsys, *words):
 def test_a_run_with_nothing_left_to_do_says_how_it_goes_on(run, capsys):
     assert train("--out", str(run), "--resume") == 0
     said = capsys.readouterr().err
-    assert "Nothing is left to do: all 4 steps are done. With --resume a larger --steps" in said
+    assert "Nothing is left to do: all 4 steps are done; with --resume, a larger --steps" in said
     assert train("--out", str(run), "--resume", "--steps", "6", "--beta", "1e-9") == 2
 
 

@@ -171,4 +171,6 @@ def test_what_comes_after_a_beta_that_has_fallen_is_a_new_run(here, capsys):
     assert train(f"{line} --decay-steps 6 --out z") == 0
     assert "--resume --steps 6\n" in capsys.readouterr().out
     # What a job script repeats goes on with the run, or has nothing to do.
+    capsys.readouterr()
     assert train(f"{line} --resume-if-there") == 0
+    assert "β has fallen to 0; --from starts a new run" in capsys.readouterr().err

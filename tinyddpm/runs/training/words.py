@@ -32,8 +32,12 @@ def opening(setup: Setup) -> list[str]:
     ending = f"{stops} and keeps the run: --resume goes on with it."
     limits = Limits(config.steps, config.minutes, config.patience)
     if done := limits.reached(step, 0.0, setup.model.progress.waited):
-        way = "--patience 0 goes on" if done.startswith(CONVERGED) else "a larger --steps goes on"
-        ending = f"Nothing is left to do: {done}. With --resume {way}."
+        way = "with --resume, a larger --steps goes on"
+        if step == config.decay_steps:
+            way = "β has fallen to 0; --from starts a new run from this one"
+        elif done.startswith(CONVERGED):
+            way = "with --resume, --patience 0 goes on"
+        ending = f"Nothing is left to do: {done}; {way}."
     side, levels = min(config.unet.image[1:]), len(config.unet.levels)
     found = [side // 2**i for i in range(levels)]
     nowhere = [a for a in config.unet.attention if a not in found]
