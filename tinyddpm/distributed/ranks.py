@@ -74,9 +74,9 @@ class Ranks:
             self.samples, self.cut, count = owned.samples, from_zero(mine), len(mine)
         elif comm.size > shards and not comm.rank:
             say(f"ranks: at most {shards} of {comm.size} have work, one for each shard of the run")
-        sharing = _sharing(comm)  # all ranks say it, also those that are told their workers
         self.own: Shards | OnCard
         if array_module(unet.theta) is np:
+            sharing = _sharing(comm)  # all ranks ask, also those that are told their workers
             workers = workers or max(1, cores() // sharing)
             self.own = Shards(unet, schedule, workers, count, ema, gradient, say)
         else:
