@@ -6,6 +6,7 @@ import statistics
 from .results import CURVATURES, read
 from .rows import (
     ELSEWHERE,
+    FAIR,
     FEW,
     MORE_ELSEWHERE,
     PLACES,
@@ -131,20 +132,15 @@ def tables_c(kept):
 
 
 def tables_d(kept):
-    yield targets_table(
-        {targeted: seeded(row) for targeted, row in chosen_targets(kept).items()}, kept
-    )
+    groups = {targeted: seeded(row) for targeted, row in chosen_targets(kept).items()}
+    yield targets_table(groups, kept, with_beta=FAIR)
 
 
-def targets_table(groups, kept, with_beta=True):
-    """Of (predicts, weight, column) -> rows, one for each seed.
-
-    with_beta: whether a cell says its β; or the names of the columns whose cells do.
-    """
+def targets_table(groups, kept, with_beta):
+    """Of (predicts, weight, column) -> rows, one for each seed. Some columns say their β."""
     columns = dict.fromkeys(column for _, _, column in groups)
-    says = {column: with_beta is True or column in with_beta for column in columns}
     lines = [
-        [", ".join(target), *(cell(groups[*target, name], kept, says[name]) for name in columns)]
+        [", ".join(target), *(cell(groups[*target, c], kept, c in with_beta) for c in columns)]
         for target in dict.fromkeys(where[:2] for where in groups)
     ]
     return table(["predicts, weight", *columns], [line for line in lines if any(line[1:])])

@@ -181,9 +181,13 @@ def test_a_film_holds_no_more_images_than_it_shows(tmp_path, monkeypatch):
 def test_a_place_that_cannot_be_written_to_is_found_before_anything_is_drawn(
     run, capsys, monkeypatch
 ):
+    def read_only(dir):
+        raise OSError(30, "Read-only file system")
+
+    monkeypatch.setattr("tinyddpm.cli.models.TemporaryFile", read_only)
     monkeypatch.setattr(Run, "sample", None)
-    assert cli.main(["sample", str(run), "--out", "/proc/x.png"]) == 2
-    refused(capsys, "--out: nothing can be written to /proc")
+    assert cli.main(["sample", str(run), "--out", str(run / "x.png")]) == 2
+    refused(capsys, "--out: nothing can be written to ", "(Read-only file system)")
 
 
 def test_images_that_are_others_by_now_are_said_to_be(tmp_path, capsys):
