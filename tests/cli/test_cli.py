@@ -173,7 +173,7 @@ def test_the_help_of_train_comes_in_groups_and_the_ten_first(capsys):
     for name, group in (("levels", "Network"), ("beta,", "Learning"), ("workers", "Where it runs")):
         assert name in names[group]
     assert sum(map(len, names.values())) == len(
-        [option for option in cli.cli.commands["train"].params if not option.hidden]
+        [each for each in cli.cli.commands["train"].params if getattr(each, "hidden", True) is False]
     )
 
 

@@ -85,7 +85,7 @@ def limited(size):
 
 
 def assert_refused(arguments, problem, place, capsys):
-    """One line that holds `problem`, exit status 2, and no new file in the folder `place`."""
+    """The line that it says: with `problem`, exit status 2, no new file in the folder `place`."""
     before = {p.name for p in place.iterdir()}
     assert cli.main(arguments) == 2
     said = capsys.readouterr()
@@ -93,6 +93,7 @@ def assert_refused(arguments, problem, place, capsys):
     assert said.err.startswith("tinyddpm: ") and said.err.count("\n") == 1, said.err
     assert len(said.err) < 9000 and not said.out
     assert {p.name for p in place.iterdir()} == before
+    return said.err
 
 
 def assert_unreadable(path, *words):

@@ -63,7 +63,8 @@ OPTIONS = {
     "--recipe ../digits": "--recipe: expected one of",
     "--recipe=": "--recipe: expected one of",
     "--objective l1": "'l1' is not one of",
-    "extra": "unexpected extra argument",
+    "extra": "unexpected extra argument (extra): say train --data extra",
+    "--seed 1 digits": "unexpected extra argument (digits): say train --recipe digits",
     "--out=": "'--out': expected the name of a folder, got an empty text",
     "--data /dev/null": "expected a file or a folder, this is neither",
     "--data=": "got an empty string",
@@ -110,7 +111,7 @@ ARGUMENTS = {
     "import": ["absent", "--out", "x"],
     "eval": ["digits", "--out", "x"],
     "explore": ["absent", "--no-open"],
-    "data": ["mnist"],
+    "data": ["digits"],
 }
 CHECKED_BY_CLICK = click.types.IntParamType, click.types.FloatParamType, click.Choice
 
@@ -131,7 +132,10 @@ def test_every_option_of_every_command_refuses_what_is_no_value_for_it(command, 
         values = ("\0", "", "…") if isinstance(option.type, CHECKED_BY_CLICK) else ("\0",)
         for value in values:
             arguments = [command, *ARGUMENTS[command], f"{option.opts[0]}={value}"]
-            assert_refused(arguments, "", place, capsys)
+            said = assert_refused(arguments, "", place, capsys)
+            name = option.opts[0].removeprefix("--")
+            about_it = name, name.replace("-", "_"), "embedded null byte", "?: expected a file"
+            assert any(words in said for words in about_it), said
 
 
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda text: ascii(text[:30]))

@@ -11,7 +11,7 @@ from ..runs import config as configuration, recipes
 from ..runs.folder import RunFolder
 from .help import Command, grouped
 from .models import draw_pictures
-from .names import Data, Folder, Recipe, did_you_mean, runs
+from .names import Data, Folder, Recipe, did_you_mean, no_names, runs
 from .options import Choice, Size, groups, of_configuration
 from .ranks import taking_part
 
@@ -50,6 +50,7 @@ def _no_multipliers(ctx: click.Context, param: click.Parameter, given: bool) -> 
     "--pictures/--no-pictures", default=True, help="draw samples and curves at the end [true]"
 )
 @of_configuration
+@click.argument("names", nargs=-1, expose_value=False, callback=no_names, metavar="")
 @click.option(
     "--no-multipliers", is_flag=True, hidden=True, expose_value=False, callback=_no_multipliers
 )

@@ -139,6 +139,14 @@ class Folder(click.Path):
         return found or [CompletionItem(incomplete, type="dir")]
 
 
+def no_names(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> None:
+    """Refuse a name where options are all. (Other commands take one, so someone will try it.)"""
+    if given:
+        way = "--recipe" if given[0] in recipes.names() else "--data"
+        extra = " ".join(given)
+        raise ValueError(f"unexpected extra argument ({extra}): say train {way} {given[0]}")
+
+
 def runs() -> list[str]:
     """The run folders in runs/."""
     marks = CONFIG, CHECKPOINT
