@@ -75,6 +75,16 @@ def test_attention_that_no_level_has_gets_a_word(tmp_path, capsys):
     assert "No level has" not in capsys.readouterr().err
 
 
+def test_options_that_change_nothing_get_a_word(tmp_path, capsys):
+    given = ("--class-dropout=0.2", "--tf32", "--gpu-shards=2")
+    assert train(*given, "--steps", "1", "--out", str(tmp_path / "a")) == 0
+    said = capsys.readouterr().err
+    for option in ("--class-dropout", "--tf32", "--gpu-shards"):
+        assert f" {option} does nothing " in said
+    assert train("--steps", "1", "--out", str(tmp_path / "b")) == 0
+    assert "does nothing" not in capsys.readouterr().err
+
+
 def test_a_size_that_levels_cannot_halve_has_a_remedy(tmp_path, capsys):
     np.save(tmp_path / "odd.npy", np.zeros((9, 7, 9), np.uint8))
     options = ["--data", str(tmp_path / "odd.npy"), "--levels", "1,1", "--steps", "1"]

@@ -44,6 +44,7 @@ def opening(setup: Setup) -> list[str]:
     attention = ""
     if nowhere and config.unet.attention != UNetConfig().attention:
         attention = f" No level has attention at {_listed(nowhere)}: they are at {_listed(found)}."
+    idle = "".join(f" {name} does nothing {where}." for name, where in _idle(config))
     rises = ""
     if config.steps is not None and config.steps <= config.warmup:
         rises = f" β rises until the end: --warmup is {config.warmup:,} steps."
@@ -55,10 +56,23 @@ def opening(setup: Setup) -> list[str]:
     return [
         f"The network has {size:,} parameters. It trains {_where(config, setup.comm.size)}, "
         f"from step {step + 1:,} on, with {config.batch_size} images in a step."
-        f"{start}{attention}",
+        f"{start}{attention}{idle}",
         *departures(config),
         ending + rises,
     ]
+
+
+def _idle(config: Config) -> list[tuple[str, str]]:
+    """Options that were given and change nothing here, and where that is."""
+    on_cpu = config.device == "cpu"
+    dropout = config.class_dropout != Config.class_dropout
+    found = [
+        ("--class-dropout", "without --classes", not config.classes, dropout),
+        ("--tf32", "on a CPU", on_cpu, config.tf32),
+        ("--gpu-shards", "on a CPU", on_cpu, config.gpu_shards),
+        ("--workers", "on a GPU", not on_cpu, config.workers),
+    ]
+    return [(name, where) for name, where, here, given in found if here and given]
 
 
 def _listed(numbers: Iterable[int]) -> str:
