@@ -36,6 +36,17 @@ def test_channels_are_orange_above_zero_blue_below_and_clear_at_it():
     assert opened(drawing.channels(nothing_to_scale_by)).ndim == 3
 
 
+def test_a_larger_error_is_drawn_higher_and_a_larger_t_further_right():
+    errors = {"mean": [0.1, 0.4, 0.2], "network": [0.1, 0.1, 0.3]}
+    svg = ElementTree.fromstring(drawing.curves(np.array([1, 10, 20]), errors, 10))
+    curves = [line.get("points") for line in svg if line.tag == "polyline"]
+    points = np.array([[pair.split(",") for pair in curve.split()] for curve in curves], float)
+    (x, *_), y = points[..., 0], points[..., 1]
+    assert (np.diff(x) > 0).all() and (points[0, :, 0] == points[1, :, 0]).all()
+    order = np.argsort(np.concatenate(list(errors.values())), kind="stable")
+    assert (np.diff(y.ravel()[order]) <= 0).all() and y.min() < y.max()
+
+
 def test_the_graph_fills_on_the_way_forward_and_gets_its_bars_on_the_way_back(explorer):
     walk = explorer.walk(0, 20)
     count = len(walk.layers)

@@ -174,6 +174,16 @@ def test_data_that_the_mean_predicts_perfectly_are_no_divergence():
     assert all(divergence.see(J) is None for J in (0.9, 0.5, 0.2, 0.1, 0.01))
 
 
+@pytest.mark.parametrize(("predicts", "steady"), [("x0", True), ("eps", False), ("v", True)])
+def test_only_a_run_that_predicts_eps_is_not_steady(few, predicts, steady, tmp_path, monkeypatch):
+    told = []
+    monkeypatch.setattr(
+        trainer, "Divergence", lambda *given, **how: told.append(how) or Divergence(*given, **how)
+    )
+    run(dataclasses.replace(few, predicts=predicts, weight=None, steps=1), tmp_path / "x")
+    assert told == [{"steady": steady}]
+
+
 def test_a_run_that_diverges_warns_once_and_goes_on(few, tmp_path, monkeypatch, capsys):
     strict = Divergence(0.5)
     strict.limit = 0.0

@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 from small_methods import made, words
-from small_runs import assert_same_run, at_step, later, records
+from small_runs import LEAST, assert_same_run, at_step, later, records
 
 from tinyddpm.more import predictions
+from tinyddpm.more.classes import dropped
 from tinyddpm.runs import checkpoint, config as configuration
 from tinyddpm.runs.config import Config
 from tinyddpm.runs.folder import CHECKPOINT
@@ -90,6 +91,16 @@ def test_a_run_takes_the_steps_of_its_method_and_no_others(method, images, tmp_p
 
 
 # ---- what is made of the options ---
+
+
+def test_which_classes_are_dropped_is_the_seeds():
+    config = Config(classes=True, class_dropout=0.5, seed=3, unet=LEAST)
+    labels = config.split_data(config.load_data()[0])[0].labels
+    drawn = np.arange(64)
+    got = prepare(config).cond(5, drawn)
+    for seed in (0, 3):
+        same = np.array_equal(got, dropped(labels, 10, 0.5, seed)(5, drawn))
+        assert same == (seed == 3)
 
 
 def test_the_method_is_what_the_options_say(images):
