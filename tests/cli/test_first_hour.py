@@ -12,8 +12,10 @@ from few_digits import FEW
 from PIL import Image
 
 from tinyddpm import cli, data
+from tinyddpm.nn.unet import UNetConfig
 from tinyddpm.pictures.images import in_film, write_samples
 from tinyddpm.runs import checkpoint
+from tinyddpm.runs.config import Config
 from tinyddpm.runs.folder import BEST, CHECKPOINT, CONFIG, METRICS
 from tinyddpm.runs.opening import Run
 from tinyddpm.runs.record import read_metrics
@@ -76,10 +78,10 @@ def test_attention_that_no_level_has_gets_a_word(tmp_path, capsys):
 
 
 def test_options_that_change_nothing_get_a_word(tmp_path, capsys):
-    given = ("--class-dropout=0.2", "--tf32", "--gpu-shards=2")
+    given = ("--class-dropout=0.2", "--tf32")
     assert train(*given, "--steps", "1", "--out", str(tmp_path / "a")) == 0
     said = capsys.readouterr().err
-    for option in ("--class-dropout", "--tf32", "--gpu-shards"):
+    for option in ("--class-dropout", "--tf32"):
         assert f" {option} does nothing " in said
     assert train("--steps", "1", "--out", str(tmp_path / "b")) == 0
     assert "does nothing" not in capsys.readouterr().err
@@ -89,7 +91,11 @@ def test_a_size_that_levels_cannot_halve_has_a_remedy(tmp_path, capsys):
     np.save(tmp_path / "odd.npy", np.zeros((9, 7, 9), np.uint8))
     options = ["--data", str(tmp_path / "odd.npy"), "--levels", "1,1", "--steps", "1"]
     assert train(*options, "--out", str(tmp_path / "x")) == 2
-    refused(capsys, "divisible by 2, for 2 levels", "--size 6x8", "--levels 1 takes any size")
+    refused(capsys, "divisible by 2, for 2 levels", "--levels of 1 number fits", "--size 6x8")
+
+    image = (1, 28, 28)
+    with pytest.raises(ValueError, match="for 4 levels.*; --levels of 3 numbers fits.*24x24"):
+        Config(unet=UNetConfig(levels=(1,) * 4, image=(1, 8, 8))).for_images(image)
 
 
 def test_one_small_picture_does_not_decide_on_the_size(tmp_path, capsys):

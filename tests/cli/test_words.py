@@ -78,9 +78,11 @@ def test_the_commands_that_it_names_next_can_be_typed(trained, tmp_path, capsys,
 
 def test_every_run_can_go_on():
     done = dataclasses.replace(END, converged=True)
-    assert next_commands(done, "x")[-1][0].endswith("--out x --resume --patience 0")
+    assert next_commands(done, "x")[-1][0].endswith("--resume --steps 600 --patience 0")
     stopped = dataclasses.replace(END, at_last_step=False)
     assert next_commands(stopped, "x")[-1][0].endswith("--out x --resume")
+    stopped.converged = True
+    assert next_commands(stopped, "x")[-1][0].endswith("--out x --resume --patience 0")
 
 
 def test_what_came_of_it():

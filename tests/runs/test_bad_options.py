@@ -63,8 +63,12 @@ OPTIONS = {
     "--recipe ../digits": "--recipe: expected one of",
     "--recipe=": "--recipe: expected one of",
     "--objective l1": "'l1' is not one of",
-    "extra": "unexpected extra argument (extra): say train --data extra",
-    "--seed 1 digits": "unexpected extra argument (digits): say train --recipe digits",
+    "extra": "unexpected extra argument (extra)\n",
+    "--levels 1 2 2": "unexpected extra argument (2 2)\n",
+    "--seed 1 digits": "unexpected extra argument (digits): say train --recipe digits\n",
+    "mnist": "unexpected extra argument (mnist): say train --data mnist\n",
+    "c.toml": "unexpected extra argument (c.toml): say train --config c.toml\n",
+    "pipe": "unexpected extra argument (pipe): say train --data pipe\n",
     "--out=": "'--out': expected the name of a folder, got an empty text",
     "--data /dev/null": "expected a file or a folder, this is neither",
     "--data=": "got an empty string",
@@ -142,6 +146,12 @@ def test_every_option_of_every_command_refuses_what_is_no_value_for_it(command, 
 def test_options(options, place, capsys):
     arguments = ["train", "--out", "x", *options.split(" ")]
     assert_refused(arguments, OPTIONS[options], place, capsys)
+
+
+def test_a_run_folder_without_an_option_is_to_be_gone_on_with(place, capsys):
+    (place / "a").mkdir()
+    (place / "a" / "config.toml").write_text("")
+    assert_refused(["train", "a"], "(a): say train --out a --resume", place, capsys)
 
 
 @pytest.mark.parametrize("text", FILES, ids=lambda text: ascii(text[:30]))

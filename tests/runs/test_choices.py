@@ -67,7 +67,9 @@ def test_what_suited_the_option_before_is_chosen_anew(before, given, changed):
     [
         ({"optimiser": "adam"}, {"beta": 1.2}, {}, {"beta": 0.004}),
         ({"optimiser": "adam"}, {"beta": 1.2, "optimiser": "sgd"}, {}, {"beta": 1.2}),
-        ({"optimiser": "adam"}, {"beta": 1.2}, {"optimiser": "sgd"}, {"beta": 1.4}),
+        ({"optimiser": "adam"}, {"beta": 1.2}, {"optimiser": "sgd"}, {"beta": 1.2}),
+        ({"optimiser": "adam"}, {"multipliers": "hand"}, {}, {"multipliers": "hand"}),
+        ({"predicts": "v"}, {"weight": "min_snr"}, {}, {"weight": "min_snr"}),
         ({"multipliers": "measured"}, {"beta": 1.2}, {"beta": 0.003}, {"beta": 0.003}),
         ({"beta": 1.3, "steps": 5}, {"beta": 1.2}, {"steps": 7}, {"beta": 1.2, "steps": 7}),
         ({"beta": 1.3}, {"steps": 5}, {}, {"beta": 1.3, "steps": 5}),
@@ -77,6 +79,8 @@ def test_beta_of_a_file_does_not_meet_the_optimiser_of_a_run(run, file, given, c
     run = to_dict(from_dict(run))
     found = to_dict(from_dict(configuration.over_a_run(run, file, given)))
     assert {name: found[name] for name in changed} == changed
+    again = to_dict(from_dict(configuration.resumed(found, file, given)))  # the same command
+    assert again == found
 
 
 @pytest.mark.parametrize("optimiser, multipliers", [("adam", None), ("sgd", "measured")])

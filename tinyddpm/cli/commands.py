@@ -114,6 +114,7 @@ def _planned(
 ) -> Planned:
     """What `train` is to do: the configuration, the run folder, whether to go on, the recipe."""
     from ..runs import training
+    from ..runs.training.lines import tell
 
     if recipe is not None and file:
         raise ValueError("--recipe and --config: expected one of them, not both")
@@ -143,6 +144,8 @@ def _planned(
         values = chosen
     go_on: bool | Literal["if there"] = resume or (resume_if_there and "if there")
     config = configuration.from_dict(values)
+    if "beta" not in given and of_file.get("beta", config.beta) != config.beta:
+        tell(f"β is {config.beta:g}: that of {file} suits another optimiser")
     _check_apart(out, config.data)
     return config, out, go_on, recipe
 

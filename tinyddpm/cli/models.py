@@ -74,7 +74,7 @@ def sample(
 ) -> None:
     """Draw images from the model in RUN.
 
-    RUN is a run folder or a checkpoint file. Where no run has this name, it may also be digits,
+    RUN is a run folder or a checkpoint file. Where nothing has this name, it may also be digits,
     fashion or fashion_classes: trained models that come with tinyddpm.
     """
     from ..pictures import images as pictures
@@ -108,7 +108,7 @@ def _check_writable(out: Path) -> None:
         raise ValueError(f"--out: expected a folder that exists, and {out.parent} does not")
     try:
         with TemporaryFile(dir=out.parent):
-            pass
+            out.exists()  # raises if the name is too long
     except OSError as error:
         raise ValueError(
             f"--out: nothing can be written to {out.parent} ({error.strerror})"

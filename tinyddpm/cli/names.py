@@ -17,7 +17,7 @@ from click.shell_completion import CompletionItem
 
 from ..data import datasets
 from ..runs import recipes, shipped
-from ..runs.folder import CHECKPOINT, CONFIG
+from ..runs.folder import CHECKPOINT, CONFIG, RunFolder
 from .ranks import speaks
 
 RUNS = Path("runs")  # where `train` puts them
@@ -141,10 +141,17 @@ class Folder(click.Path):
 
 def no_names(ctx: click.Context, param: click.Parameter, given: tuple[str, ...]) -> None:
     """Refuse a name where options are all. (Other commands take one, so someone will try it.)"""
-    if given:
-        way = "--recipe" if given[0] in recipes.names() else "--data"
-        extra = " ".join(given)
-        raise ValueError(f"unexpected extra argument ({extra}): say train {way} {given[0]}")
+    if not given:
+        return
+    name, path = given[0], Path(given[0])
+    ways = [
+        (f"--recipe {name}", name in recipes.names()),
+        (f"--out {name} --resume", RunFolder(path).holds_run()),
+        (f"--config {name}", path.suffix == ".toml"),
+        (f"--data {name}", name in datasets.SOURCES or path.exists()),
+    ]
+    way = next((f": say train {way}" for way, is_meant in ways if is_meant), "")
+    raise ValueError(f"unexpected extra argument ({' '.join(given)}){way}")
 
 
 def runs() -> list[str]:

@@ -174,7 +174,8 @@ def _check_header(path: Path) -> None:
         head = file.read(8)
     length, size = int.from_bytes(head, "little"), path.stat().st_size
     if len(head) < 8 or length > min(size - 8, LONGEST_HEADER):
-        raise ValueError(f"a file of {size} bytes that is no .safetensors file")
+        cut = "cut off, or " if len(head) == 8 and length <= LONGEST_HEADER else ""
+        raise ValueError(f"a file of {size} bytes that is {cut}no .safetensors file")
 
 
 def _read(path: str | Path) -> tuple[Any, Arrays]:

@@ -293,7 +293,7 @@ def find(path: Path) -> tuple[str, Path, Checkpoint]:
         raise CheckpointError(
             f"{path}: there is no such file, and no shipped model of this name; there are {names}"
         )
-    if path.is_dir():
-        with shipped.hidden(path):
+    with shipped.hidden(path):
+        if path.is_dir():
             return str(path), *RunFolder(path).best()
-    return str(path), path, checkpoint.load(path)
+        return str(path), path, checkpoint.load(path)

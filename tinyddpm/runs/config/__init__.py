@@ -84,22 +84,22 @@ def over_a_run(
     run: Mapping[str, Any], file: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The flat values of a run for a new one, with those of a file and those given over them."""
-    return over(run, over(_suiting(file, run), given))
+    return over(run, over(_suiting(file, over(run, given)), given))
 
 
 def resumed(
     run: Mapping[str, Any], file: Mapping[str, Any], given: Mapping[str, Any]
 ) -> dict[str, Any]:
     """The flat values of a run that goes on, with those of a file and those given over them."""
-    return {**run, **over(_suiting(file, run), given)}
+    return {**run, **over(_suiting(file, over(run, given)), given)}
 
 
 def _suiting(file: Mapping[str, Any], run: Mapping[str, Any]) -> dict[str, Any]:
-    """A file's values, but without a β, say, that suits another optimiser than the run has."""
+    """A file's values, but without a β that suits another optimiser than the run has."""
     both = over(run, file)
     deciding = {*choices.FOLLOWS["beta"]} & both.keys() - file.keys()
     kept = over(file, {name: both[name] for name in deciding})
-    return {name: value for name, value in file.items() if name in kept}
+    return {name: value for name, value in file.items() if name != "beta" or name in kept}
 
 
 def from_dict(values: Mapping[str, Any]) -> Config:

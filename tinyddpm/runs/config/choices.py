@@ -109,4 +109,8 @@ def fitting(height: int, width: int, levels: int) -> str:
     """What to do if so many levels cannot halve such images."""
     factor = 2 ** (levels - 1)
     h, w = (max(factor, side // factor * factor) for side in (height, width))
-    return f"pictures are made to fit by --size {h}x{w}, and --levels 1 takes any size"
+    most = 1
+    while height % 2**most == width % 2**most == 0:
+        most += 1
+    fit = f"--levels of {most} number{'s' * (most > 1)} fits"
+    return f"{fit}, and pictures of a folder are made to fit by --size {h}x{w}"

@@ -68,9 +68,13 @@ class Limits:
             return f"all {self.steps} steps are done"
         if self.minutes is not None and seconds >= 60 * self.minutes:
             return f"the {self.minutes:g} minutes are over"
-        if self.patience and waited >= self.patience:
+        if self.converged(waited):
             return f"{CONVERGED}: the held-out J has not improved for {waited} evaluations"
         return ""
+
+    def converged(self, waited: int) -> bool:
+        """Whether so many evaluations without a better held-out J are enough."""
+        return 0 < self.patience <= waited
 
     def left(self, step: int, seconds: float, done: int) -> float | None:
         """How many seconds are left at most, at the speed of the steps `done`; None: no limit."""

@@ -60,7 +60,8 @@ def options_of(run: str | Path, data: str | None = None) -> dict[str, Any]:
         dropped |= {"split", "size", "channels"}
         if Path(data).is_dir() or archives.is_one(Path(data)):
             dropped -= {"size", "channels"}
-            found["channels"], found["size"], _ = found["image"]
+            found["channels"], h, w = found["image"]
+            found["size"] = h if h == w else f"{h}x{w}"
     return {name: value for name, value in found.items() if name not in dropped}
 
 

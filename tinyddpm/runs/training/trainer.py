@@ -26,7 +26,7 @@ from .interrupts import interruptible
 from .lines import say, tell
 from .method import gradient_of
 from .prepare import Setup
-from .progress import CONVERGED, Limits, Summary, held_out_in_words
+from .progress import Limits, Summary, held_out_in_words
 from .words import about, try_a_smaller_beta
 
 SOON = 5.0  # seconds after which a run knows how fast it is
@@ -101,7 +101,7 @@ class Trainer:
             held_out = float(self.held_out(denoise).mean())
             signal = interrupted() or signal
         last = self.config.steps is not None and model.step >= self.config.steps
-        converged = stop.startswith(CONVERGED)
+        converged = self.limits.converged(model.progress.waited)
         J = held_out, self.mean
         end = self.config.decay_steps
         return Summary(model.step, stop, *J, model.progress, converged, last, signal, end)

@@ -35,8 +35,9 @@ def opening(setup: Setup) -> list[str]:
         way = "with --resume, a larger --steps goes on"
         if step == config.decay_steps:
             way = "β has fallen to 0; --from starts a new run from this one"
-        elif done.startswith(CONVERGED):
-            way = "with --resume, --patience 0 goes on"
+        elif limits.converged(setup.model.progress.waited):
+            later = "" if done.startswith(CONVERGED) else "a larger --steps and "
+            way = f"with --resume, {later}--patience 0 goes on"
         ending = f"Nothing is left to do: {done}; {way}."
     side, levels = min(config.unet.image[1:]), len(config.unet.levels)
     found = [side // 2**i for i in range(levels)]
@@ -69,7 +70,6 @@ def _idle(config: Config) -> list[tuple[str, str]]:
     found = [
         ("--class-dropout", "without --classes", not config.classes, dropout),
         ("--tf32", "on a CPU", on_cpu, config.tf32),
-        ("--gpu-shards", "on a CPU", on_cpu, config.gpu_shards),
         ("--workers", "on a GPU", not on_cpu, config.workers),
     ]
     return [(name, where) for name, where, here, given in found if here and given]
@@ -150,12 +150,11 @@ def next_commands(summary: Summary, folder: Path) -> list[tuple[str, str]]:
     if summary.step == summary.decay_steps:
         command = f"tinyddpm train --from {name} --steps {summary.step}"
         commands.append((command, "trains it further, as a new run whose β rises and falls anew"))
-    elif summary.converged:
-        command = f"tinyddpm train --out {name} --resume --patience 0"
-        commands.append((command, "trains it further all the same"))
     else:
-        # One that reached its last step needs a later one; any other goes on as it is.
+        # One that reached its last step needs a later one, and one that no longer improves patience.
         later = min(2 * summary.step, summary.decay_steps or math.inf)
         steps = f" --steps {later}" if summary.at_last_step else ""
-        commands.append((f"tinyddpm train --out {name} --resume{steps}", "trains it further"))
+        patience = " --patience 0" if summary.converged else ""
+        command = f"tinyddpm train --out {name} --resume{steps}{patience}"
+        commands.append((command, "trains it further" + " all the same" * summary.converged))
     return commands
