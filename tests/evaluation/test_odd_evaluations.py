@@ -114,3 +114,67 @@ def test_where_every_test_image_is_a_training_image_there_is_no_memorisation(tmp
     assert found.text().count(" – |") == 1
     found.write()
     json.loads((tmp_path / "eval.json").read_text(), parse_constant=pytest.fail)
+
+
+@pytest.mark.parametrize(("count", "T", "predicts"), [(1, "4", "eps"), (40, "20", "x0")])
+def test_equal_images_are_trained_on_drawn_and_measured(count, T, predicts, place):
+    put(place, np.repeat(DIGITS[:1], count, axis=0))
+    options = [
+        "--T",
+        T,
+        "--predicts",
+        predicts,
+        "--base",
+        "4",
+        "--groups",
+        "2",
+        "--levels",
+        "1",
+        "--steps",
+        "2",
+    ]
+    where = ["--workers", "1", "--data", str(place / "x.npz"), "--out", str(place / "run")]
+    assert cli.main(["train", *options, *where]) == 0
+    for name in ("loss.png", "unet_walk.png"):
+        assert (place / "run" / name).exists()
+    if count > 1:
+        assert cli.main(["eval", str(place / "run"), "--n", "6", "--steps", "2"]) == 0
+        assert "nan" not in (place / "run" / "eval.md").read_text()
+
+
+def test_other_labels_of_the_same_images_make_another_classifier(place):
+    put(place, DIGITS[:60], np.arange(60) % 3)
+    put(place, DIGITS[:60], np.arange(60) // 30, name="y")
+    spaces = []
+    for name in "xy":
+        found, _ = features.load(str(place / f"{name}.npz"), data.load(place / f"{name}.npz"))
+        spaces.append(found(data.digits().images[60:70]))
+    assert not np.array_equal(*spaces)
+
+
+def test_one_class_is_nothing_to_classify(place):
+    put(place, DIGITS[:60], np.zeros(60, int))
+    _, space = features.load(str(place / "x.npz"), data.load(place / "x.npz"))
+    assert "principal components" in space
+
+
+def test_what_is_cut_out_of_the_digits_has_a_classifier_of_its_own(place):
+    config = Config(data="digits", size=4, crop="random", T=5, batch_size=4, steps=1, unet=UNET)
+    run(dataclasses.replace(config, every=1, workers=1), place / "run")
+    assert "a classifier of" in evaluate(place / "run", n=8, steps=2).about["features"]
+
+
+def test_few_t_have_bands_that_exist(place):
+    put(place, DIGITS[:60])
+    bands = evaluate(trained(place), n=8, steps=2).bands
+    assert all(1 <= first <= last <= 5 for first, last, *_ in bands)
+
+
+def test_guidance_and_clipping_stand_in_the_heading(place):
+    put(place, DIGITS[:60], np.arange(60) % 3)
+    folder = trained(place, classes=True)
+    asked = {"n": 8, "steps": 2, "components": True}
+    usual = evaluate(folder, **asked).about["samples"]
+    other = evaluate(folder, **asked, guidance=3.0, clip="no").about["samples"]
+    assert ", guidance" not in usual and "clipped" not in usual
+    assert ", guidance 3" in other and "x̂₀ not clipped" in other

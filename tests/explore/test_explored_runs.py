@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from tiny_runs import DIGITS, TINY, a_run, data_of, opened
 
-from tinyddpm import cli
+from tinyddpm import cli, data
 from tinyddpm.cli import models
 from tinyddpm.explore import drawing, explorer as explorer_module, words
 from tinyddpm.explore.chain import SAMPLERS, Chain, Settings
@@ -119,3 +119,30 @@ def test_the_command_line_loads_nothing_of_the_page():
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0 and "--port" in done.stdout, done.stderr
+
+
+def test_the_step_of_an_imported_network_is_not_shown(tmp_path):
+    trained = a_run(tmp_path / "x", data="digits")
+    assert Explorer(trained).can_walk
+    assert cli.main(["export", str(trained), str(tmp_path / "y")]) == 0
+    assert cli.main(["import", str(tmp_path / "y"), "--out", str(tmp_path / "z")]) == 0
+    assert not Explorer(tmp_path / "z").can_walk
+
+
+def test_of_many_sorted_images_those_shown_and_known_are_of_all_classes(tmp_path, monkeypatch):
+    monkeypatch.setattr(explorer_module, "MOST", 40)
+    explorer = Explorer(a_run(tmp_path / "x", names=DIGITS, data=str(sorted_digits(tmp_path))))
+    labels = explorer.labels[: explorer.known]
+    assert set(labels) == set(range(10))
+    ideal = explorer.ideal()
+    assert len(ideal.images) == 40
+    for image in explorer.images[: explorer.known]:
+        assert (ideal.images == image).all(axis=(1, 2, 3)).any()
+
+
+def sorted_digits(folder):
+    """A file of 600 digits, the zeros first."""
+    found = data.digits()
+    order = np.argsort(found.labels[:600], kind="stable")
+    np.savez(folder / "sorted.npz", images=found.images[order, 0], labels=found.labels[order])
+    return folder / "sorted.npz"

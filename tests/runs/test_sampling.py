@@ -9,6 +9,7 @@ from small_runs import TINY
 from tinyddpm import cli, noise
 from tinyddpm.cli import options as command_line
 from tinyddpm.more import schedules, solvers
+from tinyddpm.runs import checkpoint
 from tinyddpm.runs.chains import SAMPLERS, chain_length, default_chain
 from tinyddpm.runs.opening import Run
 from tinyddpm.runs.training import run
@@ -35,6 +36,20 @@ def trained(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "x"
     run(TINY, folder)
     return folder
+
+
+def test_four_channels_are_no_picture_and_that_is_said_before_any_is_drawn(
+    tmp_path, monkeypatch, capsys
+):
+    config = TINY.for_images((4, 8, 8))
+    theta = config.make_unet().initialise(0).state()
+    saved = checkpoint.Checkpoint(config, 1, theta, theta, {"progress": {"best": 1.0}})
+    checkpoint.save(tmp_path / "x.safetensors", saved)
+    few = ["sample", str(tmp_path / "x.safetensors"), "--n", "1", "--steps", "2", "--out"]
+    assert cli.main([*few, str(tmp_path / "x.npz")]) == 0
+    monkeypatch.setattr(Run, "sample", None)
+    assert cli.main([*few, str(tmp_path / "x.png")]) == 2
+    assert "4 channels are no picture; expected .npz" in capsys.readouterr().err
 
 
 def by_hand(folder, sampler, **options):

@@ -88,6 +88,8 @@ def sample(
         if not comm.rank:
             _check_writable(out)
         model = Run(run, device, tf32, comm)
+        if (channels := model.config.unet.image[0]) not in (1, 3) and out.suffix != ".npz":
+            raise ValueError(f"--out: {channels} channels are no picture; expected .npz, got {out}")
         how = model.chain(**named)
         chain = model.sample(n, seed=seed, label=label, guidance=guidance, **how)
         if comm.rank:
@@ -98,7 +100,7 @@ def sample(
         shown = pictures.in_film(model.config.unet.image)
         few = out.suffix.lower() == ".gif" and shown < n
         some = f", the first {shown} of them in the film" * few
-        made = f"{said(**how)}, seed {seed}{of_class}, from {model.called}"
+        made = f"{said(**how, guidance=guidance)}, seed {seed}{of_class}, from {model.called}"
         click.echo(f"{n} images{some}, {made}: {out}")
 
 

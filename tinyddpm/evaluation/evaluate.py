@@ -182,10 +182,10 @@ def evaluate(
 
     images.shuffle()
     train, test = images.train, images.test
-    function, space = features.load(run.config.data, images.dataset, components)
-    points_of_test, known = function(test[:n]), function(train)
+    source = run.config.data if run.config.crop != "random" else ""
+    function, space = features.load(source, images.dataset, components)
     samples = np.clip(to_numpy(last), -1, 1)
-    points = function(samples)
+    points_of_test, known, points = function(test[:n]), function(train), function(samples)
 
     sets = {"this model": points, "real: training images": known[:n]}
     if len(test) >= 2 * n:
@@ -203,7 +203,7 @@ def evaluate(
         "seed": seed,
         "J images": min(300, len(test)),
         "J without": _without(run.config),
-        "samples": f"{run.called}, step {run.step}: {said(**how)}, seed {seed}",
+        "samples": f"{run.called}, step {run.step}: {said(**how, guidance=guidance)}, seed {seed}",
         "reference": images.reference,
         "features": space,
         "remark": images.remark + too_few(n, known.shape[1], len(test), images.known_test),
@@ -264,7 +264,7 @@ def _bands(run: Run, train: np.ndarray, test: np.ndarray) -> list[Band]:
     edges = [int(edge) for edge in draws.edges]
     ranges = zip(edges, edges[1:])
     return [
-        (before + 1, last, float(mean), float(ideal), float(model))
+        (before + 1, max(before + 1, last), float(mean), float(ideal), float(model))
         for (before, last), mean, ideal, model in zip(ranges, *J)
     ]
 
@@ -283,7 +283,7 @@ def _without(config: Config) -> str:
 def _fractions(J: Sequence[float]) -> list[str]:
     """J of predict-the-mean, and of the other denoisers as fractions of it."""
     mean, *others = J
-    return [f"{mean:.4f}", *(f"{x / mean:.3f}" for x in others)]
+    return [f"{mean:.4f}", *(f"{x / mean:.3f}" if mean else "–" for x in others)]
 
 
 def _table(head: list[str], lines: list[list[str]]) -> str:

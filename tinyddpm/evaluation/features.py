@@ -25,7 +25,7 @@ from tqdm import tqdm
 from autograd import Tensor, more_ops, no_grad, ops
 
 from .. import data, noise
-from ..data import Dataset, datasets
+from ..data import Dataset, datasets, labels
 from ..data.image_files import bad
 from ..files import replacing
 from ..nn.conv import Conv2d
@@ -131,26 +131,32 @@ def make(dataset: Dataset, steps: int, path: Path) -> None:
 
 def check(dataset: Dataset) -> None:
     """Raise ValueError if `load` would, because the images do not suit a classifier."""
-    if dataset.labels is not None:
+    if _classified(dataset):
         LeNet(dataset.images.shape[1:], classes=1)
+
+
+def _classified(dataset: Dataset) -> bool:
+    """Whether there is something to classify."""
+    return dataset.labels is not None and len(np.unique(dataset.labels)) > 1
 
 
 def load(source: str | Path, dataset: Dataset, components: bool = False) -> tuple[Features, str]:
     """The features of a data set, and the name of their space.
 
     They come from the file that ships with the package, or from one in the user's cache. If there
-    is neither, a classifier is trained now: this takes minutes, once for each data set. Without
-    labels there is nothing to classify, and the points are coordinates on the principal components.
+    is neither, a classifier is trained now: this takes minutes, once for each data set. With
+    fewer than two classes there is nothing to classify, and the points are coordinates on the
+    principal components.
 
     Args:
-        source: the name or path of the data set.
+        source: the name or path of the data set; of what is cut out of one, "".
         dataset: what `data.load(source)` gives.
         components: whether to take the principal components although there are labels.
 
     Raises:
         DataError: if the file is damaged, or is no classifier.
     """
-    if components or dataset.labels is None:
+    if components or not _classified(dataset):
         return _principal_components(dataset)
     net = read(_file(source, dataset), dataset.images.shape[1:])
     right = accuracy(net, data.at_most(data.split(dataset)[1], JUDGED))
@@ -182,7 +188,7 @@ def _file(source: str | Path, dataset: Dataset) -> Path:
     shipped = SHIPPED / name
     if shipped.exists():
         return shipped
-    folder = datasets.cache(str(source) if known else dataset.fingerprint()[:16])
+    folder = datasets.cache(str(source) if known else labels.fingerprint(dataset)[:16])
     if not (folder / name).exists():
         folder.mkdir(parents=True, exist_ok=True)
         make(dataset, STEPS, folder / name)

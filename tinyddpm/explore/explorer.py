@@ -20,7 +20,6 @@ from .. import data, noise
 from ..data.image_files import DataError
 from ..diffusion import q_sample
 from ..more.ideal import ideal_denoiser
-from ..nn.unet import UNet
 from ..pictures.images import evenly_chosen
 from ..pictures.overhearing import Kind, kinds_of, norm, overheard, walk_gradient
 from ..runs.known_data import compared
@@ -119,7 +118,7 @@ class Explorer:
         self.names = tuple(config.class_names) if config.classes else ()
         self.guidable = bool(self.names) and config.class_dropout > 0
         own = self.run.predicts, config.weight, config.learn_sigma
-        self.can_walk = isinstance(self.run.unet, UNet) and own == ("x0", "none", False)
+        self.can_walk = not self.run.imported and own == ("x0", "none", False)
         self.most = max(1, min(MOST, MOST_VALUES // int(np.prod(self.shape))))
         self.training: data.Dataset | None = None
         self.note = ""
@@ -148,8 +147,8 @@ class Explorer:
 
     def _choose_from_data(self, training: data.Dataset, held_out: data.Dataset) -> None:
         parts = training, held_out
-        # Of the training images only those that the ideal denoiser knows.
-        chosen = [evenly_chosen(min(len(part.images), self.most), SHOWN // 2) for part in parts]
+        seen = [evenly_chosen(len(part.images), self.most) for part in parts]  # as in `_ideal`
+        chosen = [some[evenly_chosen(len(some), SHOWN // 2)] for some in seen]
         self.images = np.concatenate([part.images[i] for part, i in zip(parts, chosen)])
         labels = [part.labels[i] for part, i in zip(parts, chosen) if part.labels is not None]
         self.labels = np.concatenate(labels) if labels else None
@@ -185,9 +184,10 @@ class Explorer:
         if self.training is None:
             return None
         images, labels = self.training.images, self.training.labels
-        some = images[: self.most]
-        if label is not None and labels is not None and (labels == label).any():
-            some = images[np.flatnonzero(labels == label)[: self.most]]
+        seen = evenly_chosen(len(images), self.most)
+        if label is not None and len(of_class := np.flatnonzero(labels == label)):
+            seen = of_class if len(of_class) <= self.most else np.intersect1d(of_class, seen)
+        some = images[seen]
         mean = some.mean(axis=0)
         denoise = ideal_denoiser(some, self.schedule)
         return Ideal(denoise, some, mean, float(np.square(some - mean).mean()))

@@ -100,7 +100,9 @@ def _guess(who: str, guess: Array, x0: Array, mean: Array, spread: float, what: 
 
 def _error(look: Look) -> str:
     """The network's squared error, compared with the mean image's."""
-    fraction = look.errors["network"] / max(look.errors["mean"], 1e-12)
+    if look.errors["mean"] < 1e-12:
+        return "The mean image is this one: all images are alike."
+    fraction = look.errors["network"] / look.errors["mean"]
     text = f"Its error is {fraction:.0%} of the mean image's"
     return text + (": for this ε the mean image is the better guess." if fraction > 1 else ".")
 
@@ -151,7 +153,7 @@ def of_curves(ts: Array, errors: Mapping[str, Array]) -> str:
         worst = int(np.argmax(errors[name]))
         excess = float(errors[name][worst]) / max(mean, 1e-12) - 1
         if excess >= 0.005:
-            where = f"most at t = {ts[worst]}, by {excess:.0%}"
+            where = f"most at t = {ts[worst]}" + f", by {excess:.0%}" * (mean > 1e-12)
             said.append(f"The {who} rises above the dashed line, {where}.")
         else:
             said.append(f"The {who} stays below the dashed line or on it.")

@@ -152,8 +152,10 @@ def _draw(axes: Axes, curve: _Curve) -> Label:
 
 def _interesting_range(ends: list[float], mean_J: float) -> tuple[float, float]:
     """From below the floor to above the mean: the first steps, far above, may leave the picture."""
-    low, high = min(ends), max(mean_J, *(y for y in ends if y < 2 * mean_J))
-    return low - 0.12 * (high - low), high + 0.22 * (high - low)
+    low, high = min(ends), max([mean_J, *(y for y in ends if y < 2 * mean_J)])
+    high = high if high > low else max(ends)  # the mean of equal images leaves no error
+    room = high - low or 1.0
+    return low - 0.12 * room, high + 0.22 * room
 
 
 def _smoothed(y: Array) -> Array:

@@ -221,7 +221,7 @@ def _walk(folder: Path, run: Run, x0: Array) -> Path:
     """One training step on x0 (1, C, H, W), by a copy of the network that can have a gradient."""
     path, theta = folder / "unet_walk.png", run.unet.theta
     unet = run.config.make_unet().bind(theta.copy(), np.zeros_like(theta))
-    t, eps = np.array([run.schedule.T // 5]), _eps(run.config.seed, x0.shape[1:])
+    t, eps = np.array([max(1, run.schedule.T // 5)]), _eps(run.config.seed, x0.shape[1:])
     unet_walk(path, unet, run.schedule, x0, t, eps, run.predicts, run.config.weight)
     return path
 

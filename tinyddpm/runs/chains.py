@@ -20,10 +20,23 @@ def default_chain(T: int) -> dict[str, Any]:
     return {"sampler": "dpm", "steps": min(25, T), "eta": 1.0, "grid": "log-snr-6"}
 
 
-def said(sampler: str, steps: int, eta: float = 0.0, grid: str = "even", **_: Any) -> str:
+def said(
+    sampler: str,
+    steps: int,
+    eta: float = 0.0,
+    grid: str = "even",
+    clip: float | None = 1.0,
+    guidance: float | None = None,
+) -> str:
     """A chain in words: "25 steps of dpm, η = 1, grid log-snr-6"."""
-    more = f", η = {eta:g}" if sampler in NOISY else ""
-    return f"{steps} steps of {sampler}{more}" + (f", grid {grid}" if grid != "even" else "")
+    bound = "not clipped" if clip is None else f"clipped at {clip:g}"
+    more = [
+        (f"η = {eta:g}", sampler in NOISY),
+        (f"grid {grid}", grid != "even"),
+        (f"x̂₀ {bound}", clip != 1),
+        (f"guidance {guidance}", guidance not in (None, 1)),
+    ]
+    return ", ".join([f"{steps} steps of {sampler}", *(text for text, there in more if there)])
 
 
 def chain_length(

@@ -151,7 +151,7 @@ def next_commands(summary: Summary, folder: Path) -> list[tuple[str, str]]:
         command = f"tinyddpm train --from {name} --steps {summary.step}"
         commands.append((command, "trains it further, as a new run whose β rises and falls anew"))
     else:
-        # One that reached its last step needs a later one, and one that no longer improves patience.
+        # One that reached its last step needs a later one, and a converged one patience.
         later = min(2 * summary.step, summary.decay_steps or math.inf)
         steps = f" --steps {later}" if summary.at_last_step else ""
         patience = " --patience 0" if summary.converged else ""
