@@ -26,7 +26,7 @@ def _no_multipliers(ctx: click.Context, param: click.Parameter, given: bool) -> 
 
 @click.command(cls=grouped(groups))
 @click.option(
-    "--out", type=Folder(), help="the run folder [runs/ and the name of the recipe or data]"
+    "--out", type=Folder(), help="the run folder [runs/ and the name of recipe, data or --from]"
 )
 @click.option("--resume", is_flag=True, help="go on with the run in --out")
 @click.option(

@@ -226,7 +226,7 @@ def info(run: Path) -> None:
         click.echo(f"  image = {json.dumps(model.config.unet.image)}")
         return
     best = f"best held-out J {progress.best:.4f} at step {progress.best_step}"
-    best = best if progress.best_step else "not evaluated yet"
+    best = best if progress.best_step else "before its first evaluation"
     click.echo(f"{model.called}: step {model.step}, {best}")
     click.echo(f"{size:,} parameters in {len(parameters)} arrays")
     for name, value in configuration.to_dict(model.config).items():
