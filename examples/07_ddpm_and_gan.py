@@ -221,14 +221,14 @@ def report(runs, size):
         cells = [f"{look.count('late')} + {look.count('broken')}" for look in looks]
         print(f"{method:9}{name:5}of {len(own):2}" + "".join(f"{cell:>9}" for cell in cells))
     print(f"Points near a mode at the end; a thin ring without gaps has {RING:.2f} of them there:")
-    print("       worst  median  best   fine, above the ring   ms a step   the loss moves by (median)")
+    print("       worst  median  best  fine, above the ring  ms a step  the loss moves by (median)")
     for name in MODELS:
         own = [r for r in runs if r.name == name]
         worst, median, best = np.quantile([r.near for r in own], (0, 0.5, 1))
         better = sum(r.fine and r.near > RING for r in own)  # a GAN may be at one mode alone
         percent = np.median([100 * swing(r) for r in own if not r.diverges])
-        print(f"{name:4}{worst:8.2f}{median:8.2f}{best:6.2f}{better:23}", end="")
-        print(f"{np.median([r.ms for r in own]):12.1f}{percent:18.0f} %")
+        print(f"{name:4}{worst:8.2f}{median:8.2f}{best:6.2f}{better:22}", end="")
+        print(f"{np.median([r.ms for r in own]):11.1f}{percent:17.0f} %")
 
 
 # ---- the picture ---------------------------------------------------------------------------------
