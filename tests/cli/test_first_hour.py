@@ -77,6 +77,15 @@ def test_attention_that_no_level_has_gets_a_word(tmp_path, capsys):
     assert "No level has" not in capsys.readouterr().err
 
 
+def test_a_beta_that_is_left_out_gets_a_word(tmp_path, capsys):
+    (tmp_path / "c.toml").write_text("beta = 1.2\n")
+    options = ["--config", str(tmp_path / "c.toml"), "--steps", "1", "--out"]
+    assert train(*options, str(tmp_path / "a"), "--optimiser", "adam") == 0
+    assert "c.toml suits another optimiser" in capsys.readouterr().err
+    assert train(*options, str(tmp_path / "b")) == 0
+    assert "suits another" not in capsys.readouterr().err
+
+
 def test_options_that_change_nothing_get_a_word(tmp_path, capsys):
     given = ("--class-dropout=0.2", "--tf32")
     assert train(*given, "--steps", "1", "--out", str(tmp_path / "a")) == 0

@@ -145,7 +145,8 @@ def _planned(
     go_on: bool | Literal["if there"] = resume or (resume_if_there and "if there")
     config = configuration.from_dict(values)
     if "beta" not in given and of_file.get("beta", config.beta) != config.beta:
-        tell(f"β is {config.beta:g}: that of {file} suits another optimiser")
+        source = f"the recipe {recipe}" if recipe else file
+        tell(f"β is {config.beta:g}: that of {source} suits another optimiser")
     _check_apart(out, config.data)
     return config, out, go_on, recipe
 

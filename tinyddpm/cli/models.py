@@ -88,7 +88,7 @@ def sample(
         if not comm.rank:
             _check_writable(out)
         model = Run(run, device, tf32, comm)
-        if (channels := model.config.unet.image[0]) not in (1, 3) and out.suffix != ".npz":
+        if (channels := model.config.unet.image[0]) not in (1, 3) and out.suffix.lower() != ".npz":
             raise ValueError(f"--out: {channels} channels are no picture; expected .npz, got {out}")
         how = model.chain(**named)
         chain = model.sample(n, seed=seed, label=label, guidance=guidance, **how)
