@@ -183,7 +183,7 @@ def test_the_command_line_samples_a_class(trained, tmp_path, capsys):
     options = f"sample {trained} --class 3 --guidance 3 --n 4 --steps 3 --out {out}"
     assert cli.main(options.split()) == 0
     assert (
-        "4 images, 3 steps of dpm, η = 1, grid log-snr-6, seed 0, class 3"
+        "4 images, 3 steps of dpm, η = 1, grid log-snr-6, guidance 3, seed 0, class 3"
         in capsys.readouterr().out
     )
     how = default_chain(12) | {"steps": 3}

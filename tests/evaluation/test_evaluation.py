@@ -175,7 +175,7 @@ def test_the_model_has_its_own_column(trained, monkeypatch):
 CHAINS = {
     "": "3 steps of dpm, η = 1, grid log-snr-6, seed 0",
     "--eta 0 --grid even": "3 steps of dpm, η = 0, seed 0",
-    "--sampler ddim --clip no --seed 2": "3 steps of ddim, η = 0, seed 2",
+    "--sampler ddim --clip no --seed 2": "3 steps of ddim, η = 0, x̂₀ not clipped, seed 2",
     "--sampler heun --grid karras": "3 steps of heun, grid karras, seed 0",
 }
 

@@ -71,7 +71,8 @@ def of_training(explorer, label):
     training = explorer.training.images
     if label is not None:
         training = training[explorer.training.labels == label]
-    training = training[:10_000]
+    spread = np.linspace(0, len(training) - 1, min(10_000, len(training)))
+    training = training[spread.round().astype(int)]
     centre = training.mean(axis=0, dtype=float)
     return training, centre, np.mean((training - centre) ** 2)
 

@@ -26,15 +26,16 @@ def said(
     eta: float = 0.0,
     grid: str = "even",
     clip: float | None = 1.0,
-    guidance: float | None = None,
+    guidance: float | None = 1.0,
 ) -> str:
     """A chain in words: "25 steps of dpm, η = 1, grid log-snr-6"."""
+    weight = 1.0 if guidance is None else guidance
     bound = "not clipped" if clip is None else f"clipped at {clip:g}"
     more = [
         (f"η = {eta:g}", sampler in NOISY),
         (f"grid {grid}", grid != "even"),
         (f"x̂₀ {bound}", clip != 1),
-        (f"guidance {guidance}", guidance not in (None, 1)),
+        (f"guidance {weight:g}", weight != 1),
     ]
     return ", ".join([f"{steps} steps of {sampler}", *(text for text, there in more if there)])
 
