@@ -119,20 +119,7 @@ def test_where_every_test_image_is_a_training_image_there_is_no_memorisation(tmp
 @pytest.mark.parametrize(("count", "T", "predicts"), [(1, "4", "eps"), (40, "20", "x0")])
 def test_equal_images_are_trained_on_drawn_and_measured(count, T, predicts, place):
     put(place, np.repeat(DIGITS[:1], count, axis=0))
-    options = [
-        "--T",
-        T,
-        "--predicts",
-        predicts,
-        "--base",
-        "4",
-        "--groups",
-        "2",
-        "--levels",
-        "1",
-        "--steps",
-        "2",
-    ]
+    options = f"--T {T} --predicts {predicts} --base 4 --groups 2 --levels 1 --steps 2".split()
     where = ["--workers", "1", "--data", str(place / "x.npz"), "--out", str(place / "run")]
     assert cli.main(["train", *options, *where]) == 0
     for name in ("loss.png", "unet_walk.png"):

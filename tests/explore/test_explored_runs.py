@@ -129,6 +129,13 @@ def test_the_step_of_an_imported_network_is_not_shown(tmp_path):
     assert not Explorer(tmp_path / "z").can_walk
 
 
+def test_of_equal_images_no_error_is_a_share_of_nothing(tmp_path):
+    np.save(tmp_path / "x.npy", np.full((13, 8, 8), 100, np.uint8))
+    explorer = Explorer(a_run(tmp_path / "x", data=str(tmp_path / "x.npy")))
+    assert "all images are alike" in words.of_look(explorer, explorer.look(0, 20))
+    assert "%" not in words.of_curves(*explorer.errors(0))
+
+
 def test_of_many_sorted_images_those_shown_and_known_are_of_all_classes(tmp_path, monkeypatch):
     monkeypatch.setattr(explorer_module, "MOST", 40)
     explorer = Explorer(a_run(tmp_path / "x", names=DIGITS, data=str(sorted_digits(tmp_path))))
