@@ -19,6 +19,7 @@ from tinyddpm.runs.config import Config
 from tinyddpm.runs.folder import BEST, CHECKPOINT, CONFIG, METRICS
 from tinyddpm.runs.opening import Run
 from tinyddpm.runs.record import read_metrics
+from tinyddpm.runs.training import options_of
 
 NETWORK = "--T 12 --base 4 --groups 2 --blocks 1 --levels 1 --attention=".split()
 TINY = [*NETWORK, *"--batch-size 8 --every 2 --warmup 0 --workers 1 --no-pictures".split()]
@@ -84,6 +85,31 @@ def test_a_beta_that_is_left_out_gets_a_word(tmp_path, capsys):
     assert "c.toml suits another optimiser" in capsys.readouterr().err
     assert train(*options, str(tmp_path / "b")) == 0
     assert "suits another" not in capsys.readouterr().err
+
+
+def test_names_that_cannot_be_are_refused_before_anything_is_drawn(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(Run, "sample", None)
+    assert cli.main(["sample", "digits", "--out", 300 * "x" + ".png"]) == 2
+    refused(capsys, "--out: nothing can be written", "name too long")
+    (tmp_path / "fashion").touch()
+    assert cli.main(["sample", "fashion", "--out", "a.png"]) == 2
+    refused(capsys, "it hides the model fashion that comes with tinyddpm")
+
+
+def test_a_checkpoint_that_was_cut_off_may_have_been_one(run):
+    path = run / CHECKPOINT
+    path.write_bytes(path.read_bytes()[:300])
+    with pytest.raises(checkpoint.CheckpointError, match="300 bytes that is cut off, or no"):
+        checkpoint.load(path)
+
+
+def test_pictures_get_the_height_and_the_width_of_the_run_before(tmp_path):
+    np.save(tmp_path / "wide.npy", np.zeros((9, 8, 16), np.uint8))
+    options = ["--data", str(tmp_path / "wide.npy"), "--steps", "1", "--out", str(tmp_path / "x")]
+    assert train(*options) == 0
+    (tmp_path / "pictures").mkdir()
+    assert options_of(tmp_path / "x", str(tmp_path / "pictures"))["size"] == "8x16"
 
 
 def test_options_that_change_nothing_get_a_word(tmp_path, capsys):
